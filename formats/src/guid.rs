@@ -1,0 +1,111 @@
+//! GUIDs (RFC 9562) and the identifiers that an image needs, derived from a seed.
+
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// A GUID in RFC 9562 byte order, as it is printed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Guid([u8; 16]);
+
+impl Guid {
+    /// The nil GUID.
+    pub const NIL: Self = Self([0; 16]);
+
+    /// A GUID from its 128 bits in printed order: `Guid::new(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b)`.
+    pub const fn new(bits: u128) -> Self {
+        Self(bits.to_be_bytes())
+    }
+
+    /// Printed (big-endian) byte order.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The order that GPT, VHDX and other Microsoft formats store: the first three fields little-endian
+    /// (UEFI 2.10, appendix A).
+    pub const fn to_mixed_endian(self) -> [u8; 16] {
+        swap(self.0)
+    }
+
+    /// Reads the order that GPT stores.
+    pub const fn from_mixed_endian(bytes: [u8; 16]) -> Self {
+        Self(swap(bytes))
+    }
+}
+
+const fn swap(b: [u8; 16]) -> [u8; 16] {
+    [b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]
+}
+
+/// Lower case, hyphenated.
+impl fmt::Display for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The source of every identifier in an image: a seed, never a clock or a random generator.
+///
+/// The same seed and label always give the same identifier; different labels give unrelated ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids([u8; 32]);
+
+impl Ids {
+    /// Identifiers from whatever names the content: a digest of the input, or the user's `--seed`.
+    pub fn from_seed(seed: &[u8]) -> Self {
+        Self(Sha256::digest(seed).into())
+    }
+
+    fn digest(&self, label: &str) -> [u8; 32] {
+        Sha256::new().chain_update(self.0).chain_update(label).finalize().into()
+    }
+
+    /// A version 8 GUID (RFC 9562 section 5.8) for the thing called `label`.
+    pub fn guid(&self, label: &str) -> Guid {
+        let digest = self.digest(label);
+        let mut bytes: [u8; 16] = std::array::from_fn(|i| digest[i]);
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Guid(bytes)
+    }
+
+    /// A 32-bit serial number for the thing called `label`.
+    pub fn serial(&self, label: &str) -> u32 {
+        let digest = self.digest(label);
+        u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn esp_type_is_printed_and_stored_as_uefi_says() {
+        let esp = Guid::new(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
+        assert_eq!(esp.to_string(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+        assert_eq!(esp.to_mixed_endian()[..4], [0x28, 0x73, 0x2a, 0xc1]);
+        assert_eq!(Guid::from_mixed_endian(esp.to_mixed_endian()), esp);
+    }
+
+    #[test]
+    fn identifiers_depend_on_seed_and_label_only() {
+        let ids = Ids::from_seed(b"a");
+        assert_eq!(ids.guid("disk"), Ids::from_seed(b"a").guid("disk"));
+        assert_ne!(ids.guid("disk"), ids.guid("esp"));
+        assert_ne!(ids.guid("disk"), Ids::from_seed(b"b").guid("disk"));
+        assert_eq!(ids.guid("disk").to_string().as_bytes()[14], b'8');
+    }
+}

@@ -1,0 +1,121 @@
+//! Work on all cores whose results come out in the order of the input, with bounded memory.
+
+use crate::{Error, Kind, Result};
+use std::{
+    any::Any,
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, mpsc},
+    thread,
+};
+
+/// Runs `work` on every item on `threads` threads and hands the results to `sink` in the order of the items.
+///
+/// At most about three items a thread are in flight, so memory is bounded by the size of items and results.
+/// The workers draw the items one at a time, so the iterator may itself read input.
+///
+/// # Errors
+/// The first error in item order of the iterator, the work or the sink; a panic in `work` is a [`Kind::Bug`] error.
+pub fn ordered<T, R>(
+    threads: NonZeroUsize,
+    items: impl Iterator<Item = Result<T>> + Send,
+    work: impl Fn(T) -> Result<R> + Sync,
+    mut sink: impl FnMut(R) -> Result<()>,
+) -> Result<()>
+where
+    T: Send,
+    R: Send,
+{
+    let run = |item: Result<T>| {
+        let item = item?;
+        catch_unwind(AssertUnwindSafe(|| work(item))).unwrap_or_else(|panic| Err(panicked(&*panic)))
+    };
+    if threads.get() == 1 {
+        return items.map(run).try_for_each(|result| sink(result?));
+    }
+    // Each item travels with a slot for its result; the queue of slots keeps the order, and its bound limits what is in flight.
+    let (queue, slots) = mpsc::sync_channel(threads.get() * 2);
+    let source = Mutex::new(Some((items, queue)));
+    let draw = || {
+        let mut source = source.lock().ok()?;
+        let (items, queue) = source.as_mut()?;
+        let item = catch_unwind(AssertUnwindSafe(|| items.next())).unwrap_or_else(|panic| Some(Err(panicked(&*panic))));
+        let (result, slot) = mpsc::sync_channel(1);
+        // A failed send means that the sink gave up. Dropping the queue at the end is what ends the loop below.
+        match item.filter(|_| queue.send(slot).is_ok()) {
+            Some(item) => Some((item, result)),
+            None => {
+                *source = None;
+                None
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads.get() {
+            scope.spawn(|| {
+                while let Some((item, result)) = draw() {
+                    // A failed send means that the sink gave up.
+                    let _: Result<_, _> = result.send(run(item));
+                }
+            });
+        }
+        slots.into_iter().try_for_each(|slot: mpsc::Receiver<Result<R>>| {
+            let lost = |_| Err(Error::new(Kind::Bug, "a worker ended without a result"));
+            sink(slot.recv().unwrap_or_else(lost)?)
+        })
+    })
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::new(Kind::Bug, format!("a worker panicked: {}", text.unwrap_or("no message")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOUR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+
+    #[test]
+    fn results_come_in_order_on_any_number_of_threads() {
+        for threads in 1..9 {
+            let mut seen = Vec::new();
+            let work = |n: u64| {
+                thread::sleep(std::time::Duration::from_micros(n * 7919 % 50));
+                Ok(n * n)
+            };
+            ordered(NonZeroUsize::new(threads).unwrap(), (0..200).map(Ok), work, |n| {
+                seen.push(n);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(seen, (0..200).map(|n| n * n).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_the_run_with_an_error() {
+        for threads in [1, 4] {
+            let work = |n| if n == 50 { panic!("at fifty") } else { Ok(n) };
+            let error = ordered(NonZeroUsize::new(threads).unwrap(), (0..u64::MAX).map(Ok), work, |_| Ok(())).unwrap_err();
+            assert_eq!(error.kind(), Kind::Bug);
+            assert!(error.to_string().contains("at fifty"));
+        }
+    }
+
+    #[test]
+    fn the_first_error_in_order_wins_and_ends_an_endless_source() {
+        let items = (0..u64::MAX).map(|n| if n == 30 { Err(Error::bad_input("thirty")) } else { Ok(n) });
+        let error = ordered(FOUR, items, |n| if n == 40 { Err(Error::bad_input("forty")) } else { Ok(n) }, |_| Ok(())).unwrap_err();
+        assert_eq!(error.to_string(), "thirty");
+        let full = ordered(FOUR, (0..u64::MAX).map(Ok), Ok, |n| if n == 9 { Err(Error::bad_input("full")) } else { Ok(()) });
+        assert_eq!(full.unwrap_err().to_string(), "full");
+    }
+
+    #[test]
+    fn a_panic_of_the_source_is_an_error_too() {
+        let items = (0..9).map(|n| if n == 5 { panic!("source") } else { Ok(n) });
+        assert!(ordered(FOUR, items, Ok, |_: i32| Ok(())).unwrap_err().to_string().contains("source"));
+    }
+}

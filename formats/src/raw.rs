@@ -1,0 +1,46 @@
+//! Raw: the file is the disk, byte for byte.
+//!
+//! Written as a sparse file where the target can hold one. There is no magic: raw is never guessed, it is what remains.
+
+use crate::{Blob, Env, Format, Options, Result, dump::Dump};
+
+/// The raw format.
+#[derive(Debug)]
+pub struct Raw;
+
+impl Format for Raw {
+    fn name(&self) -> &'static str {
+        "raw"
+    }
+
+    fn probe(&self, _: &Blob) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn encode(&self, disk: &Blob, _: &Options, _: &mut Env) -> Result<Blob> {
+        Ok(disk.clone())
+    }
+
+    fn decode(&self, file: &Blob, _: &mut Env) -> Result<Blob> {
+        Ok(file.clone())
+    }
+
+    fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
+        to.field("size", file.len());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::env;
+
+    #[test]
+    fn raw_is_the_disk() {
+        let disk = Blob::bytes(*b"disk");
+        let file = Raw.encode(&disk, &Options::defaults(&[]), &mut env()).unwrap();
+        assert_eq!(file.to_vec(4).unwrap(), b"disk");
+        assert_eq!(Raw.decode(&file, &mut env()).unwrap().to_vec(4).unwrap(), b"disk");
+    }
+}
