@@ -1,0 +1,7 @@
+//! The `moby` program as a library: what reads images, lays out disks and writes artifacts.
+//!
+//! [`emit`] is the only part that writes outputs.
+
+pub mod emit;
+pub mod error;
+pub mod ui;
