@@ -13,6 +13,7 @@ pub mod raw;
 pub mod spool;
 pub mod tree;
 pub mod units;
+pub mod zeros;
 
 pub use blob::Blob;
 pub use error::{At, Error, Kind, Result};
