@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Makes a machine with Debian 12 (or later) and rustup ready for `make test`, `make demo` and `make bench`.
+#
+#   1. Debian packages: a linker, QEMU with its firmware, and the programs that judge our output. Installed with apt.
+#   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
+#   3. Real guests: Debian's cloud kernel and its static busybox, for amd64 and arm64. Downloaded and unpacked into
+#      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture.
+#
+# Run it again at any time: what is there already is left alone, and then no network is needed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mirror=${MOBY_DEBIAN_MIRROR:-http://deb.debian.org}
+suite=bookworm
+cargo_deny_version=0.20.2
+cache=$PWD/.cache
+export PATH="$PATH:/usr/sbin:/sbin"
+
+say() { echo "setup: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+packages=(
+    make git curl ca-certificates gcc libc6-dev # to build
+    qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 # to boot
+    mtools dosfstools gdisk # disks and FAT volumes
+    cpio initramfs-tools-core zstd lz4 xz-utils # initrds
+    libarchive-tools pigz syslinux syslinux-common extlinux systemd-boot-efi # what `make bench` compares with
+    xorriso squashfs-tools erofs-utils # file systems on their way
+)
+
+debian_packages() {
+    command -v dpkg-query >/dev/null || die "this is no Debian: install the counterparts of these packages by hand: ${packages[*]}"
+    local missing=() package
+    for package in "${packages[@]}"; do
+        dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    local root=()
+    [ "$(id -u)" = 0 ] || root=(sudo)
+    say "installing ${missing[*]}"
+    "${root[@]}" apt-get update -q || say "apt-get update had errors; going on with the lists there are"
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" ||
+        die "apt-get could not install: ${missing[*]}"
+}
+
+rust_toolchain() {
+    command -v rustup >/dev/null || die "rustup is missing: install it from https://rustup.rs"
+    local channel components targets have word missing=()
+    channel=$(toml_value channel)
+    components=$(toml_value components)
+    targets=$(toml_value targets)
+    rustup toolchain list | grep -q "^$channel-" || {
+        say "installing Rust $channel"
+        rustup toolchain install "$channel" --profile minimal --no-self-update || die "rustup could not install Rust $channel"
+    }
+    have=$(rustup component list --installed --toolchain "$channel")
+    for word in $components; do
+        grep -Eq "^$word(-x86_64|-aarch64|$)" <<<"$have" || missing+=("$word")
+    done
+    [ ${#missing[@]} = 0 ] || rustup component add --toolchain "$channel" "${missing[@]}" || die "rustup could not add ${missing[*]}"
+    have=$(rustup target list --installed --toolchain "$channel")
+    missing=()
+    for word in $targets; do
+        grep -qx "$word" <<<"$have" || missing+=("$word")
+    done
+    [ ${#missing[@]} = 0 ] || rustup target add --toolchain "$channel" "${missing[@]}" || die "rustup could not add ${missing[*]}"
+}
+
+# The value of a key of rust-toolchain.toml, as words.
+toml_value() {
+    sed -n "s/^$1 *= *//p" rust-toolchain.toml | tr -d '[]",'
+}
+
+cargo_deny() {
+    PATH="$cache/tools/bin:$PATH" command -v cargo-deny >/dev/null && return
+    say "building cargo-deny, once: this takes minutes"
+    # Unoptimised: it builds in half the time, and reads our small graph in a second all the same.
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --root "$cache/tools" --version "$cargo_deny_version" cargo-deny ||
+        die "cargo could not install cargo-deny $cargo_deny_version"
+}
+
+# guest ARCH: the kernel and busybox of one architecture, in .cache/debian/ARCH/{kernel,busybox,version}.
+guest() {
+    local arch=$1 to=$cache/debian/$1 work=$cache/debian/$1.partial
+    [ -s "$to/kernel" ] && [ -s "$to/busybox" ] && [ -s "$to/version" ] && return
+    say "downloading Debian's cloud kernel and busybox for $arch"
+    rm -rf "$work" "$to"
+    mkdir -p "$work"/{lists/partial,archives/partial,unpacked}
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror/debian $suite main" >"$work/sources.list"
+    local apt=(
+        -q -o "APT::Architecture=$arch" -o "APT::Architectures::=$arch" -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User=
+        -o Dir::State="$work" -o Dir::State::lists="$work/lists" -o Dir::State::status=/dev/null -o Dir::Cache="$work"
+        -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    )
+    apt-get "${apt[@]}" update >&2 || die "apt-get could not read $mirror/debian for $arch"
+    local kernel
+    kernel=$(apt-cache "${apt[@]}" show --no-all-versions "linux-image-cloud-$arch" | sed -n 's/^Depends: \([^ ,]*\).*/\1/p')
+    [ -n "$kernel" ] || die "linux-image-cloud-$arch names no kernel package"
+    (cd "$work" && apt-get "${apt[@]}" download "$kernel" busybox-static >&2) || die "apt-get could not download $kernel and busybox-static"
+    local deb
+    for deb in "$work"/*.deb; do dpkg-deb --extract "$deb" "$work/unpacked"; done
+    cp "$work"/unpacked/boot/vmlinuz-* "$work/kernel"
+    cp "$(find "$work/unpacked" -type f -path '*bin/busybox')" "$work/busybox"
+    echo "$kernel" >"$work/version"
+    rm -rf "$work"/{lists,archives,unpacked,sources.list} "$work"/*.bin "$work"/*.deb
+    mv "$work" "$to"
+}
+
+# Lockfiles and the like would be caught late and far from their cause: a last look at what must run.
+programs() {
+    local program missing=()
+    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    [ ${#missing[@]} = 0 ] || die "still missing: ${missing[*]}"
+    local file
+    for file in /usr/share/OVMF/OVMF_CODE.fd /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/AAVMF/AAVMF_CODE.fd; do
+        [ -s "$file" ] || die "still missing: $file"
+    done
+}
+
+debian_packages
+rust_toolchain
+cargo_deny
+guest amd64
+guest arm64
+programs
+say "ready"

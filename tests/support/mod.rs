@@ -1,0 +1,29 @@
+//! What the integration tests share: foreign programs, QEMU, scratch directories, real guests.
+
+// Every test binary compiles this for itself and uses a part of it.
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+pub mod guest;
+pub mod qemu;
+pub mod tools;
+pub mod ustar;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A directory of its own for one test or one fixture, emptied when it is opened and left behind to look at.
+pub fn scratch(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", path.display()),
+        _ => fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+    }
+    path
+}
+
+/// A path as text: all of ours are.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("the checkout's path is UTF-8")
+}
