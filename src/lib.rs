@@ -2,7 +2,6 @@
 //!
 //! [`emit`] is the only part that writes outputs.
 
-pub mod disk;
 pub mod emit;
 pub mod error;
 pub mod ui;

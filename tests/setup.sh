@@ -3,7 +3,8 @@
 #
 #   1. Debian packages: a linker, QEMU with its firmware, and the programs that judge our output. Installed with apt.
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
-#   3. Real guests: Debian's cloud kernel and its static busybox, for amd64 and arm64. Downloaded and unpacked into
+#   3. Python packages that judge containers, in a virtual environment of ours.
+#   4. Real guests: Debian's cloud kernel and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture.
 #
 # Run it again at any time: what is there already is left alone, and then no network is needed.
@@ -26,6 +27,7 @@ packages=(
     cpio initramfs-tools-core zstd lz4 xz-utils # initrds
     libarchive-tools pigz syslinux syslinux-common extlinux systemd-boot-efi # what `make bench` compares with
     xorriso squashfs-tools erofs-utils # file systems on their way
+    p7zip-full libxml2-utils python3-venv # readers of containers
 )
 
 debian_packages() {
@@ -79,6 +81,17 @@ cargo_deny() {
         die "cargo could not install cargo-deny $cargo_deny_version"
 }
 
+# Readers of containers that exist in Python only, in .cache/oracles: Glance's own inspector, and an independent reader of disks.
+python_oracles() {
+    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21)
+    local stamp=$cache/oracles/installed
+    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
+    say "installing ${wanted[*]}"
+    python3 -m venv "$cache/oracles" && "$cache/oracles/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
+        die "pip could not install ${wanted[*]}"
+    echo "${wanted[*]}" >"$stamp"
+}
+
 # guest ARCH: the kernel and busybox of one architecture, in .cache/debian/ARCH/{kernel,busybox,version}.
 guest() {
     local arch=$1 to=$cache/debian/$1 work=$cache/debian/$1.partial
@@ -109,7 +122,7 @@ guest() {
 # Lockfiles and the like would be caught late and far from their cause: a last look at what must run.
 programs() {
     local program missing=()
-    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz; do
+    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz 7z xmllint; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
     [ ${#missing[@]} = 0 ] || die "still missing: ${missing[*]}"
@@ -122,6 +135,7 @@ programs() {
 debian_packages
 rust_toolchain
 cargo_deny
+python_oracles
 guest amd64
 guest arm64
 programs

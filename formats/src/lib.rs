@@ -4,6 +4,7 @@
 //! randomness and no environment: what it may not invent comes in through [`Env`].
 
 pub mod blob;
+mod blocks;
 pub mod dump;
 pub mod error;
 pub mod guid;
@@ -11,9 +12,9 @@ pub mod options;
 pub mod parallel;
 pub mod raw;
 pub mod spool;
-pub mod tar;
 pub mod tree;
 pub mod units;
+pub mod vhd;
 pub mod zeros;
 
 pub use blob::Blob;
@@ -27,7 +28,7 @@ use dump::Dump;
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 /// Every container format, in the order users see.
-pub static FORMATS: &[&dyn Format] = &[&raw::Raw];
+pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &vhd::Vhd];
 
 /// The format called `name`.
 pub fn format(name: &str) -> Option<&'static dyn Format> {
@@ -95,6 +96,13 @@ impl Limits {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { size_multiple: self.size_multiple.max(other.size_multiple), size_max: self.size_max.min(other.size_max) }
+    }
+
+    /// Panics when `disk` breaks the limits: whoever laid it out did not ask.
+    pub(crate) fn assert_hold(&self, disk: &Blob) {
+        let Self { size_multiple, size_max } = self;
+        let fits = disk.len().is_multiple_of(*size_multiple) && disk.len() <= *size_max;
+        assert!(fits, "a disk of {} bytes, must be a multiple of {size_multiple}, at most {size_max}", disk.len());
     }
 }
 

@@ -1,0 +1,9 @@
+//! The containers against foreign programs: what we write, they read; what they write, we read.
+//!
+//! `tests/setup.sh` installs the programs; a missing one is a failure.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod decode;
+mod oracle;
+mod support;
