@@ -2,6 +2,7 @@
 //!
 //! [`emit`] is the only part that writes outputs.
 
+pub mod disk;
 pub mod emit;
 pub mod error;
 pub mod ui;

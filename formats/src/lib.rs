@@ -12,6 +12,7 @@ pub mod options;
 pub mod parallel;
 pub mod raw;
 pub mod spool;
+pub mod tar;
 pub mod tree;
 pub mod units;
 pub mod vhd;

@@ -2,8 +2,12 @@
 //!
 //! Names and inodes are apart, as on disk: a hard link is a second name of one inode.
 
+mod builder;
+
+pub use builder::{Builder, components};
+
 use crate::Blob;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// A file system tree. It always has a root directory, and every name's parent is a directory in it.
 #[derive(Clone, Debug)]
@@ -93,7 +97,48 @@ impl Content {
     }
 }
 
+impl Inode {
+    /// An inode of root's with nothing but content and permissions.
+    pub fn new(content: Content, mode: u32) -> Self {
+        Self { content, mode, uid: 0, gid: 0, mtime: 0, mtime_nanos: 0, xattrs: Vec::new(), origin: None }
+    }
+}
+
+/// Nothing but a root directory.
+impl Default for Tree {
+    fn default() -> Self {
+        Builder::default().finish()
+    }
+}
+
 impl Tree {
+    /// The inode of a path as [`Name::path`] has it; the empty path is the root directory. Symbolic links are not followed.
+    pub fn get(&self, path: &[u8]) -> Option<&Inode> {
+        if path.is_empty() {
+            return self.inodes.first();
+        }
+        let place = self.names.binary_search_by(|name| name.path.as_slice().cmp(path)).ok()?;
+        Some(&self.inodes[self.names[place].inode])
+    }
+
+    /// The tree of those names that `keep` accepts; it must accept a directory when it accepts anything inside.
+    #[must_use]
+    pub fn filter(&self, keep: impl Fn(&[u8]) -> bool) -> Self {
+        let mut new_index = vec![None; self.inodes.len()];
+        new_index[0] = Some(0);
+        let mut inodes = vec![self.inodes[0].clone()];
+        let kept = self.names.iter().filter(|name| keep(&name.path));
+        let names = kept.map(|name| {
+            let inode = *new_index[name.inode].get_or_insert_with(|| {
+                inodes.push(self.inodes[name.inode].clone());
+                inodes.len() - 1
+            });
+            Name { path: name.path.clone(), inode }
+        });
+        let names = names.collect();
+        Self { inodes, names }
+    }
+
     /// How many names each inode has, by inode index. The root directory's one name is counted.
     pub fn name_counts(&self) -> Vec<u32> {
         let mut counts = vec![0; self.inodes.len()];
@@ -102,5 +147,72 @@ impl Tree {
             counts[name.inode] += 1;
         }
         counts
+    }
+}
+
+/// A path for people: UTF-8 as it is, control characters and other bytes escaped, the middle of an absurd one left out.
+#[derive(Clone, Copy, Debug)]
+pub struct ShowPath<'a>(pub &'a [u8]);
+
+impl fmt::Display for ShowPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 300;
+        let (head, tail) = match self.0.len() {
+            0..=SHOWN => (self.0, &[][..]),
+            len => (&self.0[..SHOWN / 2], &self.0[len - SHOWN / 2..]),
+        };
+        show_bytes(head, f)?;
+        if !tail.is_empty() {
+            f.write_str("[...]")?;
+            show_bytes(tail, f)?;
+        }
+        Ok(())
+    }
+}
+
+fn show_bytes(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c.is_control() {
+                true => write!(f, "{}", c.escape_default())?,
+                false => write!(f, "{c}")?,
+            }
+        }
+        write!(f, "{}", chunk.invalid().escape_ascii())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Inode {
+        Inode::new(Content::File(Blob::bytes(text.as_bytes())), 0o644)
+    }
+
+    #[test]
+    fn filtering_keeps_links_together_and_drops_what_has_no_name_left() {
+        let mut builder = Builder::default();
+        builder.add(b"boot/kernel", file("kernel")).unwrap();
+        builder.add(b"boot/only", file("only")).unwrap();
+        builder.add(b"etc/os", file("os")).unwrap();
+        builder.hard_link(b"vmlinuz", b"boot/kernel").unwrap();
+        builder.hard_link(b"etc/again", b"etc/os").unwrap();
+        let tree = builder.finish().filter(|path| !path.starts_with(b"boot/"));
+        let paths: Vec<_> = tree.names.iter().map(|name| String::from_utf8_lossy(&name.path)).collect();
+        assert_eq!(paths, ["boot", "etc", "etc/again", "etc/os", "vmlinuz"]);
+        assert_eq!(tree.inodes.len(), 5);
+        assert_eq!(tree.name_counts(), [1, 1, 1, 2, 1]);
+        assert!(matches!(&tree.get(b"vmlinuz").unwrap().content, Content::File(blob) if blob.to_vec(9).unwrap() == b"kernel"));
+        assert!(tree.get(b"boot/kernel").is_none());
+        assert!(matches!(tree.get(b"").unwrap().content, Content::Directory));
+    }
+
+    #[test]
+    fn paths_are_shown_on_one_line() {
+        assert_eq!(ShowPath("größe".as_bytes()).to_string(), "größe");
+        assert_eq!(ShowPath(b"a\nb\xff\x1b[31m").to_string(), r"a\nb\xff\u{1b}[31m");
+        assert!(ShowPath(&[b'x'; 100_000]).to_string().len() < 400);
     }
 }

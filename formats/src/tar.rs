@@ -1,0 +1,77 @@
+//! tar: POSIX.1-2017 `pax`, sections "ustar Interchange Format" and "pax Interchange Format", with the extensions of GNU tar
+//! ("Basic Tar Format" and "Storing Sparse Files" of its manual) and the v7 format before them.
+//!
+//! ```text
+//!  | x header | records | header | content | header | ... | zeros | zeros |
+//!    512 each, everything padded to 512                      end of archive
+//! ```
+//! Read: every format that GNU tar and bsdtar write, sparse members included; contents are ranges of the archive. A checksum that
+//! does not match, a type that no file system has (multi-volume, incremental dumps) and anything truncated is refused by name.
+//! ACLs and SELinux labels outside `SCHILY.xattr` are not read, as GNU tar does not unless asked.
+//!
+//! End of archive: two zero blocks, or one at the very end. None at all is taken where the archive ends exactly behind a member and
+//! its padding, because writers that forget it exist (GNU tar, bsdtar and Go accept the same); a single one in the middle is refused.
+//!
+//! Written: see [`Writer`]. Oracles: GNU tar, bsdtar and Python's `tarfile`, both ways.
+
+mod header;
+mod pax;
+mod read;
+mod sparse;
+
+pub use read::Members;
+
+use crate::{At, Blob, Result, Tree, tree};
+
+/// Bytes of a block, of which everything in an archive is a multiple.
+const BLOCK: u64 = 512;
+
+/// One entry of an archive.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The path as the archive has it.
+    pub path: Vec<u8>,
+    /// What it names.
+    pub entry: Entry,
+}
+
+/// What an entry of an archive names.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A new inode.
+    Inode(tree::Inode),
+    /// What an earlier entry has this path.
+    HardLink(Vec<u8>),
+}
+
+impl Member {
+    /// Adds it to a tree, as extraction would.
+    ///
+    /// # Errors
+    /// See [`tree::Builder`]; the error names the entry.
+    pub fn add_to(self, tree: &mut tree::Builder) -> Result<()> {
+        let Self { path, entry } = self;
+        match entry {
+            Entry::Inode(inode) => tree.add(&path, inode),
+            Entry::HardLink(target) => tree.hard_link(&path, &target),
+        }
+        .at(|| place(&path))
+    }
+}
+
+/// The file system that extracting an archive would make.
+///
+/// # Errors
+/// When the archive is malformed or its entries do not make a file system.
+pub fn tree(archive: &Blob) -> Result<Tree> {
+    let mut tree = tree::Builder::default();
+    for member in Members::new(archive) {
+        member?.add_to(&mut tree)?;
+    }
+    Ok(tree.finish())
+}
+
+/// How an error names an entry.
+fn place(path: &[u8]) -> String {
+    format!("entry {}", tree::ShowPath(path))
+}
