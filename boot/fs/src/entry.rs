@@ -88,10 +88,10 @@ impl<'a> Entry<'a> {
 
     /// All lines that are neither empty nor comments, as (key, value).
     fn lines(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let lines = self.text.lines().map(str::trim);
+        let lines = self.text.lines().map(str::trim_ascii);
         lines.filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (key, value) = line.split_once([' ', '\t'])?;
-            Some((key, value.trim_start()))
+            Some((key, value.trim_ascii_start()))
         })
     }
 
