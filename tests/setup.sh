@@ -11,7 +11,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mirror=${MOBY_DEBIAN_MIRROR:-http://deb.debian.org}
 suite=bookworm
 cargo_deny_version=0.20.2
 cache=$PWD/.cache
@@ -25,7 +24,7 @@ packages=(
     qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 # to boot
     mtools dosfstools gdisk # disks and FAT volumes
     cpio initramfs-tools-core zstd lz4 xz-utils # initrds
-    libarchive-tools pigz syslinux syslinux-common extlinux systemd-boot-efi # what `make bench` compares with
+    time libarchive-tools pigz syslinux syslinux-common extlinux systemd-boot-efi # what `make bench` compares with
     xorriso squashfs-tools erofs-utils # file systems on their way
     p7zip-full libxml2-utils python3-venv # readers of containers
 )
@@ -92,20 +91,29 @@ python_oracles() {
     echo "${wanted[*]}" >"$stamp"
 }
 
+# Where this machine's own apt gets Debian from; MOBY_DEBIAN_MIRROR on a machine that has no such source.
+debian_mirror() {
+    local uri=${MOBY_DEBIAN_MIRROR:-}
+    [ -n "$uri" ] || uri=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' | sed -n "s/^$suite //p" | head -n 1)
+    [ -n "$uri" ] || die "apt has no source for Debian $suite: name one in MOBY_DEBIAN_MIRROR"
+    echo "$uri"
+}
+
 # guest ARCH: the kernel and busybox of one architecture, in .cache/debian/ARCH/{kernel,busybox,version}.
 guest() {
-    local arch=$1 to=$cache/debian/$1 work=$cache/debian/$1.partial
+    local arch=$1 to=$cache/debian/$1 work=$cache/debian/$1.partial mirror
     [ -s "$to/kernel" ] && [ -s "$to/busybox" ] && [ -s "$to/version" ] && return
     say "downloading Debian's cloud kernel and busybox for $arch"
+    mirror=$(debian_mirror)
     rm -rf "$work" "$to"
     mkdir -p "$work"/{lists/partial,archives/partial,unpacked}
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror/debian $suite main" >"$work/sources.list"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$work/sources.list"
     local apt=(
         -q -o "APT::Architecture=$arch" -o "APT::Architectures::=$arch" -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User=
         -o Dir::State="$work" -o Dir::State::lists="$work/lists" -o Dir::State::status=/dev/null -o Dir::Cache="$work"
         -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
     )
-    apt-get "${apt[@]}" update >&2 || die "apt-get could not read $mirror/debian for $arch"
+    apt-get "${apt[@]}" update >&2 || die "apt-get could not read $mirror for $arch"
     local kernel
     kernel=$(apt-cache "${apt[@]}" show --no-all-versions "linux-image-cloud-$arch" | sed -n 's/^Depends: \([^ ,]*\).*/\1/p')
     [ -n "$kernel" ] || die "linux-image-cloud-$arch names no kernel package"
