@@ -76,6 +76,59 @@ impl<E> From<Error<E>> for NoChoice<E> {
     }
 }
 
+/// The choice among entry files that are offered one by one, by whatever reads them.
+#[derive(Debug)]
+pub struct Choice<'r> {
+    architecture: &'r str,
+    best: &'r mut EntryFile,
+    spare: &'r mut EntryFile,
+    found: bool,
+    refused: entry::Error,
+}
+
+impl<'r> Choice<'r> {
+    /// No entry so far. The one to boot will be left in `best`; `spare` is room to read the others into.
+    pub fn new(architecture: &'r str, best: &'r mut EntryFile, spare: &'r mut EntryFile) -> Self {
+        Self { architecture, best, spare, found: false, refused: entry::Error::NoEntry }
+    }
+
+    /// Considers the file `name` of [`entry::DIRECTORY`], of `size` bytes; `read` fills a buffer of that size with it.
+    ///
+    /// # Errors
+    /// Those of `read`. A file that is no entry for this machine is no error.
+    pub fn offer<E>(&mut self, name: &Name, size: u64, read: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        if !entry::is_entry_name(name.as_str()) {
+            return Ok(());
+        }
+        let len = usize::try_from(size).unwrap_or(usize::MAX);
+        let Some(into) = self.spare.text.get_mut(..len) else {
+            self.refused = entry::Error::TooLarge;
+            return Ok(());
+        };
+        read(into)?;
+        self.spare.name = name.clone();
+        self.spare.len = len;
+        match self.spare.entry().and_then(|entry| entry.check(self.architecture)) {
+            Err(error) => self.refused = error,
+            Ok(()) => {
+                if !self.found || self.spare.precedes(self.best) {
+                    swap(self.best, self.spare);
+                }
+                self.found = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the choice: whether `best` holds an entry.
+    ///
+    /// # Errors
+    /// What was wrong with the last file, when none can be booted.
+    pub const fn end(&self) -> Result<(), entry::Error> {
+        if self.found { Ok(()) } else { Err(self.refused) }
+    }
+}
+
 /// Leaves in `best` the entry of [`entry::DIRECTORY`] that comes first among those for this architecture; `spare` is room
 /// to read the others into.
 ///
@@ -91,28 +144,11 @@ pub fn choose<D: BlockDevice>(
         Err(Error::NotFound) => return Err(NoChoice::Entry(entry::Error::NoEntry)),
         other => other?,
     };
-    let mut found = false;
-    let mut refused = entry::Error::NoEntry;
+    let mut choice = Choice::new(architecture, best, spare);
     while let Some(node) = directory.next(volume)? {
-        let Some(mut file) = node.file().filter(|_| entry::is_entry_name(node.name().as_str())) else {
-            continue;
-        };
-        spare.name = node.name().clone();
-        spare.len = usize::try_from(file.size()).unwrap_or(usize::MAX);
-        let Some(into) = spare.text.get_mut(..spare.len) else {
-            refused = entry::Error::TooLarge;
-            continue;
-        };
-        volume.read(&mut file, 0, into)?;
-        match spare.entry().and_then(|entry| entry.check(architecture)) {
-            Err(error) => refused = error,
-            Ok(()) => {
-                if !found || spare.precedes(best) {
-                    swap(best, spare);
-                }
-                found = true;
-            }
+        if let Some(mut file) = node.file() {
+            choice.offer(node.name(), file.size().into(), |into| volume.read(&mut file, 0, into))?;
         }
     }
-    if found { Ok(()) } else { Err(NoChoice::Entry(refused)) }
+    choice.end().map_err(NoChoice::Entry)
 }

@@ -87,7 +87,7 @@ impl<'a> Entry<'a> {
     }
 
     /// All lines that are neither empty nor comments, as (key, value).
-    fn lines(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+    fn lines(&self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         let lines = self.text.lines().map(str::trim_ascii);
         lines.filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (key, value) = line.split_once([' ', '\t'])?;
@@ -96,7 +96,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The values of a key, in the order of the file.
-    fn values(&self, key: &'static str) -> impl Iterator<Item = &'a str> + use<'a> {
+    fn values(&self, key: &'static str) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         self.lines().filter(move |(found, _)| *found == key).map(|(_, value)| value)
     }
 
@@ -136,7 +136,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The parts of the kernel command line, to be joined by single spaces.
-    pub fn options(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn options(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         self.values("options")
     }
 

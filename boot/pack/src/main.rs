@@ -29,7 +29,13 @@ struct Artifact {
 }
 
 /// Every loader that is committed.
-const ARTIFACTS: &[Artifact] = &[Artifact { file: "stage1.bin", make: stage1_bin }, Artifact { file: "stage2.bin", make: stage2_bin }];
+const ARTIFACTS: &[Artifact] = &[
+    Artifact { file: "bootaa64.efi", make: bootaa64_efi },
+    Artifact { file: "bootx64.efi", make: bootx64_efi },
+    Artifact { file: "stage1.bin", make: stage1_bin },
+    Artifact { file: "stage2.bin", make: stage2_bin },
+    Artifact { file: "testkernel.bzimage", make: testkernel_bzimage },
+];
 
 /// The boot sector, as the linker made it.
 fn stage1_bin(sources: &Sources) -> Result<Vec<u8>> {
@@ -53,6 +59,23 @@ fn stage2_bin(sources: &Sources) -> Result<Vec<u8>> {
     } else {
         Err(format!("stage2 is {len} bytes, not at most {STAGE2_MAX}, or has no magic").into())
     }
+}
+
+/// The EFI loader for AArch64.
+fn bootaa64_efi(sources: &Sources) -> Result<Vec<u8>> {
+    sources.build("moby-boot-efi", "boot-efi", "aarch64-unknown-uefi")
+}
+
+/// The EFI loader for x86-64.
+fn bootx64_efi(sources: &Sources) -> Result<Vec<u8>> {
+    sources.build("moby-boot-efi", "boot-efi", "x86_64-unknown-uefi")
+}
+
+/// The test kernel: both halves in one file.
+fn testkernel_bzimage(sources: &Sources) -> Result<Vec<u8>> {
+    let bios = sources.build("moby-testkernel", "testkernel-bios", "x86_64-unknown-none")?;
+    let efi = sources.build("moby-testkernel", "testkernel-efi", "x86_64-unknown-uefi")?;
+    Ok(testkernel_pack::join(&bios, &efi)?)
 }
 
 /// The loaders' sources and a place to build them.

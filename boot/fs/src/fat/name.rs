@@ -44,7 +44,8 @@ impl Name {
     }
 
     /// A long name from its UTF-16 units; what is not Unicode becomes U+FFFD.
-    pub(super) fn long(units: &[u16]) -> Self {
+    #[must_use]
+    pub fn long(units: &[u16]) -> Self {
         let mut name = Self::empty();
         for character in char::decode_utf16(units.iter().copied().take_while(|unit| *unit != 0)) {
             name.push(character.unwrap_or(char::REPLACEMENT_CHARACTER));

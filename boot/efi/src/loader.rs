@@ -1,0 +1,70 @@
+//! From the entry point to the kernel, or to a message.
+
+mod console;
+mod entry;
+mod failure;
+mod file;
+mod firmware;
+mod initrd;
+mod start;
+mod unified;
+
+use core::fmt::Write as _;
+
+use bootefi::Architecture;
+use bootfs::choose::EntryFile;
+use r_efi::efi;
+
+use console::Console;
+use failure::Failure;
+use firmware::Firmware;
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: Architecture = Architecture::X64;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: Architecture = Architecture::Aa64;
+
+/// How long a message stays before the machine starts anew: nobody may be there to read it.
+const SECONDS_TO_READ: u32 = 30;
+
+#[unsafe(no_mangle)]
+extern "efiapi" fn efi_main(image: efi::Handle, table: *mut efi::SystemTable) -> efi::Status {
+    // SAFETY: both are what the firmware gave to the entry point, which it calls once.
+    let firmware = unsafe { Firmware::new(image, table) };
+    let mut console = Console::new(&firmware);
+    let _ = writeln!(console, "moby loader (UEFI)");
+    let (mut best, mut spare) = (EntryFile::new(), EntryFile::new());
+    let failure = boot(&firmware, &mut console, &mut best, &mut spare);
+    let _ = writeln!(console, "moby: cannot boot: {failure}");
+    let _ = writeln!(console, "restart in {SECONDS_TO_READ} seconds, or at a key");
+    firmware.wait_for_key(SECONDS_TO_READ);
+    firmware.reset()
+}
+
+/// Boots; returns only when that was impossible. The entry is read into `best`.
+fn boot<'r>(firmware: &Firmware, console: &mut Console<'_>, best: &'r mut EntryFile, spare: &'r mut EntryFile) -> Failure<'r> {
+    let outcome = match unified::sections(firmware) {
+        Err(failure) => Err(failure),
+        Ok(Some(sections)) => unified::boot(firmware, console, &sections),
+        Ok(None) => entry::boot(firmware, console, best, spare),
+    };
+    match outcome {
+        Err(failure) => failure,
+        Ok(never) => match never {},
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The place is not printed: it would cost a third of the program, and name a path of the machine that built it.
+    match Firmware::at_panic() {
+        Some(firmware) => {
+            let _ = writeln!(Console::new(&firmware), "moby: cannot boot: internal error");
+            firmware.wait_for_key(SECONDS_TO_READ);
+            firmware.reset()
+        }
+        None => loop {
+            core::hint::spin_loop();
+        },
+    }
+}
