@@ -15,6 +15,7 @@ pub mod spool;
 pub mod tar;
 pub mod tree;
 pub mod units;
+pub mod vdi;
 pub mod vhd;
 pub mod zeros;
 
@@ -29,7 +30,7 @@ use dump::Dump;
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 /// Every container format, in the order users see.
-pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &vhd::Vhd];
+pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &vhd::Vhd, &vdi::Vdi];
 
 /// The format called `name`.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

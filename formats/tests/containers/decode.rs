@@ -15,6 +15,8 @@ const FOREIGN: &[Foreign] = &[
     Foreign { qemu: "vpc", options: "subformat=fixed,force_size=on", ours: "vhd" },
     Foreign { qemu: "vpc", options: "subformat=dynamic", ours: "vhd" },
     Foreign { qemu: "vpc", options: "subformat=dynamic,force_size=on", ours: "vhd" },
+    Foreign { qemu: "vdi", options: "static=off", ours: "vdi" },
+    Foreign { qemu: "vdi", options: "static=on", ours: "vdi" },
 ];
 
 impl Foreign {

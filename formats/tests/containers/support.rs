@@ -48,8 +48,11 @@ impl Case {
 }
 
 /// Every way in which we write a container.
-pub(crate) const CASES: &[Case] =
-    &[Case { format: "vhd", options: &[], qemu: "vpc" }, Case { format: "vhd", options: &[("subformat", "dynamic")], qemu: "vpc" }];
+pub(crate) const CASES: &[Case] = &[
+    Case { format: "vhd", options: &[], qemu: "vpc" },
+    Case { format: "vhd", options: &[("subformat", "dynamic")], qemu: "vpc" },
+    Case { format: "vdi", options: &[], qemu: "vdi" },
+];
 
 /// Bytes that do not compress and never change.
 pub(crate) fn noise(len: usize, mut seed: u64) -> Vec<u8> {
@@ -133,11 +136,11 @@ pub(crate) fn run(program: &str, args: &[&dyn AsArg]) -> String {
 }
 
 /// Runs Python with the packages that `tests/setup.sh` installs.
-pub(crate) fn python(script: &str, args: &[&dyn AsArg]) -> String {
+pub(crate) fn python(script: &str, first: &str, more: &[String]) {
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../.cache/oracles/bin/python3");
-    let mut all: Vec<&dyn AsArg> = vec![&"-c", &script];
-    all.extend(args);
-    run(python, &all)
+    let mut all: Vec<&dyn AsArg> = vec![&"-c", &script, &first];
+    all.extend(more.iter().map(|arg| arg as &dyn AsArg));
+    run(python, &all);
 }
 
 /// Anything that is an argument of a program.

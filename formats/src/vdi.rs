@@ -1,0 +1,330 @@
+//! VDI 1.1: VirtualBox's own disk format. There is no standard; the facts are those of `VDICore.h`. All integers are
+//! little-endian.
+//!
+//! ```text
+//! 0        72       512          1 MiB aligned
+//! | pre-   | header | block map  | 1 MiB block | block | ...
+//! | header |        | u32 index of each block in the file; 0xffffffff: absent, 0xfffffffe: zeros
+//! ```
+//! Written: dynamic images, blocks of 1 MiB in the order of the disk, absent where the disk has none.
+//!
+//! Refused when read: differencing and undo images, versions other than 1.1, extra data per block.
+//!
+//! Oracles: `qemu-img`, 7-Zip, oslo.utils, dissect.hypervisor.
+
+use crate::{
+    Blob, Env, Error, Format, Limits, Options, Result,
+    blocks::{self, Claims, Table},
+    dump::Dump,
+    error::At,
+    guid::Guid,
+    units::{KIB, MIB, SECTOR},
+};
+use std::mem::offset_of;
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    little_endian::{U32, U64},
+};
+
+/// The VDI format.
+#[derive(Debug)]
+pub struct Vdi;
+
+/// Where the signature is.
+const SIGNATURE_AT: u64 = 64;
+/// `VDI_IMAGE_SIGNATURE`.
+const SIGNATURE: u32 = 0xbeda_107f;
+/// Version 1.1.
+const VERSION: u32 = 0x0001_0001;
+/// Where the block map is.
+const MAP_AT: u64 = 512;
+/// Block size that we write, and the only one that VirtualBox makes.
+const BLOCK: u64 = MIB;
+/// Block sizes that we read.
+const BLOCKS_READ: std::ops::RangeInclusive<u64> = 4 * KIB..=256 * MIB;
+/// Most blocks of an image that `qemu` opens.
+const BLOCKS_MAX: u64 = 0x1fff_ff80;
+/// `VDI_IMAGE_BLOCK_ZERO`, the lower of the two map entries without a block; the other is `VDI_IMAGE_BLOCK_FREE`.
+const ENTRY_ZERO: u32 = 0xffff_fffe;
+
+/// `VDIPREHEADER` and `VDIHEADER1PLUS`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    /// 0: text for people, never looked at.
+    file_info: [u8; 64],
+    /// 64: [`SIGNATURE`].
+    signature: U32,
+    /// 68: [`VERSION`].
+    version: U32,
+    /// 72: bytes of the header from here on: 400.
+    header_len: U32,
+    /// 76: see [`image_type`].
+    image_type: U32,
+    /// 80: no flags.
+    flags: U32,
+    /// 84: text for people.
+    comment: [u8; 256],
+    /// 340: where the block map is.
+    map_offset: U32,
+    /// 344: where block 0 of the file is.
+    data_offset: U32,
+    /// 348: cylinders, heads, sectors, bytes a sector: 0, but the last, 512.
+    legacy_geometry: [U32; 4],
+    /// 364: 0.
+    unused: U32,
+    /// 368: bytes of the disk.
+    disk_size: U64,
+    /// 376: bytes of a block: a power of two.
+    block_size: U32,
+    /// 380: bytes in front of each block: 0.
+    block_extra: U32,
+    /// 384: blocks of the disk.
+    blocks: U32,
+    /// 388: blocks that the file has.
+    blocks_allocated: U32,
+    /// 392: identifies the image.
+    uuid_create: [u8; 16],
+    /// 408: changes with the content.
+    uuid_modify: [u8; 16],
+    /// 424: the parent of a differencing image, else nil.
+    uuid_linkage: [u8; 16],
+    /// 440: the parent's `uuid_modify`, else nil.
+    uuid_parent_modify: [u8; 16],
+    /// 456: cylinders, heads, sectors, bytes a sector: 0 makes VirtualBox choose.
+    geometry: [U32; 4],
+    /// 472: zeros.
+    reserved: [u8; 40],
+}
+const _: () = assert!(size_of::<Header>() == 512 && offset_of!(Header, map_offset) == 340 && offset_of!(Header, disk_size) == 368);
+
+/// Values of [`Header::image_type`].
+mod image_type {
+    pub(super) const DYNAMIC: u32 = 1;
+    pub(super) const STATIC: u32 = 2;
+    pub(super) const UNDO: u32 = 3;
+    pub(super) const DIFFERENCING: u32 = 4;
+}
+
+impl Format for Vdi {
+    fn name(&self) -> &'static str {
+        "vdi"
+    }
+
+    fn limits(&self, _: &Options) -> Limits {
+        Limits { size_multiple: SECTOR, size_max: BLOCKS_MAX * BLOCK }
+    }
+
+    fn probe(&self, file: &Blob) -> Result<bool> {
+        Ok(file.len() >= SECTOR && u32::from_le_bytes(file.read_array(SIGNATURE_AT)?) == SIGNATURE)
+    }
+
+    fn encode(&self, disk: &Blob, options: &Options, env: &mut Env) -> Result<Blob> {
+        self.limits(options).assert_hold(disk);
+        let mut map = Table::filled_with(0xff);
+        let mut payload = Blob::default();
+        for run in disk.data_units(BLOCK) {
+            let first = payload.len() / BLOCK;
+            payload.append(&disk.slice(run.start * BLOCK..disk.len().min(run.end * BLOCK)));
+            payload.pad_to(BLOCK);
+            map.put(
+                run.start * 4,
+                (first..).take_while(|n| n - first < run.end - run.start).flat_map(|n| narrow(n).to_le_bytes()).collect(),
+            );
+        }
+        let map = map.finish(disk.len().div_ceil(BLOCK) * 4);
+        let data_at = (MAP_AT + map.len()).next_multiple_of(BLOCK);
+        let header = Header::new(disk.len(), data_at, payload.len() / BLOCK, env);
+        let mut file = Blob::bytes(header.as_bytes());
+        file.append(&map);
+        file.extend_to(data_at);
+        file.append(&payload);
+        Ok(file)
+    }
+
+    fn decode(&self, file: &Blob, _: &mut Env) -> Result<Blob> {
+        let (header, mut claims, map) = Header::read(file)?;
+        let (size, block_size) = (header.disk_size.get(), u64::from(header.block_size.get()));
+        let mut disk = Blob::default();
+        for (block, entry) in (0_u64..).zip(blocks::entries(&map)) {
+            let entry = u32::from_le_bytes(entry?);
+            if entry >= ENTRY_ZERO {
+                continue;
+            }
+            let at = u64::from(header.data_offset.get()) + u64::from(entry) * block_size;
+            let place = claims.claim(at, block_size.min(size - block * block_size), || format!("VDI block {block}"))?;
+            disk.extend_to(block * block_size);
+            disk.append(&file.slice(place));
+        }
+        disk.extend_to(size);
+        claims.finish()?;
+        Ok(disk)
+    }
+
+    fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
+        let (header, _, map) = Header::read(file)?;
+        to.section("header", |to| header.dump(to));
+        to.section("block map", |to| {
+            for (block, entry) in (0_u64..).zip(blocks::entries(&map)) {
+                match u32::from_le_bytes(entry?) {
+                    u32::MAX => {}
+                    ENTRY_ZERO => to.field(&format!("block {block}"), "zeros"),
+                    entry => to.field(&format!("block {block}"), entry),
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Block numbers and what is near them, which [`BLOCKS_MAX`] keeps below 2^32.
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).expect("limited by BLOCKS_MAX")
+}
+
+impl Header {
+    fn new(disk_size: u64, data_at: u64, allocated: u64, env: &Env) -> Self {
+        let mut file_info = [0; 64];
+        let text = b"<<< Oracle VM VirtualBox Disk Image >>>\n";
+        file_info[..text.len()].copy_from_slice(text);
+        let geometry = [0, 0, 0, 512].map(U32::new);
+        Self {
+            file_info,
+            signature: SIGNATURE.into(),
+            version: VERSION.into(),
+            header_len: 400.into(),
+            image_type: image_type::DYNAMIC.into(),
+            flags: 0.into(),
+            comment: [0; 256],
+            map_offset: narrow(MAP_AT).into(),
+            data_offset: narrow(data_at).into(),
+            legacy_geometry: geometry,
+            unused: 0.into(),
+            disk_size: disk_size.into(),
+            block_size: narrow(BLOCK).into(),
+            block_extra: 0.into(),
+            blocks: narrow(disk_size.div_ceil(BLOCK)).into(),
+            blocks_allocated: narrow(allocated).into(),
+            uuid_create: env.ids.guid("vdi create").to_mixed_endian(),
+            uuid_modify: env.ids.guid("vdi modify").to_mixed_endian(),
+            uuid_linkage: [0; 16],
+            uuid_parent_modify: [0; 16],
+            geometry,
+            reserved: [0; 40],
+        }
+    }
+
+    /// The header, the claims of header and map, and the part of the map that covers the disk.
+    fn read(file: &Blob) -> Result<(Self, Claims, Blob)> {
+        let header: Self = zerocopy::transmute!(file.read_array::<512>(0).at(|| "VDI header")?);
+        header.check().at(|| "VDI header")?;
+        let mut claims = Claims::on(file);
+        claims.claim(0, 72 + u64::from(header.header_len.get()), || "VDI header".to_owned())?;
+        let blocks = header.disk_size.get().div_ceil(header.block_size.get().into());
+        let map = claims.claim(header.map_offset.get().into(), blocks * 4, || "VDI block map".to_owned())?;
+        Ok((header, claims, file.slice(map)))
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.signature != SIGNATURE {
+            return Err(Error::bad_input(format!("the signature is {:#x}, must be {SIGNATURE:#x}", self.signature)));
+        }
+        if self.version != VERSION {
+            return Err(Error::unsupported(format!("the version is {:#x}, must be {VERSION:#x}", self.version)));
+        }
+        let nil = [0; 16];
+        match self.image_type.get() {
+            image_type::DIFFERENCING => return Err(differencing()),
+            image_type::UNDO => return Err(Error::unsupported("an undo image holds no whole disk")),
+            image_type::DYNAMIC | image_type::STATIC if self.uuid_linkage != nil => return Err(differencing()),
+            image_type::DYNAMIC | image_type::STATIC => {}
+            other => return Err(Error::bad_input(format!("the image type is {other}, must be 1 or 2"))),
+        }
+        if self.block_extra != 0 {
+            return Err(Error::unsupported(format!("{} extra bytes a block, must be 0", self.block_extra)));
+        }
+        let (size, block, blocks) = (self.disk_size.get(), u64::from(self.block_size.get()), u64::from(self.blocks.get()));
+        if !block.is_power_of_two() || !BLOCKS_READ.contains(&block) {
+            return Err(Error::bad_input(format!("the block size is {block}, must be a power of two from 4 KiB to 256 MiB")));
+        }
+        if !size.is_multiple_of(SECTOR) || size.div_ceil(block) > blocks.min(BLOCKS_MAX) {
+            return Err(Error::bad_input(format!(
+                "the disk has {size} bytes, must be whole sectors in at most {blocks} blocks of {block}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn dump(&self, to: &mut Dump) {
+        to.field("file info", self.file_info.trim_ascii_end().escape_ascii());
+        to.hex("version", self.version.get());
+        to.field("image type", self.image_type);
+        to.field("map offset", self.map_offset);
+        to.field("data offset", self.data_offset);
+        to.field("disk size", self.disk_size);
+        to.field("block size", self.block_size);
+        to.field("blocks", self.blocks);
+        to.field("blocks allocated", self.blocks_allocated);
+        to.field("uuid create", Guid::from_mixed_endian(self.uuid_create));
+        to.field("uuid modify", Guid::from_mixed_endian(self.uuid_modify));
+    }
+}
+
+fn differencing() -> Error {
+    Error::unsupported("a differencing VDI needs its parent disk, which is not followed").hint("merge it into its parent first")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::env;
+
+    fn sample() -> Blob {
+        let mut disk = Blob::zeros(7 * MIB + 512);
+        disk.splice(3, &Blob::bytes(*b"first"));
+        disk.splice(5 * MIB - 3, &Blob::bytes(*b"middle"));
+        disk.splice(7 * MIB + 511, &Blob::bytes(*b"z"));
+        disk
+    }
+
+    fn encode() -> Vec<u8> {
+        Vdi.encode(&sample(), &Options::defaults(&[]), &mut env()).unwrap().to_vec(u64::MAX).unwrap()
+    }
+
+    fn decode(bytes: Vec<u8>) -> Result<Vec<u8>> {
+        Vdi.decode(&Blob::bytes(bytes), &mut env())?.to_vec(u64::MAX)
+    }
+
+    #[test]
+    fn a_disk_survives() {
+        assert_eq!(decode(encode()).unwrap(), sample().to_vec(u64::MAX).unwrap());
+    }
+
+    #[test]
+    fn only_blocks_with_data_take_space() {
+        assert_eq!(encode().len(), 5 << 20, "header and map, then the blocks 0, 4, 5 and 7");
+    }
+
+    #[test]
+    fn differencing_images_are_refused_by_name() {
+        for (at, byte) in [(76, 4), (424, 9)] {
+            let mut bytes = encode();
+            bytes[at] = byte;
+            assert!(decode(bytes).unwrap_err().to_string().contains("differencing"));
+        }
+    }
+
+    #[test]
+    fn a_block_in_two_places_is_refused() {
+        let mut bytes = encode();
+        bytes[512 + 4 * 4] = 0;
+        assert!(decode(bytes).unwrap_err().to_string().contains("two structures"));
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_the_map_are_refused() {
+        let mut bytes = encode();
+        bytes[374] = 1;
+        assert!(decode(bytes).unwrap_err().to_string().contains("blocks of"));
+    }
+}
