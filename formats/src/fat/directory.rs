@@ -1,0 +1,346 @@
+//! Directories: fatgen103, "FAT Directory Structure".
+
+use super::{
+    Table, Width,
+    geometry::Geometry,
+    name::{self, ShortNames, Stored},
+};
+use crate::{Error, Result, Timestamp, units};
+use std::collections::HashMap;
+use zerocopy::{
+    Immutable, IntoBytes, KnownLayout, Unaligned,
+    little_endian::{U16, U32},
+};
+
+/// Bytes of a directory entry.
+pub(super) const ENTRY_LEN: u64 = 32;
+/// The fixed root directory of FAT12 and FAT16 has room for this many entries at least.
+const ROOT_ENTRIES_MIN: u64 = 512;
+/// No directory has more: what a 16-bit count of whole sectors of entries can say.
+const ENTRIES_MAX: u64 = 65_520;
+const ENTRIES_A_SECTOR: u64 = 16;
+/// UTF-16 units in one long name entry.
+const LONG_UNITS: usize = 13;
+
+const VOLUME_ID: u8 = 0x08;
+const DIRECTORY: u8 = 0x10;
+const ARCHIVE: u8 = 0x20;
+const LONG_NAME: u8 = 0x0f;
+const LAST_LONG_ENTRY: u8 = 0x40;
+
+/// A directory entry of a short name.
+#[derive(Clone, Copy, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct ShortEntry {
+    /// +0: name, padded with spaces.
+    name: [u8; 11],
+    /// +11: attribute bits.
+    attributes: u8,
+    /// +12: which parts of the name are shown in lower case.
+    case: u8,
+    /// +13: 0 to 199, hundredths of a second more than `creation_time`.
+    creation_hundredths: u8,
+    /// +14: as `write_time`.
+    creation_time: U16,
+    /// +16: as `write_date`.
+    creation_date: U16,
+    /// +18: as `write_date`.
+    access_date: U16,
+    /// +20: high half of the first cluster; 0 in FAT12 and FAT16.
+    first_cluster_high: U16,
+    /// +22: hours << 11 | minutes << 5 | seconds / 2.
+    write_time: U16,
+    /// +24: years since 1980 << 9 | month << 5 | day.
+    write_date: U16,
+    /// +26: low half of the first cluster; 0 for an empty file.
+    first_cluster_low: U16,
+    /// +28: bytes; 0 for a directory.
+    size: U32,
+}
+
+/// A directory entry of a piece of a long name. They stand before the short entry, last piece first.
+#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct LongEntry {
+    /// +0: which piece, from 1; the last one has 0x40 set.
+    order: u8,
+    /// +1: units 1 to 5.
+    name_1: [U16; 5],
+    /// +11: 0x0f.
+    attributes: u8,
+    /// +12: 0.
+    kind: u8,
+    /// +13: of the short name.
+    checksum: u8,
+    /// +14: units 6 to 11.
+    name_2: [U16; 6],
+    /// +26: 0.
+    first_cluster_low: U16,
+    /// +28: units 12 and 13.
+    name_3: [U16; 2],
+}
+
+const _: () = {
+    assert!(size_of::<ShortEntry>() == 32 && size_of::<LongEntry>() == 32);
+    assert!(std::mem::offset_of!(ShortEntry, write_time) == 22);
+    assert!(std::mem::offset_of!(LongEntry, name_2) == 14);
+};
+
+/// A volume label as it is stored. Panics when it is not one: labels are ours.
+pub(super) fn label(text: &str) -> [u8; 11] {
+    let is_right = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b" _".contains(b);
+    assert!(text.len() <= 11 && text.as_bytes().iter().all(is_right), "'{text}' is not a volume label");
+    let mut label = [b' '; 11];
+    label[..text.len()].copy_from_slice(text.as_bytes());
+    label
+}
+
+/// The directories of a volume; the root is the first, a parent comes before its children.
+#[derive(Debug)]
+pub(super) struct Directories {
+    nodes: Vec<Node>,
+    label: [u8; 11],
+    stamp: Stamp,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    parent: usize,
+    children: Vec<Child>,
+    /// Index of a child by its folded name.
+    by_name: HashMap<String, usize>,
+    shorts: ShortNames,
+    /// First cluster, once placed; 0 for the fixed root.
+    first: u32,
+}
+
+#[derive(Debug)]
+struct Child {
+    name: Stored,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// Index of the volume's file.
+    File(usize),
+    /// Index of a node.
+    Directory(usize),
+}
+
+impl Directories {
+    pub(super) fn new(label: &str, time: Timestamp) -> Self {
+        Self { nodes: vec![Node::default()], label: self::label(label), stamp: Stamp::from(time) }
+    }
+
+    /// Adds a file at a path, with the directories that are missing.
+    pub(super) fn add(&mut self, path: &str, file: usize) -> Result<()> {
+        let mut node = 0;
+        let mut names = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+        while let Some(name) = names.next() {
+            name::check(name)?;
+            let known = self.nodes[node].by_name.get(&name::folded(name));
+            let known = known.map(|child| self.nodes[node].children[*child].what);
+            node = match (known, names.peek().is_none()) {
+                (None, true) => return self.insert(node, name, What::File(file)),
+                (None, false) => {
+                    let new = self.nodes.len();
+                    self.nodes.push(Node { parent: node, ..Node::default() });
+                    self.insert(node, name, What::Directory(new))?;
+                    new
+                }
+                (Some(What::Directory(known)), false) => known,
+                (Some(What::File(_)), false) => return Err(Error::bad_input(format!("'{name}' is a file and a directory"))),
+                (Some(_), true) => return Err(Error::bad_input("the path stands twice; FAT does not tell upper from lower case")),
+            };
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, node: usize, name: &str, what: What) -> Result<()> {
+        let node = &mut self.nodes[node];
+        node.by_name.insert(name::folded(name), node.children.len());
+        let name = node.shorts.store(name);
+        node.children.push(Child { name, what });
+        Ok(())
+    }
+
+    /// Refuses directories with too many entries.
+    pub(super) fn check_sizes(&self) -> Result<()> {
+        match self.nodes.iter().map(Node::entries).max() {
+            Some(entries) if entries > ENTRIES_MAX => {
+                Err(Error::bad_input(format!("a directory has {entries} entries, counting those of long names, FAT holds {ENTRIES_MAX}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes of the fixed root directory of FAT12 and FAT16, in whole sectors; 0 in FAT32, which has none.
+    pub(super) fn fixed_root_len(&self, width: Width) -> u64 {
+        match width {
+            Width::Fat32 => 0,
+            Width::Fat12 | Width::Fat16 => self.nodes[0].entries().max(ROOT_ENTRIES_MIN).next_multiple_of(ENTRIES_A_SECTOR) * ENTRY_LEN,
+        }
+    }
+
+    /// How many clusters all directories fill, the root among them.
+    pub(super) fn clusters(&self, cluster: u64) -> u64 {
+        self.nodes.iter().map(|node| node.clusters(cluster)).sum()
+    }
+
+    /// Gives every directory its clusters.
+    pub(super) fn place(&mut self, geometry: &Geometry, table: &mut Table) {
+        let fixed = usize::from(geometry.root_len > 0);
+        for node in &mut self.nodes[fixed..] {
+            node.first = table.chain(node.clusters(geometry.cluster));
+        }
+    }
+
+    /// The content of each directory and its offset in the volume, ascending. `starts` and `sizes` are those of the files.
+    pub(super) fn bytes(&self, geometry: &Geometry, starts: &[u32], sizes: &[u64]) -> Vec<(u64, Vec<u8>)> {
+        let place = |node: &Node| match node.first {
+            0 => geometry.data_at - geometry.root_len,
+            first => geometry.data_at + u64::from(first - 2) * geometry.cluster,
+        };
+        let child = |child: &Child| match child.what {
+            What::File(file) => (ARCHIVE, starts[file], u32::try_from(sizes[file]).expect("a file's size was checked")),
+            What::Directory(node) => (DIRECTORY, self.nodes[node].first, 0),
+        };
+        let mut all = Vec::with_capacity(self.nodes.len());
+        for (index, node) in self.nodes.iter().enumerate() {
+            let mut bytes = Vec::with_capacity(units::index(node.entries() * ENTRY_LEN));
+            if index == 0 {
+                bytes.extend_from_slice(self.entry(self.label, 0, VOLUME_ID, 0, 0).as_bytes());
+            } else {
+                // The root is always called 0 here, wherever it is.
+                let parent = if node.parent == 0 { 0 } else { self.nodes[node.parent].first };
+                bytes.extend_from_slice(self.entry(*b".          ", 0, DIRECTORY, node.first, 0).as_bytes());
+                bytes.extend_from_slice(self.entry(*b"..         ", 0, DIRECTORY, parent, 0).as_bytes());
+            }
+            for c in &node.children {
+                let (attributes, first, size) = child(c);
+                bytes.extend(long_entries(&c.name));
+                bytes.extend_from_slice(self.entry(c.name.short, c.name.case, attributes, first, size).as_bytes());
+            }
+            all.push((place(node), bytes));
+        }
+        all
+    }
+
+    fn entry(&self, name: [u8; 11], case: u8, attributes: u8, first: u32, size: u32) -> ShortEntry {
+        let [a, b, c, d] = first.to_le_bytes();
+        ShortEntry {
+            name,
+            attributes,
+            case,
+            creation_hundredths: self.stamp.hundredths,
+            creation_time: self.stamp.time.into(),
+            creation_date: self.stamp.date.into(),
+            access_date: self.stamp.date.into(),
+            first_cluster_high: U16::from_bytes([c, d]),
+            write_time: self.stamp.time.into(),
+            write_date: self.stamp.date.into(),
+            first_cluster_low: U16::from_bytes([a, b]),
+            size: size.into(),
+        }
+    }
+}
+
+impl Node {
+    /// Entries with those of long names, and with the label or `.` and `..`: two at most.
+    fn entries(&self) -> u64 {
+        2 + self.children.iter().map(|child| units::bytes(1 + child.name.long.len().div_ceil(LONG_UNITS))).sum::<u64>()
+    }
+
+    fn clusters(&self, cluster: u64) -> u64 {
+        (self.entries() * ENTRY_LEN).div_ceil(cluster)
+    }
+}
+
+/// The entries of a long name, as they stand before the short one.
+fn long_entries(name: &Stored) -> Vec<u8> {
+    let checksum = name.short.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
+    let pieces = name.long.chunks(LONG_UNITS);
+    let count = pieces.len();
+    let mut bytes = Vec::with_capacity(count * size_of::<LongEntry>());
+    for (index, piece) in pieces.enumerate().rev() {
+        // A 0 ends the name, 0xffff fills up behind it.
+        let unit = |i: usize| U16::new(piece.get(i).copied().unwrap_or(if i == piece.len() { 0 } else { 0xffff }));
+        let order = u8::try_from(index + 1).expect("a name has at most 20 pieces");
+        let entry = LongEntry {
+            order: if index + 1 == count { order | LAST_LONG_ENTRY } else { order },
+            name_1: std::array::from_fn(unit),
+            attributes: LONG_NAME,
+            kind: 0,
+            checksum,
+            name_2: std::array::from_fn(|i| unit(5 + i)),
+            first_cluster_low: U16::ZERO,
+            name_3: std::array::from_fn(|i| unit(11 + i)),
+        };
+        bytes.extend_from_slice(entry.as_bytes());
+    }
+    bytes
+}
+
+/// A moment as FAT stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    date: u16,
+    time: u16,
+    hundredths: u8,
+}
+
+impl From<Timestamp> for Stamp {
+    fn from(Timestamp(seconds): Timestamp) -> Self {
+        const DAY: i64 = 86_400;
+        /// 1980-01-01 00:00:00 and 2107-12-31 23:59:59.
+        const RANGE: (i64, i64) = (315_532_800, 4_354_819_199);
+        let seconds = seconds.clamp(RANGE.0, RANGE.1);
+        let (year, month, day) = civil(seconds / DAY);
+        let of_day = seconds % DAY;
+        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+        let pack = |value: i64| u16::try_from(value).expect("every field is in its range");
+        Self {
+            date: pack((year - 1980) << 9 | month << 5 | day),
+            time: pack(hour << 11 | minute << 5 | (second / 2)),
+            hundredths: if second % 2 == 0 { 0 } else { 100 },
+        }
+    }
+}
+
+/// Year, month and day of a count of days since 1970-01-01, in the Gregorian calendar.
+fn civil(days: i64) -> (i64, i64, i64) {
+    // Years here begin on 1 March, so that a leap day is the last of its year; eras have 400 years, the first began in year 0.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(seconds: i64) -> (u16, u16, u16, u16, u16, u16) {
+        let Stamp { date, time, hundredths } = Stamp::from(Timestamp(seconds));
+        (1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2 + u16::from(hundredths / 100))
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        assert_eq!(shown(1_709_210_096), (2024, 2, 29, 12, 34, 56));
+        assert_eq!(shown(951_868_799), (2000, 2, 29, 23, 59, 59));
+        assert_eq!(shown(4_107_542_400), (2100, 3, 1, 0, 0, 0));
+    }
+
+    #[test]
+    fn times_that_fat_cannot_say_are_clamped() {
+        assert_eq!(shown(0), (1980, 1, 1, 0, 0, 0));
+        assert_eq!(shown(i64::MIN), (1980, 1, 1, 0, 0, 0));
+        assert_eq!(shown(i64::MAX), (2107, 12, 31, 23, 59, 59));
+    }
+}
