@@ -72,7 +72,11 @@ impl Width {
 
 /// Cluster sizes that a volume may have, ascending.
 fn cluster_sizes(volume: &Volume) -> impl DoubleEndedIterator<Item = u64> {
-    assert!(volume.cluster_min.is_power_of_two() && (SECTOR..=CLUSTER_MAX).contains(&volume.cluster_min), "a cluster of {}", volume.cluster_min);
+    assert!(
+        volume.cluster_min.is_power_of_two() && (SECTOR..=CLUSTER_MAX).contains(&volume.cluster_min),
+        "a cluster of {}",
+        volume.cluster_min
+    );
     (volume.cluster_min.ilog2()..=CLUSTER_MAX.ilog2()).map(|log| 1 << log)
 }
 

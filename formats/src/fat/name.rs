@@ -126,34 +126,40 @@ mod tests {
         let mut shorts = ShortNames::default();
         let show = |name: &&str| {
             let stored = shorts.store(name);
-            format!("{}|{:02x}|{}", String::from_utf8(stored.short.to_vec()).unwrap(), stored.case, String::from_utf16(&stored.long).unwrap())
+            format!(
+                "{}|{:02x}|{}",
+                String::from_utf8(stored.short.to_vec()).unwrap(),
+                stored.case,
+                String::from_utf16(&stored.long).unwrap()
+            )
         };
         names.iter().map(show).collect()
     }
 
     #[test]
     fn a_name_of_one_case_needs_no_long_name() {
-        assert_eq!(stored(&["BOOTX64.EFI", "initrd.img", "VMLINUZ.old", "efi"]), [
-            "BOOTX64 EFI|00|",
-            "INITRD  IMG|18|",
-            "VMLINUZ OLD|10|",
-            "EFI        |08|",
-        ]);
+        assert_eq!(
+            stored(&["BOOTX64.EFI", "initrd.img", "VMLINUZ.old", "efi"]),
+            ["BOOTX64 EFI|00|", "INITRD  IMG|18|", "VMLINUZ OLD|10|", "EFI        |08|",]
+        );
     }
 
     #[test]
     fn other_names_get_a_short_one_of_their_own() {
-        assert_eq!(stored(&["moby.conf", "moby.config", "Moby.txt", "vmlinuz-6.1", "MOBY~1.CON", ".profile", "a b+c", "ünï", "MOBY~3.CON"]), [
-            "MOBY~1  CON|00|moby.conf",
-            "MOBY~2  CON|00|moby.config",
-            "MOBY~1  TXT|00|Moby.txt",
-            "VMLINU~11  |00|vmlinuz-6.1",
-            "MOBY~1~1CON|00|MOBY~1.CON",
-            "PROFIL~1   |00|.profile",
-            "AB_C~1     |00|a b+c",
-            "_N_~1      |00|ünï",
-            "MOBY~3  CON|00|",
-        ]);
+        assert_eq!(
+            stored(&["moby.conf", "moby.config", "Moby.txt", "vmlinuz-6.1", "MOBY~1.CON", ".profile", "a b+c", "ünï", "MOBY~3.CON"]),
+            [
+                "MOBY~1  CON|00|moby.conf",
+                "MOBY~2  CON|00|moby.config",
+                "MOBY~1  TXT|00|Moby.txt",
+                "VMLINU~11  |00|vmlinuz-6.1",
+                "MOBY~1~1CON|00|MOBY~1.CON",
+                "PROFIL~1   |00|.profile",
+                "AB_C~1     |00|a b+c",
+                "_N_~1      |00|ünï",
+                "MOBY~3  CON|00|",
+            ]
+        );
     }
 
     #[test]

@@ -29,11 +29,15 @@ fn the_count_of_clusters_makes_the_width_beyond_doubt() {
                 Width::Fat32 => 65_525 + 16..0x0fff_fff5,
             };
             assert!(range.contains(&any.clusters), "{mib} MiB: {any:?}");
-            assert!(any.fat_len * 8 >= (u64::from(any.clusters) + 2) * u64::from(match any.width {
-                Width::Fat12 => 12_u32,
-                Width::Fat16 => 16,
-                Width::Fat32 => 32,
-            }));
+            assert!(
+                any.fat_len * 8
+                    >= (u64::from(any.clusters) + 2)
+                        * u64::from(match any.width {
+                            Width::Fat12 => 12_u32,
+                            Width::Fat16 => 16,
+                            Width::Fat32 => 32,
+                        })
+            );
             assert!(any.data_at.is_multiple_of(4096) && any.cluster >= cluster_min);
             assert!(any.data_at + u64::from(any.clusters) * any.cluster <= any.size);
         }
@@ -64,7 +68,10 @@ fn a_size_that_is_named_is_enough() {
                     let written = volume.write(larger).unwrap();
                     assert!(larger - written.files.last().unwrap().end >= 10 * MIB);
                     let slack = size.saturating_sub(copies * len);
-                    assert!(slack <= size / 20 + (if fat32_only { 66_000 * cluster_min.max(512) } else { 5 * MIB }), "{size} for {copies} * {len}");
+                    assert!(
+                        slack <= size / 20 + (if fat32_only { 66_000 * cluster_min.max(512) } else { 5 * MIB }),
+                        "{size} for {copies} * {len}"
+                    );
                 }
             }
         }
