@@ -12,14 +12,16 @@
 //! End of archive: two zero blocks, or one at the very end. None at all is taken where the archive ends exactly behind a member and
 //! its padding, because writers that forget it exist (GNU tar, bsdtar and Go accept the same); a single one in the middle is refused.
 //!
-//! Written: see [`Writer`]. Oracles: GNU tar, bsdtar and Python's `tarfile`, both ways.
+//! Written: ustar, PAX headers for what does not fit it, and the old GNU format with sparse files; see [`Dialect`]. Oracles: GNU tar, bsdtar and Python's `tarfile`, both ways.
 
 mod header;
 mod pax;
 mod read;
 mod sparse;
+mod write;
 
 pub use read::Members;
+pub use write::{Dialect, Writer};
 
 use crate::{At, Blob, Result, Tree, tree};
 
@@ -75,3 +77,6 @@ pub fn tree(archive: &Blob) -> Result<Tree> {
 fn place(path: &[u8]) -> String {
     format!("entry {}", tree::ShowPath(path))
 }
+
+#[cfg(test)]
+mod tests;

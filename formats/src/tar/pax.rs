@@ -224,6 +224,28 @@ fn unescape_schily(name: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// The keyword for an attribute, as GNU tar writes it.
+pub(super) fn xattr_keyword(name: &[u8]) -> Vec<u8> {
+    let mut keyword = b"SCHILY.xattr.".to_vec();
+    for byte in name {
+        match byte {
+            b'=' => keyword.extend_from_slice(b"%3D"),
+            b'%' => keyword.extend_from_slice(b"%25"),
+            byte => keyword.push(*byte),
+        }
+    }
+    keyword
+}
+
+/// Seconds since 1970 with a fraction: the reverse of [`time`].
+pub(super) fn show_time(seconds: i64, nanos: u32) -> String {
+    let text = match seconds {
+        ..0 if nanos > 0 => format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanos),
+        _ => format!("{seconds}.{nanos:09}"),
+    };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// libarchive writes the names of attributes as in URLs.
 fn unescape_percent(name: &[u8]) -> Result<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
@@ -349,6 +371,7 @@ mod tests {
         ];
         for (text, time) in cases {
             assert_eq!(super::time(text.as_bytes()).unwrap(), time, "{text}");
+            assert_eq!(super::time(show_time(time.0, time.1).as_bytes()).unwrap(), time, "{text}");
         }
         for bad in ["x", ".", "1.-5", "1e9", "9223372036854775808", "-9223372036854775808.5"] {
             assert!(time(bad.as_bytes()).is_err(), "{bad}");
