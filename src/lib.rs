@@ -5,4 +5,5 @@
 pub mod disk;
 pub mod emit;
 pub mod error;
+pub mod image;
 pub mod ui;
