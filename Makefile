@@ -25,6 +25,7 @@ lint: setup
 	cd boot && cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd boot && cargo clippy --locked --all-targets -- -D warnings
+	cd boot && cargo clippy --locked --package moby-bios --target x86_64-unknown-none -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	cargo deny --all-features --locked check bans licenses sources
 

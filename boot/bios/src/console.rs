@@ -12,8 +12,8 @@ const COM1: u16 = 0x3f8;
 const LINE_CONTROL: u16 = COM1 + 3;
 const LINE_STATUS: u16 = COM1 + 5;
 
-/// How often a full transmitter is looked at before it is taken for absent.
-const PATIENCE: u32 = 0x10_0000;
+/// How often a full transmitter is looked at before it is taken for broken: longer than a character takes.
+const PATIENCE: u32 = 0x4000;
 
 /// Sets COM1 to 115200 baud, 8 bits, no parity, 1 stop bit, and the screen to text if it is in a graphics mode.
 pub fn init() {
