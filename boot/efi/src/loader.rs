@@ -36,7 +36,12 @@ extern "efiapi" fn efi_main(image: efi::Handle, table: *mut efi::SystemTable) ->
     let (mut best, mut spare) = (EntryFile::new(), EntryFile::new());
     let failure = boot(&firmware, &mut console, &mut best, &mut spare);
     let _ = writeln!(console, "moby: cannot boot: {failure}");
-    let _ = writeln!(console, "restart in {SECONDS_TO_READ} seconds, or at a key");
+    restart_after_a_while(&firmware, console)
+}
+
+/// Restarts the machine after 30 seconds, or at once at a key: a machine that nobody watches tries again.
+fn restart_after_a_while(firmware: &Firmware, mut console: Console<'_>) -> ! {
+    let _ = writeln!(console, "moby: restarting in {SECONDS_TO_READ} s, or at a key");
     firmware.wait_for_key(SECONDS_TO_READ);
     firmware.reset()
 }
@@ -56,12 +61,12 @@ fn boot<'r>(firmware: &Firmware, console: &mut Console<'_>, best: &'r mut EntryF
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // The place is not printed: it would cost a third of the program, and name a path of the machine that built it.
+    // Without message and place: their texts would depend on where the loader was built.
     match Firmware::at_panic() {
         Some(firmware) => {
-            let _ = writeln!(Console::new(&firmware), "moby: cannot boot: internal error");
-            firmware.wait_for_key(SECONDS_TO_READ);
-            firmware.reset()
+            let mut console = Console::new(&firmware);
+            let _ = writeln!(console, "moby: loader bug (panic)");
+            restart_after_a_while(&firmware, console)
         }
         None => loop {
             core::hint::spin_loop();

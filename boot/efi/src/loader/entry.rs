@@ -27,8 +27,11 @@ pub(super) fn boot<'r>(
     let at_partition = |status| Reason::file(status).at("boot partition");
     let device = firmware.device_of(firmware.image()).map_err(at_partition)?;
     let root = firmware.volume(device).map_err(at_partition)?;
-    choose(&root, best, spare).map_err(|reason| reason.at(entry::DIRECTORY))?;
-    let entry = best.entry().map_err(|error| Reason::Entry(error).at(entry::DIRECTORY))?;
+    choose(&root, best, spare).map_err(|reason| match reason {
+        Reason::Entry(entry::Error::NoEntry) | Reason::File(_) => reason.at(entry::DIRECTORY),
+        _ => reason.at("boot entry"),
+    })?;
+    let entry = best.entry().map_err(|error| Reason::Entry(error).at("boot entry"))?;
 
     let (place, kernel) = load_kernel(firmware, console, &root, device, &entry)?;
     let initrd = open_initrds(console, &root, &entry)?;
