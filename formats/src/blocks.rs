@@ -52,7 +52,7 @@ impl Table {
 }
 
 /// The `N`-byte entries of a table, in order. A part of an entry at the end is left out.
-pub(crate) fn entries<const N: usize>(table: &Blob) -> impl Iterator<Item = Result<[u8; N]>> + '_ {
+pub(crate) fn entries<const N: usize>(table: Blob) -> impl Iterator<Item = Result<[u8; N]>> + Send {
     let size = units::bytes(N);
     let end = table.len() / size * size;
     let mut next = 0;
@@ -134,14 +134,14 @@ mod tests {
         let at = units::index(PIECE) + 4;
         assert_eq!(bytes[at..at + 4], [1, 2, 3, 4]);
         assert!(bytes[..at].iter().chain(&bytes[at + 4..]).all(|b| *b == 0xff));
-        let all: Result<Vec<[u8; 4]>> = entries(&table).collect();
+        let all: Result<Vec<[u8; 4]>> = entries(table.clone()).collect();
         assert_eq!(all.unwrap().concat(), bytes);
     }
 
     #[test]
     fn entries_of_any_size_are_read_whole() {
         let table = Blob::bytes((0..200_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
-        let read: Result<Vec<[u8; 12]>> = entries(&table).collect();
+        let read: Result<Vec<[u8; 12]>> = entries(table.clone()).collect();
         let read = read.unwrap();
         assert_eq!(read.len(), 800_000 / 12);
         assert_eq!(read.concat(), table.slice(0..800_000 / 12 * 12).to_vec(u64::MAX).unwrap());

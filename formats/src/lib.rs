@@ -20,6 +20,7 @@ pub mod tree;
 pub mod units;
 pub mod vdi;
 pub mod vhd;
+pub mod vmdk;
 pub mod zeros;
 
 pub use blob::Blob;
@@ -33,7 +34,7 @@ use dump::Dump;
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 /// Every container format, in the order users see.
-pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &vhd::Vhd, &vdi::Vdi];
+pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &vhd::Vhd, &vmdk::Vmdk, &vdi::Vdi];
 
 /// The format called `name`.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

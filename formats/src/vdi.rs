@@ -146,7 +146,7 @@ impl Format for Vdi {
         let (header, mut claims, map) = Header::read(file)?;
         let (size, block_size) = (header.disk_size.get(), u64::from(header.block_size.get()));
         let mut disk = Blob::default();
-        for (block, entry) in (0_u64..).zip(blocks::entries(&map)) {
+        for (block, entry) in (0_u64..).zip(blocks::entries(map)) {
             let entry = u32::from_le_bytes(entry?);
             if entry >= ENTRY_ZERO {
                 continue;
@@ -165,7 +165,7 @@ impl Format for Vdi {
         let (header, _, map) = Header::read(file)?;
         to.section("header", |to| header.dump(to));
         to.section("block map", |to| {
-            for (block, entry) in (0_u64..).zip(blocks::entries(&map)) {
+            for (block, entry) in (0_u64..).zip(blocks::entries(map)) {
                 match u32::from_le_bytes(entry?) {
                     u32::MAX => {}
                     ENTRY_ZERO => to.field(&format!("block {block}"), "zeros"),

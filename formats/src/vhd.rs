@@ -187,7 +187,7 @@ impl Format for Vhd {
         let (header, bat) = DynamicHeader::find(file, &footer)?;
         to.section("dynamic header", |to| header.dump(to));
         to.section("bat", |to| {
-            for (block, entry) in (0_u64..).zip(blocks::entries(&bat)) {
+            for (block, entry) in (0_u64..).zip(blocks::entries(bat)) {
                 match u32::from_be_bytes(entry?) {
                     ABSENT => {}
                     sector => to.field(&format!("block {block}"), format_args!("sector {sector}")),
@@ -428,7 +428,7 @@ fn dynamic_disk(file: &Blob, footer: &Footer) -> Result<Blob> {
     claims.claim(footer.data_offset.get(), 1024, || "VHD dynamic header".to_owned())?;
     claims.claim(header.table_offset.get(), bat.len(), || "VHD BAT".to_owned())?;
     let mut disk = Blob::default();
-    for (block, entry) in (0_u64..).zip(blocks::entries(&bat)) {
+    for (block, entry) in (0_u64..).zip(blocks::entries(bat.clone())) {
         let sector = u32::from_be_bytes(entry?);
         if sector == ABSENT {
             continue;
@@ -498,7 +498,7 @@ mod tests {
         assert_eq!(disk.data_units(BLOCK).collect::<Vec<_>>(), [0..1, 2..3, 4..5]);
         let footer = Footer::find(&file).unwrap();
         let (_, bat) = DynamicHeader::find(&file, &footer).unwrap();
-        let present: Vec<_> = blocks::entries(&bat).map(|e| u32::from_be_bytes(e.unwrap())).filter(|e| *e != ABSENT).collect();
+        let present: Vec<_> = blocks::entries(bat).map(|e| u32::from_be_bytes(e.unwrap())).filter(|e| *e != ABSENT).collect();
         assert_eq!(present.len(), 3);
         assert!(present.iter().all(|sector| (u64::from(*sector) + 1).is_multiple_of(8)));
     }

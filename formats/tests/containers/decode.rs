@@ -15,6 +15,9 @@ const FOREIGN: &[Foreign] = &[
     Foreign { qemu: "vpc", options: "subformat=fixed,force_size=on", ours: "vhd" },
     Foreign { qemu: "vpc", options: "subformat=dynamic", ours: "vhd" },
     Foreign { qemu: "vpc", options: "subformat=dynamic,force_size=on", ours: "vhd" },
+    Foreign { qemu: "vmdk", options: "subformat=monolithicSparse", ours: "vmdk" },
+    Foreign { qemu: "vmdk", options: "subformat=monolithicSparse,zeroed_grain=on", ours: "vmdk" },
+    Foreign { qemu: "vmdk", options: "subformat=streamOptimized", ours: "vmdk" },
     Foreign { qemu: "vdi", options: "static=off", ours: "vdi" },
     Foreign { qemu: "vdi", options: "static=on", ours: "vdi" },
 ];
@@ -104,4 +107,22 @@ fn flipped_bits_never_panic_or_claim_much() {
             file[at] ^= bit;
         }
     }
+}
+
+/// No other file is opened on the word of this one.
+#[test]
+fn disks_in_several_files_are_refused_by_name() {
+    for subformat in ["monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse"] {
+        let desk = Desk::new();
+        let disk = desk.path("disk.vmdk");
+        run("qemu-img", &[&"create", &"-f", &"vmdk", &"-o", &format!("subformat={subformat}"), &disk, &"1M"]);
+        let error = decode(formats::format("vmdk").unwrap(), &desk.get("disk.vmdk")).unwrap_err().to_string();
+        assert!(error.contains(subformat), "{error}");
+    }
+    let desk = Desk::new();
+    let (parent, child) = (desk.path("parent"), desk.path("child"));
+    run("qemu-img", &[&"create", &"-f", &"vmdk", &parent, &"1M"]);
+    run("qemu-img", &[&"create", &"-f", &"vmdk", &"-F", &"vmdk", &"-b", &parent, &child]);
+    let error = decode(formats::format("vmdk").unwrap(), &desk.get("child")).unwrap_err().to_string();
+    assert!(error.contains("parent"), "{error}");
 }

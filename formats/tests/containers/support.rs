@@ -51,6 +51,8 @@ impl Case {
 pub(crate) const CASES: &[Case] = &[
     Case { format: "vhd", options: &[], qemu: "vpc" },
     Case { format: "vhd", options: &[("subformat", "dynamic")], qemu: "vpc" },
+    Case { format: "vmdk", options: &[], qemu: "vmdk" },
+    Case { format: "vmdk", options: &[("subformat", "monolithicSparse")], qemu: "vmdk" },
     Case { format: "vdi", options: &[], qemu: "vdi" },
 ];
 

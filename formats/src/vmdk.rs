@@ -1,0 +1,265 @@
+//! VMDK: VMware "Virtual Disk Format 5.0", hosted sparse extents. All integers are little-endian, offsets are in sectors.
+//!
+//! ```text
+//!                  0        1            128 or more
+//! streamOptimized  | header | descriptor | grain .. | grain table | grain .. | grain table | grain directory | footer | EOS |
+//!                             text         each starts with a marker, each grain is a zlib stream, all on sector bounds
+//!
+//! monolithicSparse | header | descriptor | redundant directory, tables | directory, tables | grain | grain | ...
+//!
+//! directory entry ──► table of 512 entries ──► grain of 64 KiB; 0: absent, reads as zeros
+//! ```
+//! Written: streamOptimized, which vSphere imports and Glance takes, with grains compressed on all cores and grains of zeros
+//! left out; and monolithicSparse, which hosted products run from. Entries are 32-bit sectors, so no file grows past 2 TiB.
+//!
+//! Refused when read: descriptors that name other files (flat, split, raw device), deltas of a parent, ESXi's own sparse kinds
+//! (`COWD`, SESparse), compression other than deflate, compressed grains without markers.
+//!
+//! Oracles: `qemu-img`, 7-Zip, oslo.utils (Glance's rules), dissect.hypervisor.
+
+mod descriptor;
+mod read;
+mod sparse;
+mod stream;
+
+use crate::{
+    Blob, Env, Error, Format, Limits, OptionSpec, Options, Result, Values,
+    dump::Dump,
+    units::{self, GIB, KIB, SECTOR, TIB},
+};
+use std::mem::offset_of;
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    little_endian::{U16, U32, U64},
+};
+
+/// The VMDK format.
+#[derive(Debug)]
+pub struct Vmdk;
+
+static OPTIONS: [OptionSpec; 2] = [
+    OptionSpec {
+        name: "subformat",
+        values: Values::Choice(&["streamOptimized", "monolithicSparse"]),
+        default: "streamOptimized",
+        help: "streamOptimized: compressed, for import; monolithicSparse: for hosted products to run from",
+    },
+    OptionSpec {
+        name: "compression_level",
+        values: Values::Number { min: 2, max: 9 },
+        default: "6",
+        help: "effort of deflate in streamOptimized",
+    },
+];
+
+/// Bytes of a grain that we write.
+const GRAIN: u64 = 64 * KIB;
+/// Entries of a grain table: the only number that the standard allows.
+const TABLE_ENTRIES: u64 = 512;
+/// Largest disk: what vSphere can attach.
+const SIZE_MAX: u64 = 62 * TIB;
+/// Largest monolithicSparse disk: all its grains and tables lie below sector 2^32.
+const SPARSE_SIZE_MAX: u64 = 2 * TIB - GIB;
+/// Where the descriptor is, in sectors. Glance takes no other place.
+const DESCRIPTOR_AT: u64 = 1;
+/// Sectors of the descriptor, which is padded with zeros.
+const DESCRIPTOR_SECTORS: u64 = 20;
+
+/// `SparseExtentHeader`; the footer of a stream is one, too.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    /// 0: `KDMV`.
+    magic: [u8; 4],
+    /// 4: 1; 2 with grains of zeros; 3 in streams.
+    version: U32,
+    /// 8: see [`flags`].
+    flags: U32,
+    /// 12: sectors of the disk, a multiple of the grain.
+    capacity: U64,
+    /// 20: sectors of a grain: a power of two, at least 8.
+    grain_size: U64,
+    /// 28: where the descriptor is; 0 without one.
+    descriptor_offset: U64,
+    /// 36: sectors of the descriptor.
+    descriptor_size: U64,
+    /// 44: entries of a grain table: 512.
+    table_entries: U32,
+    /// 48: where the redundant grain directory is.
+    redundant_directory: U64,
+    /// 56: where the grain directory is; [`DIRECTORY_AT_END`] when only the footer says so.
+    directory: U64,
+    /// 64: sectors in front of the first grain.
+    overhead: U64,
+    /// 72: 1 while a program has it open.
+    unclean_shutdown: u8,
+    /// 73: `\n \r\n`, to see whether a text-mode copy changed line ends.
+    line_ends: [u8; 4],
+    /// 77: 0 none, 1 deflate.
+    compression: U16,
+    /// 79: zeros.
+    reserved: [u8; 433],
+}
+const _: () = assert!(size_of::<Header>() == 512 && offset_of!(Header, directory) == 56 && offset_of!(Header, compression) == 77);
+
+/// [`Header::directory`] in the header of a stream.
+const DIRECTORY_AT_END: u64 = u64::MAX;
+
+/// Values of [`Header::flags`].
+mod flags {
+    /// `line_ends` is valid.
+    pub(super) const LINE_ENDS: u32 = 1;
+    /// There is a redundant grain directory.
+    pub(super) const REDUNDANT: u32 = 2;
+    /// A table entry of 1 is a grain of zeros.
+    pub(super) const ZERO_GRAINS: u32 = 4;
+    /// Grains are compressed.
+    pub(super) const COMPRESSED: u32 = 1 << 16;
+    /// Metadata and grains have markers.
+    pub(super) const MARKERS: u32 = 1 << 17;
+}
+
+impl Header {
+    /// What all headers that we write have in common.
+    fn new(disk: &Blob) -> Self {
+        Self {
+            magic: *b"KDMV",
+            version: 1.into(),
+            flags: flags::LINE_ENDS.into(),
+            capacity: (disk.len() / SECTOR).into(),
+            grain_size: (GRAIN / SECTOR).into(),
+            descriptor_offset: DESCRIPTOR_AT.into(),
+            descriptor_size: DESCRIPTOR_SECTORS.into(),
+            table_entries: 512.into(),
+            redundant_directory: 0.into(),
+            directory: 0.into(),
+            overhead: 0.into(),
+            unclean_shutdown: 0,
+            line_ends: *b"\n \r\n",
+            compression: 0.into(),
+            reserved: [0; 433],
+        }
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        self.flags.get() & flag != 0
+    }
+
+    fn blob(&self) -> Blob {
+        Blob::bytes(self.as_bytes())
+    }
+}
+
+impl Format for Vmdk {
+    fn name(&self) -> &'static str {
+        "vmdk"
+    }
+
+    fn limits(&self, options: &Options) -> Limits {
+        let size_max = if options.word("subformat") == "monolithicSparse" { SPARSE_SIZE_MAX } else { SIZE_MAX };
+        Limits { size_multiple: GRAIN, size_max }
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        &OPTIONS
+    }
+
+    fn probe(&self, file: &Blob) -> Result<bool> {
+        Ok(read::kind(file)?.is_some())
+    }
+
+    fn encode(&self, disk: &Blob, options: &Options, env: &mut Env) -> Result<Blob> {
+        self.limits(options).assert_hold(disk);
+        match options.word("subformat") {
+            "monolithicSparse" => Ok(sparse::encode(disk, env)),
+            _ => stream::encode(disk, u32::try_from(options.number("compression_level")).expect("at most 9"), env),
+        }
+    }
+
+    fn decode(&self, file: &Blob, env: &mut Env) -> Result<Blob> {
+        read::disk(file, env)
+    }
+
+    fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
+        read::dump(file, to)
+    }
+}
+
+/// A place in the file as tables store it.
+///
+/// # Errors
+/// Past 2 TiB, which can only be seen once the grains are compressed.
+fn sector(offset: u64) -> Result<U32> {
+    let past = |_| {
+        Error::unsupported("the disk holds so much data that the VMDK file would pass 2 TiB")
+            .hint("use another format, such as vhdx or qcow2")
+    };
+    u32::try_from(offset / SECTOR).map(U32::new).map_err(past)
+}
+
+/// Bytes of the grain directory of a disk, in whole sectors.
+fn directory_len(disk: &Blob) -> u64 {
+    (units::bytes(size_of::<U32>()) * disk.len().div_ceil(GRAIN * TABLE_ENTRIES)).next_multiple_of(SECTOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{testing::env, units::MIB};
+
+    fn encode(disk: &Blob, options: &[(&str, &str)]) -> Blob {
+        Vmdk.encode(disk, &Options::parse(&OPTIONS, options.iter().copied()).unwrap(), &mut env()).unwrap()
+    }
+
+    fn sample() -> Blob {
+        let mut disk = Blob::zeros(70 * MIB);
+        disk.splice(3, &Blob::bytes(*b"first"));
+        disk.splice(33 * MIB - 3, &Blob::bytes(*b"middle"));
+        disk.splice(40 * MIB, &Blob::bytes(vec![0; 1 << 20]));
+        disk.splice(70 * MIB - 1, &Blob::bytes(*b"z"));
+        disk
+    }
+
+    #[test]
+    fn a_disk_survives_both_subformats() {
+        for subformat in ["streamOptimized", "monolithicSparse"] {
+            let file = encode(&sample(), &[("subformat", subformat)]);
+            assert!(Vmdk.probe(&file).unwrap());
+            let disk = Vmdk.decode(&file, &mut env()).unwrap();
+            assert_eq!(disk.to_vec(u64::MAX).unwrap(), sample().to_vec(u64::MAX).unwrap(), "{subformat}");
+        }
+    }
+
+    #[test]
+    fn a_stream_leaves_zeros_out() {
+        let file = encode(&sample(), &[]);
+        let disk = Vmdk.decode(&file, &mut env()).unwrap();
+        assert_eq!(disk.data_units(GRAIN).collect::<Vec<_>>(), [0..1, 527..529, 1119..1120]);
+        assert!(file.len() < 80 * KIB, "{}", file.len());
+    }
+
+    #[test]
+    fn header_and_footer_of_a_stream_differ_in_the_directory_only() {
+        let file = encode(&sample(), &[]);
+        let header: Header = zerocopy::transmute!(file.read_array::<512>(0).unwrap());
+        let mut footer: Header = zerocopy::transmute!(file.read_array::<512>(file.len() - 1024).unwrap());
+        assert_eq!(header.directory, DIRECTORY_AT_END);
+        assert!(footer.directory.get() < file.len() / SECTOR);
+        footer.directory = header.directory;
+        assert_eq!(header.as_bytes(), footer.as_bytes());
+    }
+
+    #[test]
+    fn more_effort_makes_no_larger_file() {
+        let text: Vec<u8> = (0..300_000_u64).flat_map(|n| (n * n % 1013).to_string().into_bytes()).collect();
+        let mut disk = Blob::bytes(text);
+        disk.pad_to(MIB);
+        assert!(encode(&disk, &[("compression_level", "9")]).len() <= encode(&disk, &[("compression_level", "2")]).len());
+    }
+
+    #[test]
+    fn entries_past_2_tib_are_an_error_that_names_the_limit() {
+        assert_eq!(sector(2 * TIB - 512).unwrap().get(), u32::MAX);
+        assert!(sector(2 * TIB).unwrap_err().to_string().contains("2 TiB"));
+    }
+}

@@ -1,0 +1,280 @@
+//! Reading hosted sparse extents, compressed or not.
+
+use super::{DIRECTORY_AT_END, Header, descriptor, flags, stream::GrainMarker};
+use crate::{
+    Blob, Env, Error, Result,
+    blocks::{self, Claims},
+    dump::Dump,
+    error::At,
+    parallel,
+    units::{self, MIB, SECTOR},
+};
+use flate2::{Decompress, FlushDecompress, Status};
+use std::ops::Range;
+
+/// Largest grain that we read, in sectors; the standard's own is 128.
+const GRAIN_MAX: u64 = 16 * MIB / SECTOR;
+/// Most entries of a grain directory that `qemu` reads.
+const DIRECTORY_MAX: u64 = 32 << 20;
+/// Largest descriptor that `qemu` and Glance read.
+const DESCRIPTOR_MAX: u64 = MIB - 1;
+
+/// What a file is, by its magic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A hosted sparse extent.
+    Sparse,
+    /// A text descriptor on its own.
+    Text,
+    /// ESXi's copy-on-write disk.
+    Cowd,
+    /// ESXi's space-efficient sparse disk.
+    SeSparse,
+}
+
+pub(super) fn kind(file: &Blob) -> Result<Option<Kind>> {
+    let mut start = [0; 21];
+    let len = start.len().min(usize::try_from(file.len()).unwrap_or(usize::MAX));
+    file.read_at(0, &mut start[..len])?;
+    Ok(match &start {
+        [b'K', b'D', b'M', b'V', ..] => Some(Kind::Sparse),
+        [b'C', b'O', b'W', b'D', ..] => Some(Kind::Cowd),
+        [0xbe, 0xba, 0xfe, 0xca, 0, 0, 0, 0, ..] => Some(Kind::SeSparse),
+        text if text.eq_ignore_ascii_case(b"# Disk DescriptorFile") => Some(Kind::Text),
+        _ => None,
+    })
+}
+
+/// The disk in a file.
+pub(super) fn disk(file: &Blob, env: &mut Env) -> Result<Blob> {
+    let extent = Extent::read(file)?;
+    let mut claims = Claims::on(file);
+    let mut disk = Blob::default();
+    let grains = extent.grains(file, &mut claims)?;
+    if extent.header.has(flags::COMPRESSED) {
+        let Env { spool, threads, progress, .. } = env;
+        let work = |grain: Grain| {
+            let bytes = extent.inflate(file, &grain)?;
+            progress.advance(units::bytes(bytes.len()));
+            Ok((grain.disk.start, bytes))
+        };
+        parallel::ordered(*threads, grains, work, |(at, bytes)| {
+            if bytes.iter().any(|byte| *byte != 0) {
+                disk.extend_to(at);
+                disk.append(&spool.append(&bytes)?);
+            }
+            Ok(())
+        })?;
+    } else {
+        for grain in grains {
+            let grain = grain?;
+            disk.extend_to(grain.disk.start);
+            disk.append(&file.slice(grain.file));
+        }
+    }
+    disk.extend_to(extent.size);
+    claims.finish()?;
+    Ok(disk)
+}
+
+/// The structures of a file.
+pub(super) fn dump(file: &Blob, to: &mut Dump) -> Result<()> {
+    let extent = Extent::read(file)?;
+    to.section("header", |to| extent.dump(to));
+    to.section("descriptor", |to| {
+        for line in extent.descriptor.lines().filter(|line| !line.is_empty()) {
+            to.field("line", line.escape_debug());
+        }
+    });
+    to.section("grains", |to| {
+        for grain in extent.grains(file, &mut Claims::on(file))? {
+            let Grain { disk, file } = grain?;
+            to.field(&format!("sector {}", disk.start / SECTOR), format_args!("{} bytes at {}", file.end - file.start, file.start));
+        }
+        Ok(())
+    })
+}
+
+/// An extent whose numbers were checked.
+struct Extent {
+    /// The header, or the footer where there is one.
+    header: Header,
+    descriptor: String,
+    /// Bytes of the disk.
+    size: u64,
+    /// Bytes of a grain.
+    grain: u64,
+}
+
+/// A grain that the file has.
+struct Grain {
+    /// Where it is on the disk, clipped to the disk's end.
+    disk: Range<u64>,
+    /// Where its bytes are, compressed or not, without the marker.
+    file: Range<u64>,
+}
+
+impl Extent {
+    fn read(file: &Blob) -> Result<Self> {
+        match kind(file)? {
+            Some(Kind::Sparse) => {}
+            Some(Kind::Text) => {
+                let text = file.slice(0..file.len().min(DESCRIPTOR_MAX)).to_vec(DESCRIPTOR_MAX)?;
+                descriptor::check(&descriptor::text(&text))?;
+                return Err(Error::unsupported("the VMDK is a descriptor whose data is in another file, which is not followed"));
+            }
+            Some(kind @ (Kind::Cowd | Kind::SeSparse)) => {
+                return Err(Error::unsupported(format!("the VMDK is an ESXi {kind:?} extent, which is not read"))
+                    .hint("clone it to streamOptimized with vmkfstools or ovftool first"));
+            }
+            None => return Err(Error::bad_input("no VMDK: it starts with neither KDMV nor a descriptor")),
+        }
+        let mut header: Header = zerocopy::transmute!(file.read_array::<512>(0).at(|| "VMDK header")?);
+        if header.directory == DIRECTORY_AT_END {
+            header = footer(file, &header).at(|| "VMDK footer")?;
+        }
+        let descriptor = descriptor_text(file, &header)?;
+        let (size, grain) = sizes(&header).at(|| "VMDK header")?;
+        Ok(Self { header, descriptor, size, grain })
+    }
+
+    /// The grains that the file has, in the order of the disk.
+    fn grains<'a>(&'a self, file: &'a Blob, claims: &'a mut Claims) -> Result<impl Iterator<Item = Result<Grain>> + Send + 'a> {
+        let header = &self.header;
+        let covered = self.grain * u64::from(header.table_entries.get());
+        let at =
+            header.directory.get().checked_mul(SECTOR).ok_or_else(|| Error::bad_input("VMDK header: the grain directory is past 2^64"))?;
+        claims.claim(0, SECTOR, || "VMDK header".to_owned())?;
+        let directory = claims.claim(at, self.size.div_ceil(covered) * 4, || "VMDK grain directory".to_owned())?;
+        let mut directory = (0_u64..).zip(blocks::entries(file.slice(directory)));
+        let mut table = Vec::new().into_iter();
+        Ok(std::iter::from_fn(move || {
+            loop {
+                if let Some(grain) = table.next() {
+                    return Some(grain);
+                }
+                let (number, entry) = directory.next()?;
+                let next = entry.and_then(|entry| self.table(file, claims, number * covered, u32::from_le_bytes(entry)));
+                table = next.unwrap_or_else(|error| vec![Err(error)]).into_iter();
+            }
+        }))
+    }
+
+    /// The grains of the table at a sector; `start` is the first byte of the disk that it is about.
+    fn table(&self, file: &Blob, claims: &mut Claims, start: u64, sector: u32) -> Result<Vec<Result<Grain>>> {
+        if sector == 0 {
+            return Ok(Vec::new());
+        }
+        let len = u64::from(self.header.table_entries.get()) * 4;
+        let place = claims.claim(u64::from(sector) * SECTOR, len, || format!("VMDK grain table of sector {}", start / SECTOR))?;
+        let mut grains = Vec::new();
+        for (number, entry) in (0_u64..).zip(blocks::entries(file.slice(place))) {
+            let (at, entry) = (start + number * self.grain, u32::from_le_bytes(entry?));
+            let absent = entry == 0 || entry == 1 && self.header.has(flags::ZERO_GRAINS);
+            if !absent && at < self.size {
+                grains.push(self.grain(file, claims, at, u64::from(entry) * SECTOR));
+            }
+        }
+        Ok(grains)
+    }
+
+    /// The grain for byte `at` of the disk whose table entry points to byte `from` of the file.
+    fn grain(&self, file: &Blob, claims: &mut Claims, at: u64, from: u64) -> Result<Grain> {
+        let name = || format!("VMDK grain of sector {}", at / SECTOR);
+        let disk = at..self.size.min(at + self.grain);
+        if !self.header.has(flags::COMPRESSED) {
+            return Ok(Grain { file: claims.claim(from, disk.end - at, name)?, disk });
+        }
+        let marker: GrainMarker = zerocopy::transmute!(file.read_array::<12>(from).at(name)?);
+        let size = u64::from(marker.size.get());
+        if marker.sector.get() != at / SECTOR || size == 0 || size > self.grain * 2 {
+            let found = format!("its marker says {size} bytes for sector {}, must be 1 to {} for its own", marker.sector, self.grain * 2);
+            return Err(Error::bad_input(found).at(name()));
+        }
+        let place = claims.claim(from, 12 + size, name)?;
+        Ok(Grain { file: place.start + 12..place.end, disk })
+    }
+
+    fn inflate(&self, file: &Blob, grain: &Grain) -> Result<Vec<u8>> {
+        let mut packed = vec![0; units::index(grain.file.end - grain.file.start)];
+        file.read_at(grain.file.start, &mut packed)?;
+        let mut plain = vec![0; units::index(self.grain)];
+        let mut inflate = Decompress::new(true);
+        let status = inflate.decompress(&packed, &mut plain, FlushDecompress::Finish);
+        let wanted = units::index(grain.disk.end - grain.disk.start);
+        if !matches!(status, Ok(Status::StreamEnd)) || inflate.total_out() < units::bytes(wanted) {
+            let place = format!("VMDK grain of sector {}", grain.disk.start / SECTOR);
+            return Err(Error::bad_input(format!("its zlib stream is damaged or not {wanted} bytes")).at(place));
+        }
+        plain.truncate(wanted);
+        Ok(plain)
+    }
+
+    fn dump(&self, to: &mut Dump) {
+        let header = &self.header;
+        to.field("version", header.version);
+        to.hex("flags", header.flags.get());
+        to.field("capacity", header.capacity);
+        to.field("grain size", header.grain_size);
+        to.field("descriptor offset", header.descriptor_offset);
+        to.field("descriptor size", header.descriptor_size);
+        to.field("table entries", header.table_entries);
+        to.field("redundant directory", header.redundant_directory);
+        to.field("directory", header.directory);
+        to.field("overhead", header.overhead);
+        to.field("compression", header.compression);
+    }
+}
+
+/// The footer of a stream, which has to agree with the header.
+fn footer(file: &Blob, header: &Header) -> Result<Header> {
+    let at = file.len().checked_sub(2 * SECTOR).ok_or_else(|| Error::bad_input("the file ends before it"))?;
+    let footer: Header = zerocopy::transmute!(file.read_array::<512>(at)?);
+    let same = |header: &Header| (header.magic, header.capacity, header.grain_size, header.flags, header.table_entries, header.compression);
+    if same(&footer) != same(header) || footer.directory == DIRECTORY_AT_END {
+        return Err(Error::bad_input("it does not match the header: the stream is cut short or damaged"));
+    }
+    Ok(footer)
+}
+
+fn descriptor_text(file: &Blob, header: &Header) -> Result<String> {
+    let (offset, sectors) = (header.descriptor_offset.get(), header.descriptor_size.get());
+    if offset == 0 || sectors == 0 {
+        return Err(Error::unsupported("the VMDK is one extent of a disk in several files, which are not followed"));
+    }
+    let len = sectors.saturating_mul(SECTOR).min(DESCRIPTOR_MAX);
+    let at = offset.checked_mul(SECTOR).ok_or_else(|| Error::bad_input("VMDK header: the descriptor is past 2^64"))?;
+    let place = Claims::on(file).claim(at, len, || "VMDK descriptor".to_owned())?;
+    let text = descriptor::text(&file.slice(place).to_vec(DESCRIPTOR_MAX)?);
+    descriptor::check(&text)?;
+    Ok(text)
+}
+
+/// Bytes of the disk and of a grain, after all numbers of the header were checked.
+fn sizes(header: &Header) -> Result<(u64, u64)> {
+    let (grain, entries) = (header.grain_size.get(), u64::from(header.table_entries.get()));
+    let packed = header.has(flags::COMPRESSED);
+    if !(1..=3).contains(&header.version.get()) {
+        return Err(Error::unsupported(format!("the version is {}, must be 1 to 3", header.version)));
+    }
+    if header.has(flags::LINE_ENDS) && header.line_ends != *b"\n \r\n" {
+        return Err(Error::bad_input("its line ends were changed: the file was copied as text"));
+    }
+    if packed && (header.compression != 1 || !header.has(flags::MARKERS)) {
+        return Err(Error::unsupported(format!(
+            "compression {} without or with markers, must be deflate with markers",
+            header.compression
+        )));
+    }
+    if !grain.is_power_of_two() || grain > GRAIN_MAX {
+        return Err(Error::bad_input(format!("a grain is {grain} sectors, must be a power of two up to {GRAIN_MAX}")));
+    }
+    if !(1..=512).contains(&entries) {
+        return Err(Error::bad_input(format!("a grain table has {entries} entries, must be 512")));
+    }
+    let capacity = header.capacity.get();
+    if capacity > i64::MAX as u64 / SECTOR || capacity.div_ceil(grain * entries) > DIRECTORY_MAX {
+        return Err(Error::bad_input(format!("{capacity} sectors are more than {DIRECTORY_MAX} grain tables cover")));
+    }
+    Ok((capacity * SECTOR, grain * SECTOR))
+}
