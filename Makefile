@@ -26,8 +26,12 @@ lint: setup
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd boot && cargo clippy --locked --all-targets -- -D warnings
 	cd boot && cargo clippy --locked --package moby-bios --target x86_64-unknown-none -- -D warnings
+	cd boot && cargo clippy --locked --package moby-testkernel --bin testkernel-bios --target x86_64-unknown-none -- -D warnings
+	cd boot && cargo clippy --locked --package moby-boot-efi --package moby-testkernel --target x86_64-unknown-uefi -- -D warnings
+	cd boot && cargo clippy --locked --package moby-boot-efi --target aarch64-unknown-uefi -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	cargo deny --all-features --locked check bans licenses sources
+	cargo deny --config deny.toml --manifest-path boot/Cargo.toml --locked check bans licenses sources
 
 loaders: setup
 	boot/build
