@@ -6,4 +6,6 @@ pub mod disk;
 pub mod emit;
 pub mod error;
 pub mod image;
+pub mod layout;
+pub mod loaders;
 pub mod ui;

@@ -18,6 +18,14 @@ use zerocopy::{
 /// Bytes of boot code.
 pub const BOOT_CODE_LEN: usize = 440;
 
+/// Boot code of what no BIOS can boot: `int 18h` tells it to try another device, then `hlt` for ever.
+pub const NOT_BOOTABLE: [u8; BOOT_CODE_LEN] = {
+    let mut code = [0; BOOT_CODE_LEN];
+    [code[0], code[1], code[2], code[3], code[4]] = NOT_BOOTABLE_CODE;
+    code
+};
+pub(crate) const NOT_BOOTABLE_CODE: [u8; 5] = [0xcd, 0x18, 0xf4, 0xeb, 0xfd];
+
 /// The operating system type of the record that stands for the whole GPT disk.
 pub const GPT_PROTECTIVE: u8 = 0xee;
 
@@ -85,6 +93,11 @@ impl Mbr {
         }
     }
 
+    /// The sector.
+    pub fn to_bytes(self) -> [u8; 512] {
+        zerocopy::transmute!(self)
+    }
+
     /// Reads the first sector of a disk; `None` when its signature is missing.
     pub fn parse(sector: &[u8; 512]) -> Option<Self> {
         let mbr: Self = zerocopy::transmute!(*sector);
@@ -137,8 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mbr = Mbr::protective([7; 440], 4096);
-        let sector: [u8; 512] = zerocopy::transmute!(mbr);
+        let sector = Mbr::protective([7; 440], 4096).to_bytes();
         assert_eq!(&sector[440..446], &[0; 6]);
         assert_eq!(&sector[462..], [vec![0; 48], vec![0x55, 0xaa]].concat());
         let read = Mbr::parse(&sector).unwrap();

@@ -178,7 +178,7 @@ fn gpt_disk(size: u64) -> Blob {
         ],
     };
     let mut disk = Blob::zeros(size);
-    disk.splice(0, &Blob::from(zerocopy::IntoBytes::as_bytes(&Mbr::protective([0; 440], size / SECTOR)).to_vec()));
+    disk.splice(0, &Blob::bytes(Mbr::protective([0; 440], size / SECTOR).to_bytes()));
     table.write(&mut disk).unwrap();
     disk
 }

@@ -2,7 +2,7 @@
 
 use super::{Volume, Width, directory, geometry::Geometry};
 use crate::{
-    Blob,
+    Blob, mbr,
     units::{self, SECTOR},
 };
 use zerocopy::{
@@ -111,8 +111,6 @@ const _: () = {
 pub(super) const ROOT_CLUSTER: u32 = 2;
 const FS_INFO: u64 = 1;
 const BACKUP: u64 = 6;
-/// Boot code: `int 18h` tells the BIOS to try another device, then `hlt` for ever.
-const NOT_BOOTABLE: [u8; 5] = [0xcd, 0x18, 0xf4, 0xeb, 0xfd];
 
 /// The reserved sectors as far as they are in use. `next_free` is the first free cluster.
 pub(super) fn reserved(volume: &Volume, geometry: &Geometry, next_free: u32) -> Blob {
@@ -147,7 +145,7 @@ fn boot_sector(volume: &Volume, geometry: &Geometry) -> [u8; 512] {
     parts.extend_from_slice(extended.as_bytes());
     // The jump is relative to its own end.
     parts[1] = u8::try_from(parts.len() - 2).expect("the parameter block is shorter than 128 bytes");
-    parts.extend(NOT_BOOTABLE);
+    parts.extend(mbr::NOT_BOOTABLE_CODE);
     let mut sector = [0; 512];
     sector[..parts.len()].copy_from_slice(&parts);
     sector[510..].copy_from_slice(&[0x55, 0xaa]);

@@ -1,0 +1,187 @@
+//! What a disk holds and where: loaders, a boot entry and its files, in partitions.
+//!
+//! ```text
+//!  0      512             17 KiB          1 MiB                                       size
+//!  MBR    GPT, primary    stage2          EFI system partition        (unused)        GPT, backup
+//!  stage1                 (BIOS boot)     FAT32: loaders, entry, kernel, initrd
+//! ```
+//! Everything is a blob before a byte is written; planning takes time in the number of files, not in the size of the disk.
+
+mod esp;
+mod gpt;
+
+use crate::{
+    error::{Error, Result},
+    loaders::{self, Arch},
+};
+use formats::{
+    Blob, Ids, Limits, Timestamp,
+    gpt::{ALIGNMENT, BIOS_BOOT, ESP, FIRST_USABLE},
+    mbr,
+    units::{self, GIB, MIB},
+};
+use gpt::Partition;
+use std::{fmt, str::FromStr};
+
+pub use esp::ENTRY_PATH;
+
+/// Room on the boot partition for a user who replaces a kernel, where the size of the disk is ours to choose.
+const ROOM_MIN: u64 = 8 * MIB;
+/// The boot partition takes what is left of the disk, up to this much free space: the rest stays for partitions of the user's.
+const ROOM_MAX: u64 = GIB;
+
+/// Which firmware a disk is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Boot {
+    /// BIOS and UEFI, as far as the kernel's architecture has both.
+    Hybrid,
+    /// BIOS alone.
+    Bios,
+    /// UEFI alone.
+    Uefi,
+}
+
+/// As users spell it.
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hybrid => "hybrid",
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        })
+    }
+}
+
+impl Boot {
+    /// What this means for an architecture: there is no BIOS but on x86.
+    ///
+    /// # Errors
+    /// When nothing is left.
+    pub fn on(self, arch: Arch) -> Result<Self> {
+        match (self, arch) {
+            (Self::Bios, Arch::Aarch64) => {
+                Err(Error::unsupported("the kernel is for arm64, which has no BIOS").hint("use --boot uefi, or a format for UEFI"))
+            }
+            (Self::Hybrid, Arch::Aarch64) => Ok(Self::Uefi),
+            (boot, _) => Ok(boot),
+        }
+    }
+
+    fn has_bios(self) -> bool {
+        self != Self::Uefi
+    }
+
+    fn has_uefi(self) -> bool {
+        self != Self::Bios
+    }
+}
+
+/// The size of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// What the content needs, and a little room.
+    Auto,
+    /// So many bytes, or the next more that the container can hold.
+    Fixed(u64),
+}
+
+impl FromStr for Size {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "auto" { Ok(Self::Auto) } else { units::parse_size(text).map(Self::Fixed) }
+    }
+}
+
+/// What a disk boots: an entry of the Boot Loader Specification (UAPI.1, type 1) and the files that it names.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// For people.
+    pub title: String,
+    /// Version of the kernel, where it is known.
+    pub version: Option<String>,
+    /// What the kernel runs on.
+    pub arch: Arch,
+    /// The kernel.
+    pub kernel: Blob,
+    /// The initrd, if there is one.
+    pub initrd: Option<Blob>,
+    /// The kernel command line.
+    pub cmdline: String,
+    /// The most bytes of command line that the kernel takes, where it says so.
+    pub cmdline_max: Option<u32>,
+}
+
+/// How a disk is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Which firmware it is for.
+    pub boot: Boot,
+    /// Its size.
+    pub size: Size,
+}
+
+impl Layout {
+    /// The disk that boots `entry`. `limits` are those of the container that it goes into.
+    ///
+    /// # Errors
+    /// When the architecture has no such firmware, the kernel would not take its command line, a file is too large for FAT,
+    /// or the disk is too small.
+    pub fn disk(&self, entry: &Entry, limits: Limits, ids: &Ids, time: Timestamp) -> Result<Blob> {
+        let boot = self.boot.on(entry.arch)?;
+        let esp = esp::volume(boot, entry, ids, time)?;
+        let around = gpt::FRONT + gpt::BACK;
+        let size = match self.size {
+            Size::Auto => around + esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?,
+            Size::Fixed(size) => {
+                let needed = around + esp.size_for(0)?;
+                if size < needed {
+                    let what = format!("a disk of {} is too small, {} are needed", units::show_size(size), units::show_size(needed));
+                    return Err(Error::bad_input(what).hint(format!("use --size {}M or --size auto", needed / MIB)));
+                }
+                size
+            }
+        };
+        let size = round_up(size, limits)?;
+        let esp_size = ((size - around) / ALIGNMENT * ALIGNMENT).min(esp.size_for(ROOM_MAX)?);
+
+        let mut partitions = Vec::new();
+        let mut boot_code = mbr::NOT_BOOTABLE;
+        if boot.has_bios() {
+            boot_code = loaders::stage1(FIRST_USABLE.bytes(), 0);
+            partitions.push(Partition {
+                name: "BIOS boot",
+                type_guid: BIOS_BOOT,
+                start: FIRST_USABLE.bytes(),
+                len: gpt::FRONT - FIRST_USABLE.bytes(),
+                body: loaders::stage2(),
+            });
+        }
+        partitions.push(Partition {
+            name: "EFI system",
+            type_guid: ESP,
+            start: gpt::FRONT,
+            len: esp_size,
+            body: esp.write(esp_size)?.volume,
+        });
+        gpt::disk(size, boot_code, &partitions, ids)
+    }
+}
+
+fn esp_content(esp: &formats::fat::Volume) -> u64 {
+    esp.files.iter().map(|file| file.body.len()).sum()
+}
+
+/// The next size that the container holds.
+fn round_up(size: u64, limits: Limits) -> Result<u64> {
+    match units::round_up(size, limits.size_multiple) {
+        Some(rounded) if rounded <= limits.size_max => Ok(rounded),
+        _ => {
+            let (size, max) = (units::show_size(size), units::show_size(limits.size_max));
+            Err(Error::unsupported(format!("a disk of {size} is too large for its container, which holds {max}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

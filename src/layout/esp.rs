@@ -1,0 +1,119 @@
+//! The EFI system partition: what both loaders read.
+
+use super::{Boot, Entry, gpt};
+use crate::error::{Error, Result};
+use bootfs::entry;
+use formats::{
+    Blob, Ids, Timestamp,
+    fat::{File, Volume},
+    units::SECTOR,
+};
+
+/// The boot entry, which a user may edit.
+pub const ENTRY_PATH: &str = "/loader/entries/moby.conf";
+const KERNEL_PATH: &str = "/moby/vmlinuz";
+const INITRD_PATH: &str = "/moby/initrd.img";
+
+/// The volume with everything that boots `entry`: small files first, so that they are near the tables.
+pub(super) fn volume(boot: Boot, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Volume> {
+    let mut files = Vec::new();
+    if boot.has_uefi() {
+        files.push(File::new(entry.arch.efi_path(), entry.arch.efi_loader()));
+    }
+    files.push(File::new(ENTRY_PATH, Blob::from(text(entry)?.into_bytes())));
+    files.push(File::new(KERNEL_PATH, entry.kernel.clone()));
+    files.extend(entry.initrd.iter().map(|initrd| File::new(INITRD_PATH, initrd.clone())));
+    Ok(Volume {
+        label: "MOBY",
+        serial: ids.serial("EFI system"),
+        time,
+        hidden_sectors: u32::try_from(gpt::FRONT / SECTOR).expect("the partition is near the start of the disk"),
+        // Firmware need not read anything else on a disk (UEFI 2.10 section 13.3).
+        fat32_only: true,
+        cluster_min: SECTOR,
+        files,
+    })
+}
+
+/// The entry as text.
+fn text(entry: &Entry) -> Result<String> {
+    check_cmdline(entry)?;
+    let initrd = entry.initrd.as_ref().map(|_| INITRD_PATH);
+    let lines = [
+        ("title", Some(entry.title.as_str())),
+        ("version", entry.version.as_deref()),
+        ("architecture", Some(entry.arch.efi_name())),
+        ("linux", Some(KERNEL_PATH)),
+        ("initrd", initrd),
+        ("options", Some(entry.cmdline.trim())),
+    ];
+    let lines = lines.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
+    let text: String =
+        lines.filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key:<12} {}\n", one_line(value))).collect();
+    if text.len() > entry::MAX {
+        return Err(Error::bad_input(format!("the boot entry has {} bytes, our loaders read {}", text.len(), entry::MAX)));
+    }
+    Ok(text)
+}
+
+/// A value of the entry; its lines must not become lines of the entry.
+fn one_line(value: &str) -> String {
+    value.replace(['\n', '\r'], " ")
+}
+
+/// An x86 kernel boots with an empty command line when it is given one that is too long: refuse it here.
+fn check_cmdline(entry: &Entry) -> Result<()> {
+    let cmdline = entry.cmdline.trim();
+    let len = cmdline.len();
+    if let Some(bad) = cmdline.chars().find(|c| c.is_control() && *c != '\t') {
+        return Err(Error::bad_input(format!("the kernel command line has {bad:?} in it, it must be one line of text")));
+    }
+    match entry.cmdline_max.and_then(|max| usize::try_from(max).ok()) {
+        Some(max) if len > max => Err(Error::bad_input(format!("the kernel command line has {len} bytes, this kernel takes {max}"))
+            .hint("shorten it, with --cmdline")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loaders::Arch;
+
+    fn entry() -> Entry {
+        Entry {
+            title: "Linux".to_owned(),
+            version: Some("6.6.71\nlinux /evil".to_owned()),
+            arch: Arch::X86_64,
+            kernel: Blob::bytes(*b"kernel"),
+            initrd: Some(Blob::bytes(*b"initrd")),
+            cmdline: "console=ttyS0 \"a b\" ".to_owned(),
+            cmdline_max: Some(20),
+        }
+    }
+
+    #[test]
+    fn the_entry_is_what_the_loaders_read() {
+        let text = text(&entry()).unwrap();
+        let read = bootfs::Entry::parse("moby.conf", text.as_bytes()).unwrap();
+        assert_eq!(read.linux(), Some("/moby/vmlinuz"));
+        assert_eq!(read.initrds().collect::<Vec<_>>(), ["/moby/initrd.img"]);
+        assert_eq!(read.options().collect::<Vec<_>>(), ["console=ttyS0 \"a b\""]);
+        read.check("x64").unwrap();
+        assert!(read.check("aa64").is_err());
+    }
+
+    #[test]
+    fn what_is_absent_has_no_line() {
+        let text = text(&Entry { initrd: None, version: None, cmdline: String::new(), ..entry() }).unwrap();
+        assert_eq!(text, "title        Linux\narchitecture x64\nlinux        /moby/vmlinuz\n");
+    }
+
+    #[test]
+    fn a_command_line_that_the_kernel_would_drop_is_refused() {
+        let error = text(&Entry { cmdline: "x".repeat(21), ..entry() }).unwrap_err();
+        assert_eq!(error.to_string(), "the kernel command line has 21 bytes, this kernel takes 20");
+        assert!(text(&Entry { cmdline: "x".repeat(20), ..entry() }).is_ok());
+        assert!(text(&Entry { cmdline: "a\nb".to_owned(), ..entry() }).unwrap_err().to_string().contains("'\\n'"));
+    }
+}

@@ -1,0 +1,52 @@
+//! A GPT disk made of partitions.
+
+use crate::error::Result;
+use formats::{
+    Blob, Guid, Ids,
+    gpt::{self, ALIGNMENT, BACKUP_BLOCKS, Gpt},
+    mbr::Mbr,
+    units::{Lba, SECTOR},
+};
+
+/// Bytes before the first aligned partition: the MBR, the primary table, stage2.
+pub(super) const FRONT: u64 = ALIGNMENT;
+/// Bytes behind the last one: the backup table, rounded so that a disk of whole MiB wastes nothing.
+pub(super) const BACK: u64 = ALIGNMENT;
+const _: () = assert!(BACKUP_BLOCKS * SECTOR <= BACK);
+
+/// A partition and what is in it.
+#[derive(Debug)]
+pub(super) struct Partition {
+    /// Its name, of which its GUID is made too: no two may be equal.
+    pub(super) name: &'static str,
+    pub(super) type_guid: Guid,
+    /// First byte on the disk.
+    pub(super) start: u64,
+    /// Bytes; whole sectors.
+    pub(super) len: u64,
+    /// The content; zeros follow up to the end of the partition.
+    pub(super) body: Blob,
+}
+
+/// A disk of `size` bytes. Panics when partitions overlap or leave the disk: a planner bug.
+///
+/// # Errors
+/// When a name is too long for the table.
+pub(super) fn disk(size: u64, boot_code: [u8; 440], partitions: &[Partition], ids: &Ids) -> Result<Blob> {
+    let mut disk = Blob::zeros(size);
+    disk.splice(0, &Blob::bytes(Mbr::protective(boot_code, size / SECTOR).to_bytes()));
+    let entry = |partition: &Partition| gpt::Partition {
+        type_guid: partition.type_guid,
+        guid: ids.guid(&format!("partition {}", partition.name)),
+        name: partition.name.to_owned(),
+        attributes: 0,
+        blocks: Lba(partition.start / SECTOR)..Lba((partition.start + partition.len) / SECTOR),
+    };
+    let table = Gpt { disk_guid: ids.guid("disk"), partitions: partitions.iter().map(entry).collect() };
+    table.write(&mut disk)?;
+    for partition in partitions {
+        assert!(partition.body.len() <= partition.len, "{} holds its content", partition.name);
+        disk.splice(partition.start, &partition.body);
+    }
+    Ok(disk)
+}

@@ -1,0 +1,95 @@
+use super::*;
+use formats::Spool;
+
+fn entry(initrd: u64) -> Entry {
+    Entry {
+        title: "Linux".to_owned(),
+        version: Some("6.6.71".to_owned()),
+        arch: Arch::X86_64,
+        kernel: Blob::from(vec![3; 700_000]),
+        initrd: Some(Blob::zeros(initrd)),
+        cmdline: "console=ttyS0".to_owned(),
+        cmdline_max: Some(2047),
+    }
+}
+
+fn disk(boot: Boot, size: Size, entry: &Entry) -> Result<Blob> {
+    Layout { boot, size }.disk(entry, Limits::default(), &Ids::from_seed(b"layout"), Timestamp(1_700_000_000))
+}
+
+#[test]
+fn the_loaders_find_their_files() {
+    for (boot, arch) in
+        [(Boot::Hybrid, Arch::X86_64), (Boot::Bios, Arch::X86_64), (Boot::Uefi, Arch::X86_64), (Boot::Hybrid, Arch::Aarch64)]
+    {
+        let entry = Entry { arch, ..entry(5 * MIB) };
+        let disk = disk(boot, Size::Auto, &entry).unwrap();
+        let mut spool = Spool::new(tempfile::tempfile().unwrap());
+        let found = crate::disk::boot(&disk, arch.efi_name(), &mut spool).unwrap();
+        assert_eq!(found.entry, "moby.conf");
+        assert_eq!(found.cmdline, "console=ttyS0");
+        assert_eq!(found.kernel.1.to_vec(MIB).unwrap(), entry.kernel.to_vec(MIB).unwrap());
+        assert_eq!(found.initrds[0].1.len(), 5 * MIB);
+    }
+}
+
+#[test]
+fn only_what_has_a_bios_gets_stage2_where_stage1_looks() {
+    let names = |disk: &Blob| crate::disk::partitions(disk).unwrap().into_iter().map(|p| p.name).collect::<Vec<_>>();
+    let hybrid = disk(Boot::Hybrid, Size::Auto, &entry(1)).unwrap();
+    assert_eq!(names(&hybrid), ["BIOS boot", "EFI system"]);
+    let first = u64::from_le_bytes(hybrid.read_array(0x19c).unwrap());
+    let count = u16::from_le_bytes(hybrid.read_array(0x1a4).unwrap());
+    let stage2 = hybrid.slice(first * 512..(first + u64::from(count)) * 512).to_vec(MIB).unwrap();
+    assert!(bootfs::stage1::is_stage2(&stage2));
+
+    let uefi = disk(Boot::Uefi, Size::Auto, &entry(1)).unwrap();
+    assert_eq!(names(&uefi), ["EFI system"]);
+    let arm = Entry { arch: Arch::Aarch64, ..entry(1) };
+    assert_eq!(names(&disk(Boot::Hybrid, Size::Auto, &arm).unwrap()), ["EFI system"]);
+    assert!(disk(Boot::Bios, Size::Auto, &arm).unwrap_err().to_string().contains("arm64"));
+}
+
+#[test]
+fn a_size_is_kept_or_refused_with_one_that_would_do() {
+    let fixed = |size, initrd| disk(Boot::Hybrid, Size::Fixed(size), &entry(initrd));
+    assert_eq!(fixed(64 * MIB, 1).unwrap().len(), 64 * MIB);
+    assert_eq!(fixed(64 * MIB - 1, 1).unwrap().len(), 64 * MIB);
+    let error = fixed(64 * MIB, 100 * MIB).unwrap_err();
+    assert_eq!(error.to_string(), "a disk of 64 MiB is too small, 105 MiB are needed");
+    assert_eq!(error.hint_text(), Some("use --size 105M or --size auto"));
+    assert!(fixed(105 * MIB, 100 * MIB).is_ok());
+    assert!(fixed(104 * MIB, 100 * MIB).is_err());
+}
+
+#[test]
+fn a_disk_of_10_tib_is_planned_like_a_small_one() {
+    let disk = disk(Boot::Hybrid, Size::Fixed(10 * units::TIB), &entry(300 * MIB)).unwrap();
+    assert_eq!(disk.len(), 10 * units::TIB);
+    assert!(disk.data_len() < 4 * MIB, "{}", disk.data_len());
+    let esp = crate::disk::partitions(&disk).unwrap().pop().unwrap();
+    assert!((GIB + 300 * MIB..GIB + 310 * MIB).contains(&esp.len), "{}", esp.len);
+}
+
+#[test]
+fn the_container_rounds_the_size_and_bounds_it() {
+    let plan = |size, size_multiple, size_max| {
+        let layout = Layout { boot: Boot::Hybrid, size };
+        layout.disk(&entry(1), Limits { size_multiple, size_max }, &Ids::from_seed(b""), Timestamp(0))
+    };
+    let disk = plan(Size::Auto, GIB, units::TIB).unwrap();
+    assert_eq!(disk.len(), GIB);
+    assert_eq!(disk.read_array(GIB - 512).unwrap(), *b"EFI PART");
+    let error = plan(Size::Fixed(3 * GIB), MIB, 2 * GIB).unwrap_err().to_string();
+    assert_eq!(error, "a disk of 3 GiB is too large for its container, which holds 2 GiB");
+}
+
+#[test]
+fn identifiers_come_from_the_seed_alone() {
+    let plan = |seed: &[u8]| {
+        let disk = Layout { boot: Boot::Hybrid, size: Size::Auto }.disk(&entry(1), Limits::default(), &Ids::from_seed(seed), Timestamp(9));
+        disk.unwrap().to_vec(GIB).unwrap()
+    };
+    assert!(plan(b"a") == plan(b"a"));
+    assert!(plan(b"a") != plan(b"b"));
+}

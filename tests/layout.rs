@@ -1,0 +1,74 @@
+//! Disks against sgdisk, dosfstools and mtools.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use formats::{
+    Blob, Ids, Limits, Timestamp,
+    units::{GIB, MIB, TIB},
+};
+use moby::{
+    emit::{Target, emit},
+    layout::{Boot, Entry, Layout, Size},
+    loaders::Arch,
+};
+use std::{fs, path::Path};
+use support::{scratch, text, tools::run};
+
+fn entry(arch: Arch) -> Entry {
+    Entry {
+        title: "Linux".to_owned(),
+        version: Some("6.6.71".to_owned()),
+        arch,
+        kernel: Blob::bytes((0..1_000_003_u32).map(|i| (i >> 3).to_le_bytes()[0]).collect::<Vec<_>>()),
+        initrd: Some(Blob::bytes((0..5_000_001_u32).map(|i| (i >> 5).to_le_bytes()[0]).collect::<Vec<_>>())),
+        cmdline: "console=ttyS0 quiet".to_owned(),
+        cmdline_max: None,
+    }
+}
+
+fn write(disk: &Blob, path: &Path) {
+    emit(&[(Target::Path(path.to_owned()), disk.clone())], &formats::Silent).unwrap();
+}
+
+#[test]
+fn foreign_programs_find_no_fault_and_every_file() {
+    let desk = scratch("layout");
+    for (boot, size, arch) in [
+        (Boot::Hybrid, Size::Auto, Arch::X86_64),
+        (Boot::Bios, Size::Fixed(300 * MIB), Arch::X86_64),
+        (Boot::Uefi, Size::Fixed(3 * GIB), Arch::X86_64),
+        (Boot::Hybrid, Size::Auto, Arch::Aarch64),
+        (Boot::Hybrid, Size::Fixed(10 * TIB), Arch::X86_64),
+    ] {
+        let entry = entry(arch);
+        let disk = Layout { boot, size }.disk(&entry, Limits::default(), &Ids::from_seed(b"x"), Timestamp(1_700_000_000)).unwrap();
+        let image = desk.join("disk.img");
+        write(&disk, &image);
+
+        let verdict = run("sgdisk", ["-v", text(&image)]);
+        assert!(verdict.contains("No problems found."), "{boot} {size:?}: {verdict}");
+
+        // dosfstools knows no offset: it gets the partition as a file.
+        let esp = moby::disk::partitions(&disk).unwrap().pop().unwrap();
+        let volume = desk.join("esp.img");
+        write(&disk.slice(esp.start..esp.start + esp.len), &volume);
+        run("fsck.vfat", ["-n", text(&volume)]);
+
+        let mtools = format!("{}@@1M", text(&image));
+        let mut expected = vec![("moby/vmlinuz", entry.kernel.clone()), ("moby/initrd.img", entry.initrd.clone().unwrap())];
+        if boot != Boot::Bios {
+            expected.push((arch.efi_path().trim_start_matches('/'), arch.efi_loader()));
+        }
+        for (path, body) in &expected {
+            let copy = desk.join("copy");
+            run("mcopy", ["-n", "-o", "-i", &mtools, &format!("::/{path}"), text(&copy)]);
+            assert!(fs::read(&copy).unwrap() == body.to_vec(GIB).unwrap(), "{path} of {boot} {size:?}");
+        }
+        let list = run("mdir", ["-/", "-b", "-i", &mtools, "::/"]);
+        let files = list.lines().filter(|line| !line.ends_with('/')).count();
+        assert_eq!(files, expected.len() + 1, "{list}");
+        assert!(run("mtype", ["-i", &mtools, "::/loader/entries/moby.conf"]).contains("options      console=ttyS0 quiet\n"));
+    }
+}
