@@ -352,3 +352,50 @@ fn gnu_tar_extracts_the_gaps_that_we_write() {
         fs::remove_file(directory.path().join("disk.raw")).unwrap();
     }
 }
+
+/// Entries that meet: whatever GNU tar extracts, we make the same of; what it refuses, we refuse.
+#[test]
+fn duplicates_links_and_replacements_end_as_gnu_tar_extracts_them() {
+    const PATHS: [&str; 6] = ["a", "b", "a/b", "b/a", "a/b/c", "c"];
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = 1_u64;
+    let mut choose = |among: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % among
+    };
+    let mut taken = 0;
+    for round in 0..300 {
+        let mut writer = Writer::new(Dialect::Ustar);
+        let mut story = Vec::new();
+        for step in 0..2 + choose(4) {
+            let (path, target) = (PATHS[choose(6)], PATHS[choose(6)]);
+            let content = match choose(4) {
+                0 => Content::Directory,
+                1 => Content::Symlink(target.into()),
+                // GNU tar takes a directory's link to itself for done; we refuse links to directories.
+                2 if path != target => {
+                    story.push(format!("{path} == {target}"));
+                    let none = Inode::new(Content::Fifo, 0o644);
+                    writer.hard_link(path.as_bytes(), target.as_bytes(), &none).unwrap();
+                    continue;
+                }
+                _ => Content::File(Blob::bytes(format!("{step}").as_bytes())),
+            };
+            story.push(format!("{path} {content:?}"));
+            writer.add(path.as_bytes(), &Inode::new(content, 0o755)).unwrap();
+        }
+        let archive = writer.finish();
+        let root = directory.path().join(round.to_string());
+        fs::create_dir(&root).unwrap();
+        save(&archive, directory.path().join("ours.tar"));
+        let theirs = Command::new("tar").args(["-xf", "../ours.tar"]).current_dir(&root).output().unwrap();
+        let ours = tar::tree(&archive);
+        assert_eq!(ours.is_ok(), theirs.status.success(), "{story:#?}\n{ours:?}\n{}", String::from_utf8_lossy(&theirs.stderr));
+        let Ok(ours) = ours else { continue };
+        taken += 1;
+        // Parents that no entry names have the attributes of the moment.
+        let shape = |tree: &Tree| facts(tree, OLD).iter().map(|line| line.rsplitn(4, ' ').last().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(shape(&ours), shape(&walk(&root)), "{story:#?}");
+    }
+    assert!(taken > 50, "only {taken} archives made sense");
+}

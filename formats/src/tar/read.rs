@@ -141,7 +141,9 @@ impl<'a> Members<'a> {
         if total > EXTENSION_MAX {
             return Err(Error::bad_input(format!("its extended headers have {total} bytes, at most {EXTENSION_MAX} are taken")));
         }
-        let bytes = self.content(len)?.to_vec(EXTENSION_MAX)?;
+        let start = self.at;
+        self.content(len)?;
+        let bytes = self.blocks.bytes(start, len)?;
         let text = || header::text(&bytes).to_vec();
         if !is_global {
             extensions.len = total;
@@ -285,6 +287,16 @@ struct Blocks<'a> {
 }
 
 impl Blocks<'_> {
+    /// `len` bytes from `at` on, which with their padding are inside the archive and few.
+    fn bytes(&mut self, at: u64, len: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(units::index(len));
+        while units::bytes(bytes.len()) < len {
+            let block = self.read(at + units::bytes(bytes.len()))?;
+            bytes.extend_from_slice(&block[..block.len().min(units::index(len) - bytes.len())]);
+        }
+        Ok(bytes)
+    }
+
     fn read(&mut self, at: u64) -> Result<[u8; 512]> {
         let end = self.start + units::bytes(self.bytes.len());
         if at < self.start || at + BLOCK > end {
