@@ -5,6 +5,7 @@
 
 pub mod guest;
 pub mod qemu;
+pub mod tagged_tar;
 pub mod tools;
 pub mod ustar;
 
