@@ -5,11 +5,14 @@
 
 pub mod blob;
 mod blocks;
+pub mod compress;
+pub mod cpio;
 pub mod dump;
 pub mod error;
 pub mod fat;
 pub mod gpt;
 pub mod guid;
+pub mod kernel;
 pub mod mbr;
 pub mod options;
 pub mod parallel;

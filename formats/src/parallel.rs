@@ -5,7 +5,7 @@ use std::{
     any::Any,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, mpsc},
+    sync::{Mutex, PoisonError, mpsc},
     thread,
 };
 
@@ -66,6 +66,36 @@ where
     })
 }
 
+/// Runs `work` on every item on `threads` threads, in no particular order, and gives all results in the order of the items.
+///
+/// # Errors
+/// The first error in item order that was met before the run ended; a panic in `work` is a [`Kind::Bug`] error.
+pub fn map<T: Send, R: Send>(threads: NonZeroUsize, items: Vec<T>, work: impl Fn(T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    let count = items.len();
+    let items = Mutex::new(items.into_iter().enumerate());
+    let results = Mutex::new(Vec::with_capacity(count));
+    let draw = || items.lock().ok()?.next();
+    let run = || {
+        while let Some((nth, item)) = draw() {
+            let result = catch_unwind(AssertUnwindSafe(|| work(item))).unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let is_failed = result.is_err();
+            if let Ok(mut results) = results.lock() {
+                results.push((nth, result));
+            }
+            if is_failed {
+                // Nobody draws another item.
+                if let Ok(mut items) = items.lock() {
+                    items.by_ref().for_each(drop);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| (0..threads.get()).for_each(|_| drop(scope.spawn(run))));
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(nth, _)| *nth);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
 fn panicked(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Error::new(Kind::Bug, format!("a worker panicked: {}", text.unwrap_or("no message")))
@@ -111,6 +141,18 @@ mod tests {
         assert_eq!(error.to_string(), "thirty");
         let full = ordered(FOUR, (0..u64::MAX).map(Ok), Ok, |n| if n == 9 { Err(Error::bad_input("full")) } else { Ok(()) });
         assert_eq!(full.unwrap_err().to_string(), "full");
+    }
+
+    #[test]
+    fn a_map_keeps_the_order_and_ends_at_an_error() {
+        let done = map(FOUR, (0..200u64).collect(), |n| {
+            thread::sleep(std::time::Duration::from_micros(n * 7919 % 50));
+            Ok(n * n)
+        });
+        assert_eq!(done.unwrap(), (0..200).map(|n| n * n).collect::<Vec<_>>());
+        let error = map(FOUR, (0..200).collect(), |n| if n == 7 { panic!("at seven") } else { Ok(n) }).unwrap_err();
+        assert!(error.kind() == Kind::Bug && error.to_string().contains("at seven"));
+        assert!(map(FOUR, Vec::<u8>::new(), Ok).unwrap().is_empty());
     }
 
     #[test]

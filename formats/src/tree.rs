@@ -66,7 +66,7 @@ pub enum Content {
 }
 
 /// A device number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     /// Major number.
     pub major: u32,

@@ -1,0 +1,71 @@
+//! gzip (RFC 1952), one member made of pieces: Linux refuses a second member.
+//!
+//! Each piece is deflated on its own, with the 32 KiB before it as dictionary, and ends in a sync flush, so that the next
+//! piece begins at a byte. An empty last block closes the member. The CRC32 is put together from those of the pieces.
+
+use super::{Work, deflate};
+use crate::{Error, Kind, Result, units};
+use flate2::{Compress, Compression, FlushCompress};
+use std::{io::Write, ops::Range, sync::OnceLock};
+
+/// Bytes of input in a piece. Larger ones repeat less of the dictionary, smaller ones occupy more cores.
+const PIECE: u64 = 512 * units::KIB;
+/// How far deflate looks back.
+const WINDOW: u64 = 32 * units::KIB;
+/// An empty block with fixed codes that is marked as the last.
+const LAST_BLOCK: [u8; 2] = [3, 0];
+
+/// A deflated piece and the CRC32 of its input.
+#[derive(Clone)]
+struct Piece {
+    deflated: Vec<u8>,
+    crc: crc32fast::Hasher,
+}
+
+pub(super) fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
+    // Magic, deflate, no flags, no time, XFL (2 best, 4 fastest), OS Unix.
+    let effort = match work.level {
+        9 => 2,
+        1 => 4,
+        _ => 0,
+    };
+    to.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, effort, 3])?;
+    let zeros = OnceLock::new();
+    let mut crc = crc32fast::Hasher::new();
+    let deflate = |range: Range<u64>| {
+        let from = range.start.saturating_sub(WINDOW);
+        let is_whole = range.end - from == WINDOW + PIECE;
+        if !(is_whole && work.is_gap(&(from..range.end))) {
+            return piece(&work.read(&(from..range.end))?, range.start - from, work.level);
+        }
+        match zeros.get() {
+            Some(done) => Ok(Piece::clone(done)),
+            None => {
+                let done = piece(&vec![0; units::index(WINDOW + PIECE)], WINDOW, work.level)?;
+                Ok(zeros.get_or_init(|| done).clone())
+            }
+        }
+    };
+    work.each(PIECE, deflate, |piece| {
+        crc.combine(&piece.crc);
+        Ok(to.write_all(&piece.deflated)?)
+    })?;
+    to.write_all(&LAST_BLOCK)?;
+    to.write_all(&crc.finalize().to_le_bytes())?;
+    // ISIZE is modulo 2^32: the lower half.
+    to.write_all(&work.blob.len().to_le_bytes()[..4])?;
+    Ok(())
+}
+
+fn piece(bytes: &[u8], dictionary: u64, level: u32) -> Result<Piece> {
+    let (dictionary, bytes) = bytes.split_at(units::index(dictionary));
+    let mut compress = Compress::new(Compression::new(level), false);
+    if !dictionary.is_empty() {
+        compress.set_dictionary(dictionary).map_err(|e| Error::new(Kind::Bug, "deflate refused its dictionary").because(e))?;
+    }
+    let mut deflated = Vec::with_capacity(bytes.len() / 2);
+    deflate::run(&mut compress, bytes, FlushCompress::Sync, &mut deflated)?;
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(bytes);
+    Ok(Piece { deflated, crc })
+}

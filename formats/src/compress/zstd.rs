@@ -1,0 +1,107 @@
+//! Zstandard (RFC 8878).
+
+use super::Work;
+use crate::{Blob, Error, Progress, Result, units};
+use std::{
+    io::{self, Read, Write},
+    ops::Range,
+    sync::OnceLock,
+};
+use structured_zstd::{
+    decoding::StreamingDecoder,
+    encoding::{CompressionContext, CompressionLevel},
+};
+
+/// Bytes of input in a frame of a stream.
+const PIECE: u64 = 8 * units::MIB;
+/// How much a single frame reads at once.
+const CHUNK: u64 = 256 * units::KIB;
+
+pub(super) fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
+    if work.blob.is_empty() {
+        return Ok(to.write_all(&unit(&[], work.level)?)?);
+    }
+    let zeros = OnceLock::new();
+    let compress = |range: Range<u64>| {
+        if range.end - range.start < PIECE || !work.is_gap(&range) {
+            return unit(&work.read(&range)?, work.level);
+        }
+        match zeros.get() {
+            Some(done) => Ok(Vec::clone(done)),
+            None => {
+                let done = unit(&vec![0; units::index(PIECE)], work.level)?;
+                Ok(zeros.get_or_init(|| done).clone())
+            }
+        }
+    };
+    work.each(PIECE, compress, |frame| Ok(to.write_all(&frame)?))
+}
+
+/// A unit (a qcow2 cluster, say) as one frame.
+///
+/// # Errors
+/// Only by a fault of the compressor.
+pub fn unit(bytes: &[u8], level: u32) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(bytes.len() / 2 + 64);
+    let mut encoder = Encoder::new(&mut out, units::bytes(bytes.len()), level)?;
+    encoder.write_all(bytes).and_then(|()| encoder.finish())?;
+    Ok(out)
+}
+
+/// The unit that a frame holds, which has `len` bytes. What follows the frame is ignored.
+///
+/// # Errors
+/// When the frame is damaged, or holds less than `len` bytes.
+pub fn read_unit(mut frame: &[u8], len: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let frame: &mut dyn Read = &mut frame;
+    StreamingDecoder::new(frame).read_exact(&mut bytes).map_err(|e| Error::bad_input("damaged zstd data").because(e))?;
+    Ok(bytes)
+}
+
+/// Writes a whole blob, however long, as one frame, in little memory.
+///
+/// # Errors
+/// When the blob cannot be read or the frame not be written.
+pub fn frame(blob: &Blob, level: u32, progress: &dyn Progress, to: &mut dyn Write) -> Result<()> {
+    let mut encoder = Encoder::new(to, blob.len(), level)?;
+    let mut chunk = vec![0; units::index(CHUNK.min(blob.len()))];
+    let mut at = 0;
+    while at < blob.len() {
+        let len = CHUNK.min(blob.len() - at);
+        let chunk = &mut chunk[..units::index(len)];
+        blob.read_at(at, chunk)?;
+        encoder.write_all(chunk)?;
+        progress.advance(len);
+        at += len;
+    }
+    Ok(encoder.finish()?)
+}
+
+/// A frame in the making. Its output is a trait object, so that the compressor is compiled once.
+struct Encoder<'a> {
+    context: CompressionContext,
+    to: &'a mut dyn Write,
+}
+
+impl<'a> Encoder<'a> {
+    /// A frame of `len` bytes, which its header says, with a checksum.
+    fn new(to: &'a mut dyn Write, len: u64, level: u32) -> Result<Self> {
+        let level = i32::try_from(level).map_err(|_| Error::unsupported(format!("level {level} of zstd")))?;
+        let mut context = CompressionContext::new(CompressionLevel::from_level(level));
+        context.set_pledged_content_size(len).and_then(|()| context.set_content_checksum(true))?;
+        Ok(Self { context, to })
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let done = self.context.write(self.to, bytes)?;
+            bytes = &bytes[done..];
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.context.finish_frame(self.to)
+    }
+}

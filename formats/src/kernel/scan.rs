@@ -1,0 +1,123 @@
+//! What an unpacked kernel says about itself, found by its strings in one pass and in little memory.
+
+use crate::{Result, compress::Codec, units};
+use flate2::read::GzDecoder;
+use memchr::memmem;
+use std::io::Read;
+
+/// How much is searched at once.
+const CHUNK: usize = 1 << 20;
+/// The most that is kept of a chunk to find what lies across its end: a configuration and the markers around it.
+const OVERLAP: usize = 256 << 10;
+/// The longest configuration, as text.
+const CONFIG_MAX: u64 = 4 * units::MIB;
+/// `kernel/configs.c`: what stands around the configuration, gzip.
+const CONFIG_START: &[u8] = b"IKCFG_ST";
+const CONFIG_END: &[u8] = b"IKCFG_ED";
+/// `init/version.c`: the line that the kernel prints first.
+const BANNER: &[u8] = b"Linux version ";
+const BANNER_MAX: usize = 512;
+
+/// A decompressor for the initramfs: its codec, its option, and an error text of its `lib/decompress_*.c`, which is in every
+/// kernel that has it and in no other. (The names of all codecs are in every kernel.) What unpacks the kernel itself stands
+/// outside of what is searched.
+struct Decompressor {
+    codec: Codec,
+    option: &'static str,
+    text: &'static [u8],
+}
+
+const DECOMPRESSORS: [Decompressor; 6] = [
+    Decompressor { codec: Codec::Gzip, option: "CONFIG_RD_GZIP", text: b"Not a gzip file\0" },
+    Decompressor { codec: Codec::Zstd, option: "CONFIG_RD_ZSTD", text: b"ZSTD-compressed data is corrupt\0" },
+    Decompressor { codec: Codec::Xz, option: "CONFIG_RD_XZ", text: b"XZ-compressed data is corrupt\0" },
+    Decompressor { codec: Codec::Lz4, option: "CONFIG_RD_LZ4", text: b"chunk length is longer than allocated\0" },
+    Decompressor { codec: Codec::Lzma, option: "CONFIG_RD_LZMA", text: b"LZMA data is corrupt\0" },
+    Decompressor { codec: Codec::Bzip2, option: "CONFIG_RD_BZIP2", text: b"Compressed file ends unexpectedly\0" },
+];
+
+/// What a kernel says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// `Linux version 6.1.0-...`, as the kernel prints it.
+    pub banner: Option<String>,
+    /// The configuration it was built with, where it has that in it (`CONFIG_IKCONFIG=y`).
+    pub config: Option<Config>,
+    /// What it can unpack its initramfs with, besides [`Codec::None`]. [`Codec::Lz4`] is the legacy frame.
+    pub initramfs_codecs: Vec<Codec>,
+}
+
+/// A kernel's configuration: the text of its `.config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config(String);
+
+impl Config {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The value of an option by its full name (`CONFIG_RD_ZSTD`): `y`, `m`, a number, a string in quotes; `None` if not set.
+    pub fn get(&self, option: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('='))
+    }
+}
+
+pub(super) fn facts(kernel: &mut dyn Read) -> Result<Facts> {
+    let mut search = Search::default();
+    let mut window = Vec::with_capacity(CHUNK + OVERLAP);
+    loop {
+        let read = (&mut *kernel).take(units::bytes(CHUNK)).read_to_end(&mut window)?;
+        search.look_at(&window);
+        if read == 0 {
+            return Ok(search.finish());
+        }
+        window.drain(..window.len().saturating_sub(OVERLAP));
+    }
+}
+
+#[derive(Default)]
+struct Search {
+    found: [bool; DECOMPRESSORS.len()],
+    banner: Option<String>,
+    config: Option<Config>,
+}
+
+impl Search {
+    fn look_at(&mut self, window: &[u8]) {
+        for (found, decompressor) in self.found.iter_mut().zip(&DECOMPRESSORS) {
+            *found = *found || memmem::find(window, decompressor.text).is_some();
+        }
+        if self.banner.is_none() {
+            self.banner = memmem::find_iter(window, BANNER).find_map(|at| banner(&window[at..]));
+        }
+        if self.config.is_none() {
+            self.config = memmem::find_iter(window, CONFIG_START).find_map(|at| config(&window[at + CONFIG_START.len()..]));
+        }
+    }
+
+    fn finish(self) -> Facts {
+        let Self { found, banner, config } = self;
+        let has = |(found, decompressor): (bool, &Decompressor)| match &config {
+            Some(config) => config.get("CONFIG_BLK_DEV_INITRD") == Some("y") && config.get(decompressor.option) == Some("y"),
+            None => found,
+        };
+        let initramfs_codecs =
+            found.into_iter().zip(&DECOMPRESSORS).filter(|pair| has(*pair)).map(|(_, decompressor)| decompressor.codec).collect();
+        Facts { banner, config, initramfs_codecs }
+    }
+}
+
+/// The banner, and not the format string that it is printed with elsewhere.
+fn banner(text: &[u8]) -> Option<String> {
+    let end = text.iter().take(BANNER_MAX).position(|byte| matches!(byte, b'\n' | 0))?;
+    let line = std::str::from_utf8(&text[..end]).ok()?;
+    (!line.contains('%')).then(|| line.to_owned())
+}
+
+fn config(text: &[u8]) -> Option<Config> {
+    let end = memmem::find(text, CONFIG_END)?;
+    let mut config = String::new();
+    GzDecoder::new(&text[..end]).take(CONFIG_MAX).read_to_string(&mut config).ok()?;
+    Some(Config(config))
+}
