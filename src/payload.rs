@@ -1,0 +1,207 @@
+//! `Payload`: what a loader is given: kernel, initrd and command line.
+//!
+//! ```text
+//!  initrd = microcode (an early cpio, as it is) ++ archive, compressed ++ archive, compressed ++ ... ++ zeros to 4
+//! ```
+//! Linux unpacks archives one after the other, each compressed as one stream, and refuses a second zstd frame in one
+//! archive. A zstd frame cannot be made by several cores. So with zstd the tree becomes several whole archives of about
+//! 8 MiB, side by side on all cores. The other codecs are made of pieces inside of one stream, for one archive.
+
+mod archives;
+
+use crate::image::{Cmdline, Image};
+use formats::{
+    Blob, Env, Error, Result, Tree,
+    compress::{Codec, Encoding},
+    cpio::{self, Losses},
+    kernel::{Facts, Kernel},
+    tree::ShowPath,
+};
+use sha2::{Digest, Sha256};
+use std::{fmt, str::FromStr, thread};
+
+/// Linux finds an early cpio, and everything behind it, at multiples of this.
+const ALIGNMENT: u64 = 4;
+/// How many names a warning gives.
+const NAMES_MAX: usize = 5;
+
+/// What a loader is given.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    /// The kernel, as it is in the image.
+    pub kernel: Blob,
+    /// The initrd; `None` when there is nothing to put into one.
+    pub initrd: Option<Blob>,
+    /// The command line.
+    pub cmdline: Cmdline,
+    /// How the initrd is compressed.
+    pub encoding: Encoding,
+    digest: [u8; 32],
+    warnings: Vec<String>,
+}
+
+/// How the initrd shall be compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InitrdCompression {
+    /// With zstd if the kernel has it, else with gzip.
+    #[default]
+    Auto,
+    /// With this codec.
+    Fixed(Codec),
+}
+
+impl FromStr for InitrdCompression {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let written = [Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::Lz4, Codec::None];
+        match written.into_iter().find(|codec| codec.name() == text) {
+            Some(codec) => Ok(Self::Fixed(codec)),
+            None if text == "auto" => Ok(Self::Auto),
+            None => Err(Error::unsupported(format!("initrd compression '{text}': choose auto, gzip, zstd, xz, lz4 or none"))),
+        }
+    }
+}
+
+impl fmt::Display for InitrdCompression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Fixed(codec) => codec.fmt(f),
+        }
+    }
+}
+
+impl Payload {
+    /// Makes the initrd of an image.
+    ///
+    /// # Errors
+    /// When the kernel is none, an initrd cannot hold a file (the error names it), the level is not one of the codec, or
+    /// reading or spooling fails.
+    pub fn build(image: &Image, compression: InitrdCompression, level: Option<u32>, env: &mut Env) -> Result<Self> {
+        let kernel = Kernel::identify(&image.kernel)?;
+        // Asking an xz kernel takes most of a second: `none` needs no answer.
+        let facts = match compression {
+            InitrdCompression::Fixed(Codec::None) => None,
+            _ => Some(kernel.facts()),
+        };
+        let mut warnings = Vec::new();
+        let codec = choose(compression, facts.as_ref(), &mut warnings);
+        let encoding = Encoding::new(codec, level)?;
+        warnings.extend(lost(&cpio::losses(&image.rootfs)));
+        let (initrd, kernel_digest) = thread::scope(|scope| {
+            let digest = scope.spawn(|| archives::digest(&image.kernel));
+            let initrd = initrd(image, encoding, env);
+            (initrd, digest.join())
+        });
+        let (initrd, initrd_digest) = initrd?;
+        let kernel_digest = kernel_digest.map_err(|_| Error::new(formats::Kind::Bug, "hashing the kernel panicked"))??;
+        let mut digest = Sha256::new_with_prefix(kernel_digest);
+        digest.update(initrd_digest);
+        digest.update(image.cmdline.as_str());
+        let (kernel, cmdline) = (image.kernel.clone(), image.cmdline.clone());
+        Ok(Self { kernel, initrd, cmdline, encoding, digest: digest.finalize().into(), warnings })
+    }
+
+    /// A value that is the same for the same payload, made while the initrd was: SHA-256 over those of its parts.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// What the user should know about the initrd.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+}
+
+/// The codec, and what there is to say about the choice.
+fn choose(compression: InitrdCompression, facts: Option<&Result<Facts>>, warnings: &mut Vec<String>) -> Codec {
+    let codecs = match facts {
+        Some(Ok(facts)) => facts.initramfs_codecs.as_slice(),
+        Some(Err(_)) | None => &[],
+    };
+    match compression {
+        InitrdCompression::Fixed(codec) => {
+            if codec != Codec::None && !codecs.is_empty() && !codecs.contains(&codec) {
+                let has: Vec<_> = codecs.iter().map(|codec| codec.name()).collect();
+                warnings.push(format!("the kernel cannot unpack an initrd compressed with {codec}: it has {}", has.join(", ")));
+            }
+            codec
+        }
+        InitrdCompression::Auto => {
+            match facts {
+                Some(Err(error)) => warnings.push(format!("the initrd is compressed with gzip, as the kernel cannot be asked: {error}")),
+                Some(Ok(_)) if codecs.is_empty() => {
+                    warnings.push("the initrd is compressed with gzip, as the kernel does not say what it can unpack".into());
+                }
+                _ => {}
+            }
+            // A kernel that has neither is asked for what it has; one that says nothing gets what nearly all have.
+            let wanted = [Codec::Zstd, Codec::Gzip, Codec::Xz, Codec::Lz4];
+            wanted.into_iter().find(|codec| codecs.contains(codec)).unwrap_or(Codec::Gzip)
+        }
+    }
+}
+
+fn initrd(image: &Image, encoding: Encoding, env: &mut Env) -> Result<(Option<Blob>, [u8; 32])> {
+    let mut initrd = Blob::default();
+    let mut digest = Sha256::new();
+    if let Some(ucode) = &image.ucode {
+        check_early(ucode)?;
+        initrd.append(ucode);
+        initrd.pad_to(ALIGNMENT);
+        digest.update(archives::digest(ucode)?);
+    }
+    if !is_empty(&image.rootfs) {
+        for (archive, of_archive) in archives::compressed(&image.rootfs, encoding, env)? {
+            initrd.append(&archive);
+            digest.update(of_archive);
+        }
+    }
+    initrd.pad_to(ALIGNMENT);
+    Ok(((!initrd.is_empty()).then_some(initrd), digest.finalize().into()))
+}
+
+fn is_empty(tree: &Tree) -> bool {
+    tree.names.is_empty()
+}
+
+/// Microcode is looked for before anything can be unpacked: only a plain archive is any use.
+fn check_early(ucode: &Blob) -> Result<()> {
+    let mut members = cpio::Members::new(ucode);
+    match members.next() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(error.at("CPU microcode")),
+        None => Err(Error::bad_input("CPU microcode: not a cpio archive (newc), or a compressed one")),
+    }
+}
+
+/// Warnings about what does not fit an initrd.
+fn lost(losses: &Losses) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !losses.xattrs.is_empty() {
+        let mut names: Vec<_> = losses.xattrs.iter().flat_map(|(_, names)| names).map(|name| ShowPath(name).to_string()).collect();
+        names.sort();
+        names.dedup();
+        let files = list(losses.xattrs.iter().map(|(path, _)| path.as_slice()));
+        warnings.push(format!("an initrd has no extended attributes: {} stay behind, of {files}", names.join(", ")));
+    }
+    if !losses.times.is_empty() {
+        let files = list(losses.times.iter().map(Vec::as_slice));
+        warnings.push(format!("an initrd has times from 1970 to 2106: moved there for {files}"));
+    }
+    warnings
+}
+
+/// The first few paths, and how many more there are.
+fn list<'a>(paths: impl ExactSizeIterator<Item = &'a [u8]>) -> String {
+    let more = paths.len().saturating_sub(NAMES_MAX);
+    let mut text = paths.take(NAMES_MAX).map(|path| ShowPath(path).to_string()).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
