@@ -1,11 +1,16 @@
 //! The `moby` program as a library: what reads images, lays out disks and writes artifacts.
 //!
-//! [`emit`] is the only part that writes outputs.
+//! [`cli`] is the only part that prints; [`emit`] is the only part that writes outputs.
 
+pub mod build;
+pub mod cli;
 pub mod disk;
 pub mod emit;
 pub mod error;
 pub mod image;
+pub mod input;
 pub mod layout;
 pub mod loaders;
+pub mod outputs;
+pub mod payload;
 pub mod ui;

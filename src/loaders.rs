@@ -1,7 +1,8 @@
 //! The loaders, as `boot/prebuilt` holds them, ready to be put on a disk.
 
+use crate::error::{Error, Result};
 use bootfs::stage1 as contract;
-use formats::{Blob, mbr::BOOT_CODE_LEN, units};
+use formats::{Blob, kernel, mbr::BOOT_CODE_LEN, units};
 
 static STAGE1: &[u8; 512] = include_bytes!("../boot/prebuilt/stage1.bin");
 static STAGE2: &[u8] = include_bytes!("../boot/prebuilt/stage2.bin");
@@ -41,6 +42,19 @@ impl Arch {
         match self {
             Self::X86_64 => Blob::bytes(BOOTX64),
             Self::Aarch64 => Blob::bytes(BOOTAA64),
+        }
+    }
+}
+
+impl TryFrom<kernel::Arch> for Arch {
+    type Error = Error;
+
+    fn try_from(arch: kernel::Arch) -> Result<Self> {
+        match arch {
+            kernel::Arch::X86_64 => Ok(Self::X86_64),
+            kernel::Arch::Aarch64 => Ok(Self::Aarch64),
+            other => Err(Error::unsupported(format!("the kernel is for {other}, there are loaders for x86_64 and aarch64"))
+                .hint("kernel+initrd needs no loader")),
         }
     }
 }

@@ -1,2 +1,5 @@
 //! The `moby` program.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    moby::cli::main()
+}

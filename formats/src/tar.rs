@@ -24,6 +24,8 @@ pub use read::Members;
 pub use write::{Dialect, Writer};
 
 use crate::{At, Blob, Result, Tree, tree};
+use header::Header;
+use zerocopy::FromBytes;
 
 /// Bytes of a block, of which everything in an archive is a multiple.
 const BLOCK: u64 = 512;
@@ -59,6 +61,18 @@ impl Member {
         }
         .at(|| place(&path))
     }
+}
+
+/// Whether a file begins like an archive: with a header whose checksum is right.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn probe(file: &Blob) -> Result<bool> {
+    if file.len() < BLOCK {
+        return Ok(false);
+    }
+    let header = Header::read_from_bytes(&file.read_array::<512>(0)?).expect("a header has 512 bytes");
+    Ok(header.verify().is_ok())
 }
 
 /// The file system that extracting an archive would make.

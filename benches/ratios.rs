@@ -1,0 +1,122 @@
+//! `make bench`: what a user would otherwise run, against ours, on the same input in one run. Prints ratios; asserts nothing.
+//!
+//! Every command runs three times, in turns; the best of each is compared, which is what noise of a shared machine disturbs
+//! least. Processor time and peak memory are those of all processes of a command, by GNU time.
+
+#![allow(missing_docs, unreachable_pub)]
+
+#[path = "ratios/boot.rs"]
+mod boot;
+#[path = "ratios/inputs.rs"]
+mod inputs;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The best of several runs.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// Seconds on the clock.
+    wall: f64,
+    /// Seconds of processor time.
+    cpu: f64,
+    /// MiB.
+    memory: f64,
+}
+
+impl Cost {
+    const WORST: Self = Self { wall: f64::INFINITY, cpu: f64::INFINITY, memory: f64::INFINITY };
+
+    fn or_better(self, other: Self) -> Self {
+        Self { wall: self.wall.min(other.wall), cpu: self.cpu.min(other.cpu), memory: self.memory.min(other.memory) }
+    }
+}
+
+/// How often each command runs.
+const ROUNDS: usize = 3;
+
+fn main() {
+    let moby = env!("CARGO_BIN_EXE_moby");
+    let work = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("ratios");
+    fs::create_dir_all(&work).expect("a working directory");
+    println!("| what | command | wall s | cpu s | peak MiB | wall, ours = 1 | cpu | size MiB |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for (name, tar) in inputs::tars(&work) {
+        let tar = tar.display();
+        let ours = |codec: &str| format!("{moby} -q convert {tar} --initrd-compression {codec} -f kernel+initrd --name ours --dir .");
+        race(
+            &work,
+            &format!("kernel+initrd, {name}"),
+            &[
+                ("moby (auto)", ours("auto"), "ours-initrd.img"),
+                ("moby gzip", ours("gzip"), "ours-initrd.img"),
+                ("bsdtar \\| pigz", format!("bsdtar -cf - --format newc @{tar} | pigz -6 > peer.img"), "peer.img"),
+                ("bsdtar \\| gzip", format!("bsdtar -cf - --format newc @{tar} | gzip -6 > peer.img"), "peer.img"),
+            ],
+        );
+        race(&work, &format!("qcow2, {name}"), &[("moby", format!("{moby} -q convert {tar} -o ours.qcow2"), "ours.qcow2")]);
+    }
+    let raw = inputs::raw_disk(&work, moby);
+    let raw = raw.display();
+    race(
+        &work,
+        "raw to qcow2",
+        &[
+            ("moby", format!("{moby} -q convert {raw} --from raw -o ours.qcow2"), "ours.qcow2"),
+            ("qemu-img", format!("qemu-img convert -O qcow2 {raw} peer.qcow2"), "peer.qcow2"),
+        ],
+    );
+    for codec in ["zlib", "zstd"] {
+        race(
+            &work,
+            &format!("raw to qcow2 -c {codec}"),
+            &[
+                ("moby", format!("{moby} -q convert {raw} --from raw -c --opt compression_type={codec} -o ours.qcow2"), "ours.qcow2"),
+                ("qemu-img", format!("qemu-img convert -c -o compression_type={codec} -m 16 -W -O qcow2 {raw} peer.qcow2"), "peer.qcow2"),
+            ],
+        );
+    }
+    boot::race(&work, moby);
+}
+
+/// Runs each command in turns and prints a row for each; the first is ours.
+fn race(work: &Path, what: &str, runners: &[(&str, String, &str)]) {
+    let mut best = vec![Cost::WORST; runners.len()];
+    for _ in 0..ROUNDS {
+        for ((_, command, _), best) in runners.iter().zip(&mut best) {
+            *best = best.or_better(measure(work, command));
+        }
+    }
+    for ((name, _, output), cost) in runners.iter().zip(&best) {
+        let size = fs::metadata(work.join(output)).map_or(0, |m| m.len()) as f64 / f64::from(1 << 20);
+        println!(
+            "| {what} | {name} | {:.2} | {:.2} | {:.0} | {:.2} | {:.2} | {size:.1} |",
+            cost.wall,
+            cost.cpu,
+            cost.memory,
+            cost.wall / best[0].wall,
+            cost.cpu / best[0].cpu
+        );
+    }
+}
+
+/// Runs a shell command once.
+fn measure(work: &Path, command: &str) -> Cost {
+    let report = work.join("cost");
+    let status = Command::new("time")
+        .args(["-f", "%e %U %S %M", "-o"])
+        .arg(&report)
+        .args(["bash", "-o", "pipefail", "-c", command])
+        .current_dir(work)
+        .status()
+        .expect("GNU time is installed by tests/setup.sh");
+    assert!(status.success(), "failed: {command}");
+    let text = fs::read_to_string(&report).expect("GNU time reports");
+    let numbers: Vec<f64> = text.split_whitespace().map(|word| word.parse().expect("a number")).collect();
+    Cost { wall: numbers[0], cpu: numbers[1] + numbers[2], memory: numbers[3] / 1024.0 }
+}

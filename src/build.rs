@@ -1,0 +1,220 @@
+//! `Build`: what one run makes out of one source. Everything that outputs share is made once.
+
+use crate::{
+    error::{At, Error, Result},
+    image::Image,
+    layout::{Boot, Entry, Layout, Size},
+    loaders::Arch,
+    outputs::{Disk, Output, Recipe},
+    payload::{InitrdCompression, Payload},
+};
+use formats::{
+    Blob, Env, Ids, Limits, Options, Silent, Timestamp, Tree,
+    kernel::{Form, Kernel},
+    tree::{Content, Inode},
+    units,
+};
+use std::sync::Arc;
+
+/// What the user asked for, apart from the outputs.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Which firmware the disk is for, where the output leaves it open.
+    pub boot: Boot,
+    /// Size of the disk.
+    pub size: Size,
+    /// Compression of the initrd.
+    pub compression: InitrdCompression,
+    /// Its level; the codec's own when absent.
+    pub level: Option<u32>,
+    /// Where identifiers come from; the content when absent.
+    pub seed: Option<String>,
+    /// Options of containers.
+    pub options: Vec<(String, String)>,
+}
+
+impl Request {
+    /// Refuses what cannot be met before any work is done.
+    ///
+    /// # Errors
+    /// When an option belongs to none of the outputs or has a wrong value, or an output and `--boot` contradict each other.
+    pub fn checked(self, outputs: &[&Output]) -> Result<Self> {
+        let disks: Vec<_> = outputs.iter().filter_map(|output| output.recipe.disk().map(|disk| (output, disk))).collect();
+        for (key, _) in &self.options {
+            if !disks.iter().any(|(_, disk)| disk.has_option(key)) {
+                let names: Vec<_> = outputs.iter().map(|o| o.name).collect();
+                let known: Vec<_> = disks.iter().flat_map(|(_, disk)| disk.format().options()).map(|o| o.name).collect();
+                return Err(Error::unsupported(format!("option {key} is unknown to {}", names.join(", "))).hint(match known.as_slice() {
+                    [] => "there are no options for it".to_owned(),
+                    known => format!("known options: {}", known.join(", ")),
+                }));
+            }
+        }
+        for (output, disk) in disks {
+            disk.boot(self.boot).and_then(|_| disk.options(&self.options)).at(|| format!("format {}", output.name))?;
+        }
+        Ok(self)
+    }
+}
+
+impl Disk {
+    fn has_option(&self, key: &str) -> bool {
+        self.format().options().iter().any(|spec| spec.name == key)
+    }
+
+    /// The row's options, then the user's, as far as the container has them.
+    fn options(&self, users: &[(String, String)]) -> Result<Options> {
+        let users = users.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| self.has_option(key));
+        Options::parse(self.format().options(), self.options.iter().copied().chain(users))
+    }
+
+    /// The firmware: the row's, or the user's where the row leaves it open.
+    fn boot(&self, users: Boot) -> Result<Boot> {
+        match (self.boot, users) {
+            (Boot::Hybrid, boot) | (boot, Boot::Hybrid) => Ok(boot),
+            (row, users) if row == users => Ok(row),
+            (row, users) => Err(Error::unsupported(format!("is for {row} and --boot {users} is given"))),
+        }
+    }
+}
+
+/// What a run starts from.
+#[derive(Debug)]
+pub enum Source {
+    /// A tagged tar.
+    Image(Box<Image>),
+    /// A disk, whatever container it came in.
+    Disk(Blob),
+}
+
+impl Source {
+    /// Bytes of content, for progress.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Image(image) => image.kernel.len() + content_size(&image.rootfs),
+            Self::Disk(disk) => disk.data_len(),
+        }
+    }
+}
+
+/// One run: a source on its way to artifacts.
+#[derive(Debug)]
+pub struct Build {
+    source: Source,
+    request: Request,
+    env: Env,
+    payload: Option<Payload>,
+    disks: Vec<((Boot, Limits), Blob)>,
+}
+
+impl Build {
+    /// A run over a source.
+    pub fn new(source: Source, request: Request, env: Env) -> Self {
+        Self { source, request, env, payload: None, disks: Vec::new() }
+    }
+
+    /// The files of one output, in the order of its row.
+    ///
+    /// # Errors
+    /// When the image cannot become this output, or reading or spooling fails.
+    pub fn make(&mut self, output: &Output) -> Result<Vec<Blob>> {
+        match &output.recipe {
+            Recipe::Files(make) => make(self),
+            Recipe::Disk(recipe) => {
+                let options = recipe.options(&self.request.options)?;
+                let format = recipe.format();
+                let disk = self.disk(recipe.boot(self.request.boot)?, format.limits(&options))?;
+                Ok(vec![format.encode(&disk, &options, &mut self.env)?])
+            }
+        }
+    }
+
+    /// The disk for a firmware and a container's limits.
+    fn disk(&mut self, boot: Boot, limits: Limits) -> Result<Blob> {
+        if let Some((_, disk)) = self.disks.iter().find(|(key, _)| *key == (boot, limits)) {
+            return Ok(disk.clone());
+        }
+        let disk = match &self.source {
+            Source::Disk(disk) => fit(disk, limits)?,
+            Source::Image(_) => {
+                let layout = Layout { boot, size: self.request.size };
+                self.payload()?;
+                let payload = self.payload.as_ref().expect("it was just made");
+                layout.disk(&entry(payload)?, limits, &self.env.ids, self.env.time)?
+            }
+        };
+        self.disks.push(((boot, limits), disk.clone()));
+        Ok(disk)
+    }
+
+    /// Kernel, initrd and command line, made when first asked for. From then on identifiers come from their digest,
+    /// unless the user gave a seed.
+    ///
+    /// # Errors
+    /// When the initrd cannot be made.
+    pub fn payload(&mut self) -> Result<&Payload> {
+        if self.payload.is_none() {
+            let Source::Image(image) = &self.source else {
+                return Err(Error::unsupported("the input is a disk, this output needs a tagged tar"));
+            };
+            let payload = Payload::build(image, self.request.compression, self.request.level, &mut self.env)?;
+            if self.request.seed.is_none() {
+                self.env.ids = Ids::from_seed(payload.digest());
+            }
+            self.payload = Some(payload);
+        }
+        Ok(self.payload.as_ref().expect("it was just made"))
+    }
+
+    /// What the user should know.
+    pub fn warnings(&self) -> Vec<String> {
+        self.payload.iter().flat_map(Payload::warnings).collect()
+    }
+
+    /// The time for formats that demand one.
+    pub fn time(&self) -> Timestamp {
+        self.env.time
+    }
+
+    /// Tells nobody about progress any more.
+    pub fn silence(&mut self) {
+        self.env.progress = Arc::new(Silent);
+    }
+}
+
+/// A disk made as large as a container demands: zeros are added behind its end.
+fn fit(disk: &Blob, limits: Limits) -> Result<Blob> {
+    let size = units::round_up(disk.len(), limits.size_multiple)
+        .filter(|size| *size <= limits.size_max)
+        .ok_or_else(|| Error::unsupported(format!("the disk has {} bytes, this format holds at most {}", disk.len(), limits.size_max)))?;
+    let mut disk = disk.clone();
+    disk.extend_to(size);
+    Ok(disk)
+}
+
+/// Bytes of all regular files of a tree.
+pub fn content_size(tree: &Tree) -> u64 {
+    let size = |inode: &Inode| match &inode.content {
+        Content::File(body) => body.len(),
+        _ => 0,
+    };
+    tree.inodes.iter().map(size).sum()
+}
+
+/// What the loaders are to boot.
+fn entry(payload: &Payload) -> Result<Entry> {
+    let kernel = Kernel::identify(&payload.kernel)?;
+    let cmdline_max = match kernel.form {
+        Form::BzImage { cmdline_max, .. } => Some(cmdline_max),
+        _ => None,
+    };
+    Ok(Entry {
+        title: "Linux".to_owned(),
+        version: kernel.version.as_deref().and_then(|v| v.split_whitespace().next()).map(str::to_owned),
+        arch: Arch::try_from(kernel.arch)?,
+        kernel: payload.kernel.clone(),
+        initrd: payload.initrd.clone(),
+        cmdline: payload.cmdline.as_str().to_owned(),
+        cmdline_max,
+    })
+}

@@ -1,0 +1,175 @@
+//! The command line: one file a command under `cli/`; nothing else prints.
+
+mod completion;
+mod convert;
+mod formats;
+mod inspect;
+mod man;
+
+use crate::{
+    emit,
+    error::{self, At, Error, Kind, Result},
+    ui,
+};
+use ::formats::{Env, Ids, Silent, Spool, Timestamp};
+use clap::{Parser, Subcommand};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+
+const ABOUT: &str = "Turn LinuxKit tagged tars into bootable disks and kernels, and look into them";
+
+const EXAMPLES: &str = "\
+Examples:
+  moby convert image.tar --format qcow2              image.qcow2, boots on BIOS and UEFI
+  moby convert image.tar -f raw,kernel+initrd        several outputs, one pass over the tar
+  linuxkit build -o - app.yml | moby convert - -o app.qcow2
+  docker export box | moby convert - --kernel vmlinuz --cmdline console=ttyS0 -o box.img
+  moby inspect image.tar                             what is inside
+  moby formats                                       every output format
+
+Exit codes: 0 success, 1 a fault in moby, 2 wrong usage or bad input, 3 not supported,
+4 no space, memory or permission, 6 input/output error, 130 interrupted.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "moby", version, about = ABOUT, after_help = EXAMPLES, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// How to show progress, on standard error
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "STYLE")]
+    progress: ui::Style,
+    /// Threads that work at once; the result does not depend on it [default: all cores]
+    #[arg(long, short = 'j', global = true, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+}
+
+impl Global {
+    fn ui(&self) -> ui::Ui {
+        ui::Ui::new(if self.quiet { ui::Style::None } else { self.progress })
+    }
+
+    fn threads(&self) -> std::num::NonZeroUsize {
+        let all = || std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN);
+        self.threads.unwrap_or_else(all)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Convert(Box<convert::Convert>),
+    Inspect(inspect::Inspect),
+    Formats(formats::Formats),
+    Completion(completion::Completion),
+    Man(man::Man),
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    if let Err(error) = ctrlc::set_handler(interrupted) {
+        return fail(&Error::new(Kind::Environment, "cannot catch signals").because(error));
+    }
+    let cli = Cli::parse_from(long_dashes(std::env::args_os()));
+    let result = match &cli.command {
+        Command::Convert(command) => command.run(&cli.global),
+        Command::Inspect(command) => command.run(&cli.global),
+        Command::Formats(command) => command.run(),
+        Command::Completion(command) => command.run(),
+        Command::Man(command) => command.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Ctrl-C, or a request to end: leaves nothing half-written.
+fn interrupted() {
+    let _named_no_more = emit::sweep();
+    std::process::exit(130);
+}
+
+fn fail(error: &Error) -> ExitCode {
+    let mut to = io::stderr().lock();
+    // Standard error may be closed; the exit code still tells.
+    let _: io::Result<()> = writeln!(to, "moby: error: {error}");
+    if let Some(hint) = error.hint_text() {
+        let _: io::Result<()> = writeln!(to, "  hint: {hint}");
+    }
+    error::exit_code(error.kind())
+}
+
+/// Takes LinuxKit's old spellings with a single dash (`-format aws`), which would otherwise read as `-f ormat`.
+fn long_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    const OLD: [&str; 4] = ["-format", "-name", "-dir", "-size"];
+    let modern = |arg: OsString| match arg.to_str() {
+        Some(text) if OLD.contains(&text.split_once('=').map_or(text, |(key, _)| key)) => OsString::from(format!("-{text}")),
+        _ => arg,
+    };
+    args.into_iter().map(modern).collect()
+}
+
+/// What a run may not invent. The spool is an unlinked file in `directory`.
+fn env(global: &Global, directory: &Path) -> Result<Env> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let spool = tempfile::tempfile_in(directory).at(|| format!("cannot create a file in {}", directory.display()))?;
+    Ok(Env {
+        spool: Spool::new(spool),
+        ids: Ids::from_seed(&[]),
+        time: source_date_epoch()?,
+        threads: global.threads(),
+        progress: Arc::new(Silent),
+    })
+}
+
+/// The time for formats that demand one: `SOURCE_DATE_EPOCH`, else 0, never the clock.
+fn source_date_epoch() -> Result<Timestamp> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    match std::env::var(NAME) {
+        Err(_) => Ok(Timestamp::default()),
+        Ok(text) => text
+            .parse()
+            .map(Timestamp)
+            .map_err(|_| Error::new(Kind::BadInput, format!("{NAME} is '{text}', must be a number of seconds since 1970"))),
+    }
+}
+
+/// Prints what a command was asked for. A reader that has seen enough is no error.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn linuxkit_spellings_are_taken() {
+        let args = ["moby", "convert", "-format", "qcow2", "-size=2G", "-f", "raw", "-"].map(OsString::from);
+        assert_eq!(long_dashes(args), ["moby", "convert", "--format", "qcow2", "--size=2G", "-f", "raw", "-"]);
+    }
+}

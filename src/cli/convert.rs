@@ -1,0 +1,278 @@
+//! `moby convert`: a tagged tar becomes artifacts.
+
+use super::Global;
+use crate::{
+    build::{Build, Request, Source},
+    emit::{self, Target},
+    error::{At, Error, Result},
+    image::{Image, ImageOptions},
+    input::{self, Input, STDIN},
+    layout::{Boot, Size},
+    outputs::{self, Output},
+    payload::InitrdCompression,
+    ui::Step,
+};
+use formats::{Blob, Env, Progress, Silent, units};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  moby convert image.tar --format qcow2
+  moby convert image.tar -f raw -f qcow2-efi,kernel+initrd --dir out --name app
+  moby convert image.tar.zst -o - -f raw | zstd > app.img.zst
+  moby convert - -o app.qcow2 -c --opt compression_type=zstd < image.tar
+  moby convert rootfs.tar --kernel vmlinuz --cmdline 'console=ttyS0' -f raw
+
+A file that exists is replaced only once the new one is complete.";
+
+/// Convert a tagged tar to bootable disks or to kernel and initrd, or a disk to another format
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Convert {
+    /// A tagged tar or a disk, plain or compressed (gzip, zstd, xz, lz4, bzip2); - for standard input
+    #[arg(value_name = "INPUT|-")]
+    input: PathBuf,
+
+    /// What the input is [default: told by its content]
+    #[arg(long, value_name = "FORMAT")]
+    from: Option<String>,
+    /// Output formats, see `moby formats` [default: told by the name of -o, else qcow2]
+    #[arg(long, short, value_delimiter = ',', value_name = "FORMAT")]
+    format: Vec<String>,
+    /// What the names of the outputs begin with [default: the input's name; image for standard input]
+    #[arg(long, short)]
+    name: Option<String>,
+    /// Where the outputs go
+    #[arg(long, short, default_value = ".", hide_default_value = true)]
+    dir: PathBuf,
+    /// Write the one output to this file; - for standard output
+    #[arg(long = "output", visible_alias = "o", short, value_name = "FILE|-", conflicts_with_all = ["name", "dir"])]
+    output: Option<PathBuf>,
+    /// Fail when an output exists, instead of replacing it
+    #[arg(long)]
+    no_clobber: bool,
+
+    /// Size of the disk: 512M, 2G (powers of 1024), or auto
+    #[arg(long, default_value = "auto", help_heading = "Disk")]
+    size: Size,
+    /// Which firmware the disk boots on; the formats named -bios and -efi have their own
+    #[arg(long, value_enum, default_value = "hybrid", help_heading = "Disk")]
+    boot: Boot,
+    /// Compress the clusters of formats that can (the same as --opt compressed=on)
+    #[arg(long, short = 'c', help_heading = "Disk")]
+    compress: bool,
+    /// Options of the container, see `moby formats --options`
+    #[arg(long = "opt", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Disk")]
+    options: Vec<(String, String)>,
+    /// What the GUIDs and serial numbers are derived from [default: a digest of the content]
+    #[arg(long, value_name = "TEXT", help_heading = "Disk")]
+    seed: Option<String>,
+
+    /// A kernel that goes before the tar's boot/kernel
+    #[arg(long, value_name = "FILE", help_heading = "Image")]
+    kernel: Option<PathBuf>,
+    /// A kernel command line that goes before the tar's boot/cmdline
+    #[arg(long, value_name = "TEXT", help_heading = "Image")]
+    cmdline: Option<String>,
+    /// Words added to the end of the kernel command line
+    #[arg(long, value_name = "TEXT", help_heading = "Image")]
+    append: Vec<String>,
+    /// CPU microcode (an early cpio) that goes before the tar's boot/ucode.cpio
+    #[arg(long, value_name = "FILE", help_heading = "Image")]
+    ucode: Option<PathBuf>,
+    /// Compression of the initrd: auto (the best that the kernel in the tar takes), gzip, zstd, xz, lz4, none
+    #[arg(long, default_value = "auto", value_name = "CODEC", help_heading = "Image")]
+    initrd_compression: InitrdCompression,
+    /// Compression level of the initrd [default: the codec's own]
+    #[arg(long, value_name = "N", help_heading = "Image")]
+    initrd_level: Option<u32>,
+}
+
+impl Convert {
+    pub(super) fn run(&self, global: &Global) -> Result<()> {
+        let ui = global.ui();
+        let chosen = self.outputs()?;
+        let targets = self.targets(&chosen)?;
+        let request = self.request(&chosen)?;
+        let mut env = self.env(global, &targets)?;
+
+        let read = ui.step("read", input::len(&self.input));
+        env.progress = Arc::clone(&read) as Arc<dyn Progress>;
+        let source = self.source(&mut env)?;
+        env.progress = Arc::new(Silent);
+        drop(read);
+
+        let step = ui.step("build", Some(source.size()));
+        env.progress = Arc::clone(&step) as Arc<dyn Progress>;
+        let mut build = Build::new(source, request, env);
+        let bodies: Vec<Blob> =
+            chosen.iter().map(|output| build.make(output).at(|| format!("format {}", output.name))).collect::<Result<Vec<_>>>()?.concat();
+        finish(step, &mut build);
+        for warning in build.warnings() {
+            ui.warn(warning);
+        }
+
+        let outputs: Vec<_> = targets.into_iter().zip(bodies).collect();
+        let write = ui.step("write", Some(outputs.iter().map(|(_, body)| body.data_len()).sum()));
+        emit::emit(&outputs, &*write)?;
+        drop(write);
+        for (target, body) in &outputs {
+            ui.note(format_args!("{:>8}: {target}, {}", "made", units::show_size(body.len())));
+        }
+        Ok(())
+    }
+
+    /// The outputs asked for, once each.
+    fn outputs(&self) -> Result<Vec<&'static Output>> {
+        let mut chosen = Vec::new();
+        for name in &self.format {
+            let output = outputs::output(name)?;
+            if !chosen.iter().any(|other: &&Output| other.name == output.name) {
+                chosen.push(output);
+            }
+        }
+        if chosen.is_empty() {
+            let named = self.output.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+            chosen.push(match named.filter(|name| *name != STDIN) {
+                None => outputs::output("qcow2")?,
+                Some(name) => outputs::by_file_name(name).ok_or_else(|| {
+                    Error::bad_input(format!("the name '{name}' does not tell the format")).hint("say it with --format, see `moby formats`")
+                })?,
+            });
+        }
+        Ok(chosen)
+    }
+
+    /// Where each file goes; refuses two of one name, and what must not be overwritten.
+    fn targets(&self, chosen: &[&Output]) -> Result<Vec<Target>> {
+        let mut targets: Vec<(Target, &str)> = Vec::new();
+        for output in chosen {
+            for suffix in output.files {
+                let target = self.target(suffix, chosen)?;
+                if let Some((_, other)) = targets.iter().find(|(earlier, _)| *earlier == target) {
+                    return Err(Error::bad_input(format!("formats {other} and {} would both write {target}", output.name))
+                        .hint("run them one by one, with another --name or --dir"));
+                }
+                targets.push((target, output.name));
+            }
+        }
+        let targets: Vec<_> = targets.into_iter().map(|(target, _)| target).collect();
+        targets.iter().try_for_each(|target| self.may_write(target))?;
+        Ok(targets)
+    }
+
+    fn target(&self, suffix: &str, chosen: &[&Output]) -> Result<Target> {
+        let Some(path) = &self.output else {
+            return Ok(Target::Path(self.dir.join(self.base_name()? + suffix)));
+        };
+        let files: usize = chosen.iter().map(|o| o.files.len()).sum();
+        if files != 1 {
+            let names: Vec<_> = chosen.iter().map(|o| o.name).collect();
+            return Err(
+                Error::bad_input(format!("-o takes one file, {} {files}", makes(&names))).hint("use --name and --dir instead of -o")
+            );
+        }
+        Ok(if path == Path::new(STDIN) { Target::Stdout } else { Target::Path(path.clone()) })
+    }
+
+    /// The name that the outputs' names begin with.
+    fn base_name(&self) -> Result<String> {
+        if let Some(name) = &self.name {
+            return if name.is_empty() || name.contains('/') {
+                Err(Error::bad_input(format!("--name '{name}' must be a file name without /")).hint("say the directory with --dir"))
+            } else {
+                Ok(name.clone())
+            };
+        }
+        if self.input == Path::new(STDIN) {
+            return Ok("image".to_owned());
+        }
+        let name = self.input.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
+            Error::bad_input(format!("{} has no name to name the outputs after", self.input.display())).hint("give one with --name")
+        })?;
+        let base = [".gz", ".zst", ".xz", ".lz4", ".bz2"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
+        let base = [".tar", ".tgz", ".txz"].iter().find_map(|s| base.strip_suffix(s)).unwrap_or(base);
+        Ok(base.to_owned())
+    }
+
+    fn may_write(&self, target: &Target) -> Result<()> {
+        let Target::Path(path) = target else {
+            if std::io::stdout().is_terminal() {
+                return Err(Error::bad_input("standard output is a terminal").hint("redirect it, or name a file with -o"));
+            }
+            return Ok(());
+        };
+        if self.no_clobber && path.symlink_metadata().is_ok() {
+            return Err(Error::bad_input(format!("{} exists and --no-clobber is given", path.display())));
+        }
+        let inputs = [Some(&self.input), self.kernel.as_ref(), self.ucode.as_ref()];
+        let same = |input: &&PathBuf| matches!((input.canonicalize(), path.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        match inputs.into_iter().flatten().find(same) {
+            Some(input) => Err(Error::bad_input(format!("{} is an input and would be overwritten", input.display()))),
+            None => Ok(()),
+        }
+    }
+
+    fn request(&self, chosen: &[&Output]) -> Result<Request> {
+        let mut options = self.options.clone();
+        if self.compress {
+            options.push(("compressed".to_owned(), "on".to_owned()));
+        }
+        Request {
+            boot: self.boot,
+            size: self.size,
+            compression: self.initrd_compression,
+            level: self.initrd_level,
+            seed: self.seed.clone(),
+            options,
+        }
+        .checked(chosen)
+    }
+
+    /// The spool lies where the outputs go, so that finished bytes can move by reference and fill the disk that the user chose.
+    fn env(&self, global: &Global, targets: &[Target]) -> Result<Env> {
+        let directory = match targets.first() {
+            Some(Target::Path(path)) if !path.exists() || path.is_file() => path.parent().map(Path::to_owned).unwrap_or_default(),
+            _ => std::env::temp_dir(),
+        };
+        super::env(global, &directory)
+    }
+
+    fn source(&self, env: &mut Env) -> Result<Source> {
+        let place = || input::show(&self.input);
+        let file = input::open(&self.input, env)?;
+        match input::recognise(&file, self.from.as_deref(), env).at(place)? {
+            Input::Disk { disk, .. } => Ok(Source::Disk(disk)),
+            Input::Tar(tar) => {
+                let mut open =
+                    |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();
+                let options = ImageOptions {
+                    kernel: open(&self.kernel)?,
+                    ucode: open(&self.ucode)?,
+                    cmdline: self.cmdline.clone(),
+                    append: self.append.clone(),
+                };
+                Ok(Source::Image(Box::new(Image::read(&tar, &options).at(place)?)))
+            }
+        }
+    }
+}
+
+/// Ends a step that work still refers to.
+fn finish(step: Arc<Step>, build: &mut Build) {
+    build.silence();
+    drop(step);
+}
+
+fn makes(names: &[&str]) -> String {
+    format!("{} {}", names.join(" and "), if names.len() == 1 { "makes" } else { "make" })
+}
+
+fn key_value(text: &str) -> std::result::Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("'{text}' must be KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}

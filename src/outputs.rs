@@ -1,0 +1,198 @@
+//! The table of output names that users give: each a layout, a container and file names, or files made another way.
+
+use crate::{
+    build::Build,
+    error::{Error, Result},
+    image::Cmdline,
+    layout::Boot,
+    payload::Payload,
+};
+use formats::{
+    Blob, FORMATS, Format,
+    tar::{self, Dialect},
+    tree::{Content, Inode},
+};
+
+/// One output that `--format` can name.
+#[derive(Debug)]
+pub struct Output {
+    /// What the user says.
+    pub name: &'static str,
+    /// What follows the image's name in the name of each file, in the order that the recipe gives them.
+    pub files: &'static [&'static str],
+    /// Which firmware boots it.
+    pub firmware: &'static str,
+    /// One line of help.
+    pub about: &'static str,
+    /// How it is made.
+    pub recipe: Recipe,
+}
+
+/// How an output is made.
+#[derive(Debug)]
+pub enum Recipe {
+    /// A disk in a container: one file.
+    Disk(Disk),
+    /// Anything else: one blob for each file.
+    Files(fn(&mut Build) -> Result<Vec<Blob>>),
+}
+
+/// A disk in a container.
+#[derive(Debug)]
+pub struct Disk {
+    /// Which firmware the disk is for; `--boot` goes before it where this is [`Boot::Hybrid`].
+    pub boot: Boot,
+    /// Name of a row of [`FORMATS`].
+    pub container: &'static str,
+    /// Options of the container that make this output what it is.
+    pub options: &'static [(&'static str, &'static str)],
+}
+
+impl Recipe {
+    /// The disk, where this makes one.
+    pub fn disk(&self) -> Option<&Disk> {
+        match self {
+            Self::Disk(disk) => Some(disk),
+            Self::Files(_) => None,
+        }
+    }
+}
+
+impl Disk {
+    /// The container. Panics when the table names one that does not exist, which a test excludes.
+    pub fn format(&self) -> &'static dyn Format {
+        formats::format(self.container).unwrap_or_else(|| panic!("no {} in {FORMATS:?}", self.container))
+    }
+}
+
+const fn disk(boot: Boot, container: &'static str) -> Recipe {
+    Recipe::Disk(Disk { boot, container, options: &[] })
+}
+
+/// Every output, in the order of `moby formats`. The names and files of LinuxKit are kept.
+pub static OUTPUTS: &[Output] = &[
+    Output {
+        name: "qcow2",
+        files: &[".qcow2"],
+        firmware: "BIOS, UEFI",
+        about: "QEMU disk, one for both firmwares",
+        recipe: disk(Boot::Hybrid, "qcow2"),
+    },
+    Output {
+        name: "qcow2-bios",
+        files: &[".qcow2"],
+        firmware: "BIOS",
+        about: "QEMU disk without EFI loader",
+        recipe: disk(Boot::Bios, "qcow2"),
+    },
+    Output {
+        name: "qcow2-efi",
+        files: &["-efi.qcow2"],
+        firmware: "UEFI",
+        about: "QEMU disk without BIOS loader",
+        recipe: disk(Boot::Uefi, "qcow2"),
+    },
+    Output {
+        name: "raw",
+        files: &[".img"],
+        firmware: "BIOS, UEFI",
+        about: "raw disk (sparse), one for both firmwares",
+        recipe: disk(Boot::Hybrid, "raw"),
+    },
+    Output {
+        name: "raw-bios",
+        files: &["-bios.img"],
+        firmware: "BIOS",
+        about: "raw disk without EFI loader",
+        recipe: disk(Boot::Bios, "raw"),
+    },
+    Output {
+        name: "raw-efi",
+        files: &["-efi.img"],
+        firmware: "UEFI",
+        about: "raw disk without BIOS loader",
+        recipe: disk(Boot::Uefi, "raw"),
+    },
+    Output {
+        name: "kernel+initrd",
+        files: &["-kernel", "-initrd.img", "-cmdline"],
+        firmware: "direct, iPXE",
+        about: "kernel, initrd and command line as files",
+        recipe: Recipe::Files(kernel_initrd),
+    },
+    Output {
+        name: "tar-kernel-initrd",
+        files: &["-initrd.tar"],
+        firmware: "direct, iPXE",
+        about: "the same in a tar: kernel, initrd.img, cmdline",
+        recipe: Recipe::Files(tar_kernel_initrd),
+    },
+];
+
+/// The output called `name`.
+///
+/// # Errors
+/// When there is none; the error lists all names.
+pub fn output(name: &str) -> Result<&'static Output> {
+    let known = || OUTPUTS.iter().map(|o| o.name).collect::<Vec<_>>().join(", ");
+    let unknown = || Error::unsupported(format!("format '{name}' is unknown, the formats are: {}", known()));
+    OUTPUTS.iter().find(|o| o.name == name).ok_or_else(unknown)
+}
+
+/// The output whose single file ends like this file name; the longest ending wins, the first row among equals.
+pub fn by_file_name(name: &str) -> Option<&'static Output> {
+    let single = |o: &&Output| matches!(o.files, [suffix] if name.ends_with(suffix));
+    OUTPUTS.iter().rev().filter(single).max_by_key(|o| o.files[0].len())
+}
+
+fn kernel_initrd(build: &mut Build) -> Result<Vec<Blob>> {
+    let payload = build.payload()?;
+    Ok(vec![payload.kernel.clone(), initrd_file(payload), cmdline_file(&payload.cmdline)])
+}
+
+fn tar_kernel_initrd(build: &mut Build) -> Result<Vec<Blob>> {
+    let mtime = build.time().0;
+    let payload = build.payload()?;
+    let mut tar = tar::Writer::new(Dialect::Pax);
+    for (name, body) in [("kernel", &payload.kernel), ("initrd.img", &initrd_file(payload)), ("cmdline", &cmdline_file(&payload.cmdline))] {
+        tar.add(name.as_bytes(), &Inode { mtime, ..Inode::new(Content::File(body.clone()), 0o644) })?;
+    }
+    Ok(vec![tar.finish()])
+}
+
+/// An image without a root file system has an empty initrd.
+fn initrd_file(payload: &Payload) -> Blob {
+    payload.initrd.clone().unwrap_or_default()
+}
+
+/// As LinuxKit writes it: the text alone, without a newline.
+fn cmdline_file(cmdline: &Cmdline) -> Blob {
+    Blob::bytes(cmdline.as_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_row_is_sound() {
+        let mut names = HashSet::new();
+        for output in OUTPUTS {
+            assert!(names.insert(output.name), "{} stands twice", output.name);
+            assert!(!output.files.is_empty());
+            if let Recipe::Disk(disk) = &output.recipe {
+                assert_eq!(output.files.len(), 1);
+                formats::Options::parse(disk.format().options(), disk.options.iter().copied()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_name_tells_the_format() {
+        assert_eq!(by_file_name("app.qcow2").unwrap().name, "qcow2");
+        assert_eq!(by_file_name("app-efi.qcow2").unwrap().name, "qcow2-efi");
+        assert_eq!(by_file_name("app.img").unwrap().name, "raw");
+        assert!(by_file_name("app").is_none());
+    }
+}
