@@ -10,6 +10,7 @@ use crate::{
 };
 use formats::{
     Blob, Env, Ids, Limits, Options, Silent, Timestamp, Tree,
+    compress::Encoding,
     kernel::{Form, Kernel},
     tree::{Content, Inode},
     units,
@@ -123,10 +124,26 @@ impl Build {
             Recipe::Disk(recipe) => {
                 let options = recipe.options(&self.request.options)?;
                 let format = recipe.format();
-                let disk = self.disk(recipe.boot(self.request.boot)?, format.limits(&options))?;
+                let disk = self.disk(recipe.boot(self.request.boot)?, format.limits(&options).and(multiple_of(recipe.size_multiple)))?;
                 Ok(vec![format.encode(&disk, &options, &mut self.env)?])
             }
         }
+    }
+
+    /// The disk that the user asked for, of a size that is a multiple of so many bytes.
+    ///
+    /// # Errors
+    /// When the image does not make such a disk.
+    pub fn disk_of_multiple(&mut self, size_multiple: u64) -> Result<Blob> {
+        self.disk(self.request.boot, multiple_of(size_multiple))
+    }
+
+    /// The same bytes, compressed.
+    ///
+    /// # Errors
+    /// When they cannot be read, or the spool not be written.
+    pub fn compress(&mut self, blob: &Blob, encoding: Encoding) -> Result<Blob> {
+        encoding.compress(blob, &mut self.env)
     }
 
     /// The disk for a firmware and a container's limits.
@@ -180,6 +197,10 @@ impl Build {
     pub fn silence(&mut self) {
         self.env.progress = Arc::new(Silent);
     }
+}
+
+fn multiple_of(size_multiple: u64) -> Limits {
+    Limits { size_multiple, ..Limits::default() }
 }
 
 /// A disk made as large as a container demands: zeros are added behind its end.

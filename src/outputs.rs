@@ -9,8 +9,10 @@ use crate::{
 };
 use formats::{
     Blob, FORMATS, Format,
+    compress::{Codec, Encoding},
     tar::{self, Dialect},
     tree::{Content, Inode},
+    units::{GIB, MIB},
 };
 
 /// One output that `--format` can name.
@@ -46,6 +48,8 @@ pub struct Disk {
     pub container: &'static str,
     /// Options of the container that make this output what it is.
     pub options: &'static [(&'static str, &'static str)],
+    /// The disk's size is a multiple of this, besides what the container demands.
+    pub size_multiple: u64,
 }
 
 impl Recipe {
@@ -66,7 +70,11 @@ impl Disk {
 }
 
 const fn disk(boot: Boot, container: &'static str) -> Recipe {
-    Recipe::Disk(Disk { boot, container, options: &[] })
+    disk_with(boot, container, &[], MIB)
+}
+
+const fn disk_with(boot: Boot, container: &'static str, options: &'static [(&'static str, &'static str)], size_multiple: u64) -> Recipe {
+    Recipe::Disk(Disk { boot, container, options, size_multiple })
 }
 
 /// Every output, in the order of `moby formats`. The names and files of LinuxKit are kept.
@@ -114,6 +122,49 @@ pub static OUTPUTS: &[Output] = &[
         recipe: disk(Boot::Uefi, "raw"),
     },
     Output {
+        name: "vhd",
+        files: &[".vhd"],
+        firmware: "BIOS, UEFI",
+        about: "fixed VHD, for Azure and Hyper-V",
+        recipe: disk(Boot::Hybrid, "vhd"),
+    },
+    Output {
+        name: "dynamic-vhd",
+        files: &[".vhd"],
+        firmware: "BIOS, UEFI",
+        about: "dynamic VHD, for Hyper-V and VirtualBox",
+        recipe: disk_with(Boot::Hybrid, "vhd", &[("subformat", "dynamic")], MIB),
+    },
+    Output {
+        name: "vmdk",
+        files: &[".vmdk"],
+        firmware: "BIOS, UEFI",
+        about: "streamOptimized VMDK, for vSphere and OpenStack",
+        recipe: disk(Boot::Hybrid, "vmdk"),
+    },
+    Output { name: "vdi", files: &[".vdi"], firmware: "BIOS, UEFI", about: "VirtualBox disk", recipe: disk(Boot::Hybrid, "vdi") },
+    Output {
+        name: "aws",
+        files: &[".raw"],
+        firmware: "BIOS, UEFI",
+        about: "raw disk of whole GiB, for EC2 ImportSnapshot",
+        recipe: disk_with(Boot::Hybrid, "raw", &[], GIB),
+    },
+    Output {
+        name: "azure",
+        files: &[".vhd"],
+        firmware: "BIOS, UEFI",
+        about: "fixed VHD for generation 1 and 2",
+        recipe: disk(Boot::Hybrid, "vhd"),
+    },
+    Output {
+        name: "gcp",
+        files: &[".img.tar.gz"],
+        firmware: "BIOS, UEFI",
+        about: "disk.raw of whole GiB in a gzip'd old GNU tar",
+        recipe: Recipe::Files(gcp),
+    },
+    Output {
         name: "kernel+initrd",
         files: &["-kernel", "-initrd.img", "-cmdline"],
         firmware: "direct, iPXE",
@@ -158,6 +209,15 @@ fn tar_kernel_initrd(build: &mut Build) -> Result<Vec<Blob>> {
         tar.add(name.as_bytes(), &Inode { mtime, ..Inode::new(Content::File(body.clone()), 0o644) })?;
     }
     Ok(vec![tar.finish()])
+}
+
+/// Compute Engine wants one member of this name and a disk of whole GiB, in the format that GNU tar calls oldgnu.
+fn gcp(build: &mut Build) -> Result<Vec<Blob>> {
+    let mtime = build.time().0;
+    let disk = build.disk_of_multiple(GIB)?;
+    let mut tar = tar::Writer::new(Dialect::OldGnu);
+    tar.add(b"disk.raw", &Inode { mtime, ..Inode::new(Content::File(disk), 0o644) })?;
+    Ok(vec![build.compress(&tar.finish(), Encoding::new(Codec::Gzip, None)?)?])
 }
 
 /// An image without a root file system has an empty initrd.
