@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod mbr;
 pub mod options;
 pub mod parallel;
+pub mod qcow2;
 pub mod raw;
 pub mod spool;
 pub mod tar;
@@ -37,7 +38,7 @@ use dump::Dump;
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 /// Every container format, in the order users see.
-pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &vhd::Vhd, &vmdk::Vmdk, &vdi::Vdi];
+pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &qcow2::Qcow2, &vhd::Vhd, &vmdk::Vmdk, &vdi::Vdi];
 
 /// The format called `name`.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

@@ -20,6 +20,11 @@ const FOREIGN: &[Foreign] = &[
     Foreign { qemu: "vmdk", options: "subformat=streamOptimized", ours: "vmdk" },
     Foreign { qemu: "vdi", options: "static=off", ours: "vdi" },
     Foreign { qemu: "vdi", options: "static=on", ours: "vdi" },
+    Foreign { qemu: "qcow2", options: "compat=1.1", ours: "qcow2" },
+    Foreign { qemu: "qcow2", options: "compat=0.10,cluster_size=512", ours: "qcow2" },
+    Foreign { qemu: "qcow2", options: "cluster_size=2M,preallocation=metadata,lazy_refcounts=on", ours: "qcow2" },
+    Foreign { qemu: "qcow2", options: "extended_l2=on,cluster_size=32K", ours: "qcow2" },
+    Foreign { qemu: "qcow2", options: "compression_type=zstd,refcount_bits=64", ours: "qcow2" },
 ];
 
 impl Foreign {

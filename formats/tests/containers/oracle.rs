@@ -61,8 +61,8 @@ for name, raw, path, size in zip(*[iter(files)] * 4):
 #[test]
 fn dissect_reads_the_same_disk() {
     const READ: &str = "import sys
-from dissect.hypervisor.disk import vdi, vhd, vhdx, vmdk
-readers = {'vhd': vhd.VHD, 'vhdx': vhdx.VHDX, 'vdi': lambda file: vdi.VDI(file).open(), 'vmdk': vmdk.VMDK}
+from dissect.hypervisor.disk import qcow2, vdi, vhd, vhdx, vmdk
+readers = {'qcow2': qcow2.QCow2, 'vhd': vhd.VHD, 'vhdx': vhdx.VHDX, 'vdi': lambda file: vdi.VDI(file).open(), 'vmdk': vmdk.VMDK}
 kind, files = sys.argv[1], sys.argv[2:]
 for name, raw, path, size in zip(*[iter(files)] * 4):
     disk, raw, left = readers[kind](open(path, 'rb')), open(raw, 'rb'), int(size)

@@ -54,6 +54,12 @@ pub(crate) const CASES: &[Case] = &[
     Case { format: "vmdk", options: &[], qemu: "vmdk" },
     Case { format: "vmdk", options: &[("subformat", "monolithicSparse")], qemu: "vmdk" },
     Case { format: "vdi", options: &[], qemu: "vdi" },
+    Case { format: "qcow2", options: &[], qemu: "qcow2" },
+    Case { format: "qcow2", options: &[("compressed", "on")], qemu: "qcow2" },
+    Case { format: "qcow2", options: &[("compressed", "on"), ("compression_type", "zstd")], qemu: "qcow2" },
+    Case { format: "qcow2", options: &[("cluster_size", "512"), ("compressed", "on"), ("lazy_refcounts", "on")], qemu: "qcow2" },
+    Case { format: "qcow2", options: &[("cluster_size", "2M"), ("compressed", "on"), ("compression_level", "9")], qemu: "qcow2" },
+    Case { format: "qcow2", options: &[("cluster_size", "4K"), ("compat", "0.10")], qemu: "qcow2" },
 ];
 
 /// Bytes that do not compress and never change.

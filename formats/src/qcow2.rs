@@ -1,0 +1,127 @@
+//! qcow2: QEMU's `docs/interop/qcow2`, versions 2 and 3. All integers are big-endian.
+//!
+//! ```text
+//!  header | refcount table | refcount blocks | L1 table | L2 tables | clusters .. | packed clusters ..
+//!
+//!  L1 entry ──► L2 table of one cluster ──► cluster, or a packed one at any byte; 0: absent, reads as zeros
+//! ```
+//! Written: version 3, or 2 with `compat=0.10`, everything in the order drawn, each cluster with the refcount that it has. Only
+//! the L2 tables that point to something exist, so a sparse disk costs little however large it is. Packed clusters (raw deflate
+//! with a window of 4 KiB, or one zstd frame) are made on all cores; one that does not shrink is stored as it is, one of zeros
+//! not at all.
+//!
+//! Read: clusters plain, packed and zero, extended L2 entries. Refused by name: backing files, external data files, encryption,
+//! images marked corrupt, unknown incompatible features. Refcounts and snapshots are not looked at.
+//!
+//! Oracle: `qemu-img check`, `compare` and `convert`.
+
+mod decode;
+mod encode;
+mod header;
+
+use crate::{
+    Blob, Env, Format, Limits, OptionSpec, Options, Result, Values,
+    dump::Dump,
+    units::{self, MIB, SECTOR},
+};
+
+/// The qcow2 format.
+#[derive(Debug)]
+pub struct Qcow2;
+
+static OPTIONS: [OptionSpec; 6] = [
+    OptionSpec {
+        name: "cluster_size",
+        values: Values::PowerOfTwo { min: 512, max: 2 * MIB },
+        default: "64K",
+        help: "bytes of a cluster, the unit of allocation",
+    },
+    OptionSpec { name: "compressed", values: Values::Flag, default: "off", help: "compress the clusters, as qemu-img convert -c" },
+    OptionSpec {
+        name: "compression_type",
+        values: Values::Choice(&["zlib", "zstd"]),
+        default: "zlib",
+        help: "zstd is faster and smaller, and needs QEMU 5.1 or later",
+    },
+    OptionSpec {
+        name: "compression_level",
+        values: Values::Number { min: 0, max: 19 },
+        default: "0",
+        help: "effort: 1 to 9 for zlib, 1 to 19 for zstd, 0 for the usual one",
+    },
+    OptionSpec { name: "compat", values: Values::Choice(&["1.1", "0.10"]), default: "1.1", help: "0.10: version 2, for QEMU before 1.1" },
+    OptionSpec {
+        name: "lazy_refcounts",
+        values: Values::Flag,
+        default: "off",
+        help: "let QEMU put off refcount updates, so that a crash is followed by a repair",
+    },
+];
+
+/// Largest L1 table that QEMU reads, in bytes.
+const L1_MAX: u64 = 32 * MIB;
+
+impl Format for Qcow2 {
+    fn name(&self) -> &'static str {
+        "qcow2"
+    }
+
+    fn limits(&self, options: &Options) -> Limits {
+        let cluster = options.number("cluster_size");
+        // An L2 table, one cluster of 8-byte entries, covers this much.
+        let covered = cluster * (cluster / 8);
+        let any = Limits::default().size_max;
+        Limits { size_multiple: SECTOR, size_max: (L1_MAX / 8).checked_mul(covered).map_or(any, |max| max.min(any)) }
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        &OPTIONS
+    }
+
+    fn probe(&self, file: &Blob) -> Result<bool> {
+        Ok(file.len() >= units::bytes(header::V2_LEN) && file.read_array(0)? == header::MAGIC)
+    }
+
+    fn encode(&self, disk: &Blob, options: &Options, env: &mut Env) -> Result<Blob> {
+        self.limits(options).assert_hold(disk);
+        encode::file(disk, &encode::Plan::new(options)?, env)
+    }
+
+    fn decode(&self, file: &Blob, env: &mut Env) -> Result<Blob> {
+        decode::disk(file, env)
+    }
+
+    fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
+        decode::dump(file, to)
+    }
+}
+
+/// How clusters are packed; the numbers are those of the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CompressionType {
+    /// 0: raw deflate.
+    Zlib,
+    /// 1: a zstd frame.
+    Zstd,
+}
+
+/// Bits of an L1 or L2 entry.
+mod entry {
+    /// The refcount of what it points to is exactly 1. Never set for a packed cluster.
+    pub(super) const COPIED: u64 = 1 << 63;
+    /// L2: the cluster is packed.
+    pub(super) const COMPRESSED: u64 = 1 << 62;
+    /// L2 of version 3 without extended entries: the cluster reads as zeros.
+    pub(super) const ZERO: u64 = 1;
+    /// Byte offset in the file; bits 9 to 55.
+    pub(super) const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+
+    /// How many low bits of the entry of a packed cluster are its byte offset; from there to bit 61 stands the number of
+    /// additional sectors that it touches.
+    pub(super) fn packed_offset_bits(cluster: u64) -> u32 {
+        62 - (cluster.ilog2() - 8)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! The header: "Header" of the specification.
+
+use super::{CompressionType, L1_MAX};
+use crate::{Blob, Error, Result, error::At, units};
+use std::mem::offset_of;
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    big_endian::{U32, U64},
+};
+
+pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
+/// Bytes of the header of version 2.
+pub(super) const V2_LEN: usize = 72;
+/// Bytes of the header of version 3 that every writer writes.
+const V3_LEN_MIN: u32 = 104;
+
+/// The header of version 3, as we write it.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct Header {
+    /// 0: `QFI\xfb`.
+    pub(super) magic: [u8; 4],
+    /// 4: 2 or 3.
+    pub(super) version: U32,
+    /// 8: where the name of the backing file is; 0 without one.
+    pub(super) backing_file_offset: U64,
+    /// 16: bytes of that name.
+    pub(super) backing_file_size: U32,
+    /// 20: log2 of the cluster size, 9 to 21.
+    pub(super) cluster_bits: U32,
+    /// 24: bytes of the disk.
+    pub(super) size: U64,
+    /// 32: 0 none, 1 AES, 2 LUKS.
+    pub(super) crypt_method: U32,
+    /// 36: entries of the L1 table.
+    pub(super) l1_size: U32,
+    /// 40: where the L1 table is.
+    pub(super) l1_table_offset: U64,
+    /// 48: where the refcount table is.
+    pub(super) refcount_table_offset: U64,
+    /// 56: clusters of the refcount table.
+    pub(super) refcount_table_clusters: U32,
+    /// 60: number of snapshots.
+    pub(super) nb_snapshots: U32,
+    /// 64: where the snapshot table is.
+    pub(super) snapshots_offset: U64,
+    /// 72, from here on version 3: see [`incompatible`].
+    pub(super) incompatible_features: U64,
+    /// 80: see [`COMPATIBLE_LAZY_REFCOUNTS`].
+    pub(super) compatible_features: U64,
+    /// 88: bits that a writer clears when it does not know them.
+    pub(super) autoclear_features: U64,
+    /// 96: log2 of the bits of a refcount, 4 where we write.
+    pub(super) refcount_order: U32,
+    /// 100: bytes of the header, 112 where we write.
+    pub(super) header_length: U32,
+    /// 104: 0 zlib, 1 zstd.
+    pub(super) compression_type: u8,
+    /// 105: zeros.
+    pub(super) padding: [u8; 7],
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 112);
+    assert!(offset_of!(Header, size) == 24 && offset_of!(Header, incompatible_features) == V2_LEN);
+    assert!(offset_of!(Header, compression_type) == V3_LEN_MIN as usize);
+};
+
+/// Values of [`Header::incompatible_features`].
+pub(super) mod incompatible {
+    /// Refcounts may be wrong; they are not looked at.
+    pub(in crate::qcow2) const DIRTY: u64 = 1;
+    /// Something was found to be wrong with the image.
+    pub(in crate::qcow2) const CORRUPT: u64 = 2;
+    /// Clusters are in another file.
+    pub(in crate::qcow2) const EXTERNAL_DATA: u64 = 4;
+    /// `compression_type` is not 0.
+    pub(in crate::qcow2) const COMPRESSION_TYPE: u64 = 8;
+    /// L2 entries have 16 bytes and 32 subclusters each.
+    pub(in crate::qcow2) const EXTENDED_L2: u64 = 16;
+}
+
+/// [`Header::compatible_features`]: refcounts may be updated late.
+pub(super) const COMPATIBLE_LAZY_REFCOUNTS: u64 = 1;
+
+/// What a reader needs to know, checked.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) header: Header,
+    /// Bytes of a cluster.
+    pub(super) cluster: u64,
+    pub(super) compression: CompressionType,
+    pub(super) extended_l2: bool,
+}
+
+impl Checked {
+    /// Reads and checks the header of a file.
+    ///
+    /// # Errors
+    /// When it is malformed or asks for what we do not read.
+    pub(super) fn read(file: &Blob) -> Result<Self> {
+        let header = Header::read(file)?;
+        if header.magic != MAGIC {
+            return Err(Error::bad_input("no qcow2: it does not start with QFI\\xfb"));
+        }
+        header.check(file).at(|| "qcow2 header")
+    }
+
+    /// Bytes of the disk.
+    pub(super) fn size(&self) -> u64 {
+        self.header.size.get()
+    }
+
+    /// Bytes of an L2 entry.
+    pub(super) fn entry_len(&self) -> u64 {
+        if self.extended_l2 { 16 } else { 8 }
+    }
+
+    /// Bytes of the disk that an L2 table is about.
+    pub(super) fn covered(&self) -> u64 {
+        self.cluster * (self.cluster / self.entry_len())
+    }
+}
+
+impl Header {
+    /// The header, with what version 2 lacks filled in.
+    fn read(file: &Blob) -> Result<Self> {
+        let mut bytes = [0; size_of::<Self>()];
+        let (old, new) = bytes.split_at_mut(V2_LEN);
+        file.read_at(0, old).at(|| "qcow2 header")?;
+        if old[..8] != [b'Q', b'F', b'I', 0xfb, 0, 0, 0, 2] {
+            // The last field may be absent, then other data follows.
+            let len = new.len().min(units::index(file.len()) - V2_LEN);
+            file.read_at(units::bytes(V2_LEN), &mut new[..len])?;
+        }
+        let mut header: Self = zerocopy::transmute!(bytes);
+        if header.header_length.get() < 112 {
+            header.compression_type = 0;
+        }
+        Ok(header)
+    }
+
+    fn check(self, file: &Blob) -> Result<Checked> {
+        let version = self.version.get();
+        if !(2..=3).contains(&version) {
+            return Err(Error::unsupported(format!("version {version}, must be 2 or 3")));
+        }
+        self.check_features()?;
+        if self.backing_file_offset.get() != 0 {
+            let name = backing_file_name(&self, file)?;
+            return Err(Error::unsupported(format!("the disk is an overlay of '{name}', which is not followed"))
+                .hint("merge it into its backing file first: qemu-img convert"));
+        }
+        let bits = self.cluster_bits.get();
+        if !(9..=21).contains(&bits) {
+            return Err(Error::bad_input(format!("cluster_bits is {bits}, must be 9 to 21")));
+        }
+        let compression = match self.compression_type {
+            0 => CompressionType::Zlib,
+            1 => CompressionType::Zstd,
+            other => return Err(Error::unsupported(format!("compression type {other}, must be 0 (zlib) or 1 (zstd)"))),
+        };
+        let extended_l2 = self.incompatible_features.get() & incompatible::EXTENDED_L2 != 0;
+        if extended_l2 && bits < 14 {
+            return Err(Error::bad_input(format!("cluster_bits is {bits}, must be at least 14 with extended L2 entries")));
+        }
+        let checked = Checked { header: self, cluster: 1 << bits, compression, extended_l2 };
+        checked.check_l1()
+    }
+
+    fn check_features(&self) -> Result<()> {
+        if self.crypt_method.get() != 0 {
+            return Err(Error::unsupported("the disk is encrypted, which is not read").hint("decrypt it first: qemu-img convert"));
+        }
+        if self.version.get() == 2 {
+            return Ok(());
+        }
+        let length = self.header_length.get();
+        if length < V3_LEN_MIN || !length.is_multiple_of(8) {
+            return Err(Error::bad_input(format!("the header has {length} bytes, must be at least {V3_LEN_MIN} and a multiple of 8")));
+        }
+        let features = self.incompatible_features.get();
+        if features & incompatible::CORRUPT != 0 {
+            return Err(Error::bad_input("the image is marked corrupt").hint("repair it first: qemu-img check -r all"));
+        }
+        if features & incompatible::EXTERNAL_DATA != 0 {
+            return Err(Error::unsupported("its data is in another file, which is not followed"));
+        }
+        let known = incompatible::DIRTY | incompatible::COMPRESSION_TYPE | incompatible::EXTENDED_L2;
+        if features & !known != 0 {
+            return Err(Error::unsupported(format!("unknown incompatible features {:#x}", features & !known)));
+        }
+        Ok(())
+    }
+}
+
+impl Checked {
+    fn check_l1(self) -> Result<Self> {
+        let (size, entries) = (self.size(), u64::from(self.header.l1_size.get()));
+        if i64::try_from(size).is_err() {
+            return Err(Error::bad_input(format!("the disk has {size} bytes, must be below 2^63")));
+        }
+        let needed = size.div_ceil(self.covered());
+        if entries < needed || entries * 8 > L1_MAX {
+            let what = format!("the L1 table has {entries} entries, must have {needed} to {}", L1_MAX / 8);
+            return Err(Error::bad_input(what));
+        }
+        Ok(self)
+    }
+}
+
+fn backing_file_name(header: &Header, file: &Blob) -> Result<String> {
+    const NAME_MAX: u32 = 1023;
+    let mut name = vec![0; units::index(u64::from(header.backing_file_size.get().min(NAME_MAX)))];
+    file.read_at(header.backing_file_offset.get(), &mut name).at(|| "backing file name")?;
+    Ok(String::from_utf8_lossy(&name).escape_debug().collect())
+}
