@@ -73,14 +73,14 @@ pub fn write_tagged_tar(to: &Path, arch: Arch, random_mib: u64) -> io::Result<()
 }
 
 /// So many bytes that look random and are always the same, with the checksum of what was read.
-struct Random {
+pub struct Random {
     left: u64,
     state: u64,
     md5: md5::Md5,
 }
 
 impl Random {
-    fn new(len: u64) -> Self {
+    pub fn new(len: u64) -> Self {
         Self { left: len, state: 0x9e37_79b9_7f4a_7c15, md5: md5::Md5::default() }
     }
 

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 pub mod guest;
+pub mod images;
 pub mod qemu;
 pub mod tagged_tar;
 pub mod tools;

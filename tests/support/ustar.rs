@@ -18,6 +18,8 @@ pub enum Kind<'a> {
     BlockDevice(u32, u32),
     Directory,
     Fifo,
+    /// A type flag that POSIX does not know.
+    Other(u8),
 }
 
 /// Modification time of every entry.
@@ -43,6 +45,7 @@ impl<W: Write> Ustar<W> {
             Kind::BlockDevice(major, minor) => (b'4', "", b"", (major, minor)),
             Kind::Directory => (b'5', "", b"", (0, 0)),
             Kind::Fifo => (b'6', "", b"", (0, 0)),
+            Kind::Other(flag) => (flag, "", b"", (0, 0)),
         };
         self.header(path, mode, flag, target, body.len() as u64, device)?;
         self.body(body.len() as u64, &mut &body[..])
