@@ -96,7 +96,7 @@ fn pieces<'a>(image: &'a Checked, file: &'a Blob, claims: &'a mut Claims) -> Res
     let l1_len = image.size().div_ceil(image.covered()) * 8;
     let l1 = claims.claim(image.header.l1_table_offset.get(), l1_len, || "qcow2 L1 table".to_owned())?;
     let mut l1 = (0_u64..).zip(blocks::entries(file.slice(l1)));
-    let mut table: Option<(u64, Box<dyn Iterator<Item = Result<[u8; 16]>> + Send>)> = None;
+    let mut table: Option<(u64, L2Entries)> = None;
     let mut found = VecDeque::new();
     Ok(std::iter::from_fn(move || {
         loop {
@@ -126,8 +126,11 @@ fn pieces<'a>(image: &'a Checked, file: &'a Blob, claims: &'a mut Claims) -> Res
     }))
 }
 
+/// The entries of an L2 table, each as an extended one.
+type L2Entries = Box<dyn Iterator<Item = Result<[u8; 16]>> + Send>;
+
 /// The entries of the table that an L1 entry points to, as extended ones.
-fn l2_table(image: &Checked, file: &Blob, claims: &mut Claims, l1: u64) -> Result<Option<Box<dyn Iterator<Item = Result<[u8; 16]>> + Send>>> {
+fn l2_table(image: &Checked, file: &Blob, claims: &mut Claims, l1: u64) -> Result<Option<L2Entries>> {
     let at = l1 & entry::OFFSET;
     if at == 0 {
         return Ok(None);
@@ -179,14 +182,7 @@ fn cluster(image: &Checked, claims: &mut Claims, start: u64, entry: [u8; 16], fo
 }
 
 /// Subclusters that have data; the high half of the bitmap says which of the others read as zeros, and they all do here.
-fn subclusters(
-    image: &Checked,
-    claims: &mut Claims,
-    disk: Range<u64>,
-    at: u64,
-    bitmap: u64,
-    found: &mut VecDeque<Piece>,
-) -> Result<()> {
+fn subclusters(image: &Checked, claims: &mut Claims, disk: Range<u64>, at: u64, bitmap: u64, found: &mut VecDeque<Piece>) -> Result<()> {
     let (allocated, zero) = (bitmap & 0xffff_ffff, bitmap >> 32);
     if allocated & zero != 0 || allocated != 0 && at == 0 {
         return Err(Error::bad_input(format!("its subcluster bitmap {bitmap:#x} contradicts itself")));

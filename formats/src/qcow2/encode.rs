@@ -291,7 +291,7 @@ fn header(size: u64, plan: &Plan, l1_entries: u64, places: &Places) -> Vec<u8> {
 
 /// A table of pointers to consecutive clusters.
 fn pointers(to: &Range<u64>, cluster: u64, flags: u64) -> Blob {
-    Blob::from(to.clone().flat_map(|n| (n * cluster | flags).to_be_bytes()).collect::<Vec<_>>())
+    Blob::from(to.clone().flat_map(|n| ((n * cluster) | flags).to_be_bytes()).collect::<Vec<_>>())
 }
 
 /// One for every cluster of the file but the packed ones.
@@ -323,7 +323,7 @@ fn l2_tables(runs: &[Run], used: &[u64], places: &Places, cluster: u64) -> Blob 
         match run {
             Run::Plain { clusters, first } => {
                 let host = places.plain.start + first;
-                clusters.clone().zip(host..).for_each(|(n, host)| tables.push(n, host * cluster | entry::COPIED));
+                clusters.clone().zip(host..).for_each(|(n, host)| tables.push(n, (host * cluster) | entry::COPIED));
             }
             Run::Packed { cluster: n, bytes } => {
                 let base = places.packed.start * cluster;
