@@ -7,6 +7,7 @@ pub mod blob;
 mod blocks;
 pub mod compress;
 pub mod cpio;
+mod crc32c;
 pub mod dump;
 pub mod error;
 pub mod fat;
@@ -24,6 +25,7 @@ pub mod tree;
 pub mod units;
 pub mod vdi;
 pub mod vhd;
+pub mod vhdx;
 pub mod vmdk;
 pub mod zeros;
 
@@ -38,7 +40,7 @@ use dump::Dump;
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 /// Every container format, in the order users see.
-pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &qcow2::Qcow2, &vhd::Vhd, &vmdk::Vmdk, &vdi::Vdi];
+pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &qcow2::Qcow2, &vhd::Vhd, &vhdx::Vhdx, &vmdk::Vmdk, &vdi::Vdi];
 
 /// The format called `name`.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

@@ -51,6 +51,8 @@ impl Case {
 pub(crate) const CASES: &[Case] = &[
     Case { format: "vhd", options: &[], qemu: "vpc" },
     Case { format: "vhd", options: &[("subformat", "dynamic")], qemu: "vpc" },
+    Case { format: "vhdx", options: &[], qemu: "vhdx" },
+    Case { format: "vhdx", options: &[("block_size", "32M")], qemu: "vhdx" },
     Case { format: "vmdk", options: &[], qemu: "vmdk" },
     Case { format: "vmdk", options: &[("subformat", "monolithicSparse")], qemu: "vmdk" },
     Case { format: "vdi", options: &[], qemu: "vdi" },
@@ -90,9 +92,9 @@ pub(crate) fn disks(unit: u64) -> Vec<(&'static str, Blob)> {
         ("smallest", with(unit, &[(0, vec![1])])),
         ("one byte at each end", with(odd, &[(0, vec![1]), (odd - 1, vec![2])])),
         ("full", with(odd, &[(0, noise(units::index(odd), 7))])),
-        ("scattered", with(70 * units::MIB, &scattered)),
+        ("scattered", with(31 * units::MIB, &scattered)),
         ("zeros that are data", with(8 * units::MIB, &[(units::MIB, vec![0; 3 << 20]), (5 * units::MIB, vec![9; 70_000])])),
-        ("text across blocks", with(200 * units::MIB, &[(33 * units::MIB - 777, text.clone()), (128 * units::MIB - 5, text)])),
+        ("text across blocks", with(66 * units::MIB, &[(32 * units::MIB - 777, text.clone()), (64 * units::MIB - 5, text)])),
     ]
 }
 
