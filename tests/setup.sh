@@ -29,19 +29,29 @@ packages=(
     p7zip-full libxml2-utils python3-venv # readers of containers
 )
 
+missing_packages() {
+    local package
+    for package in "${packages[@]}"; do
+        dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+    done
+}
+
 debian_packages() {
     command -v dpkg-query >/dev/null || die "this is no Debian: install the counterparts of these packages by hand: ${packages[*]}"
-    local missing=() package
-    for package in "${packages[@]}"; do
-        dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-    done
+    local missing root=()
+    mapfile -t missing < <(missing_packages)
     [ ${#missing[@]} -gt 0 ] || return 0
-    local root=()
     [ "$(id -u)" = 0 ] || root=(sudo)
-    say "installing ${missing[*]}"
     "${root[@]}" apt-get update -q || say "apt-get update had errors; going on with the lists there are"
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" ||
-        die "apt-get could not install: ${missing[*]}"
+    # Twice: where a package came from a newer suite, installing its companions may remove it.
+    for _ in 1 2; do
+        say "installing ${missing[*]}"
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" ||
+            die "apt-get could not install: ${missing[*]}"
+        mapfile -t missing < <(missing_packages)
+        [ ${#missing[@]} -gt 0 ] || return 0
+    done
+    die "apt-get did not install: ${missing[*]}"
 }
 
 rust_toolchain() {
