@@ -3,7 +3,7 @@
 use crate::{
     error::{At, Error, Result},
     image::Image,
-    layout::{Boot, Entry, Layout, Size},
+    layout::{Boot, DataPart, Entry, Layout, Size},
     loaders::Arch,
     outputs::{Disk, Output, Recipe},
     payload::{InitrdCompression, Payload},
@@ -24,6 +24,8 @@ pub struct Request {
     pub boot: Boot,
     /// Size of the disk.
     pub size: Size,
+    /// Empty partitions.
+    pub data_parts: Vec<DataPart>,
     /// Compression of the initrd.
     pub compression: InitrdCompression,
     /// Its level; the codec's own when absent.
@@ -154,7 +156,7 @@ impl Build {
         let disk = match &self.source {
             Source::Disk(disk) => fit(disk, limits)?,
             Source::Image(_) => {
-                let layout = Layout { boot, size: self.request.size };
+                let layout = Layout { boot, size: self.request.size, data_parts: self.request.data_parts.clone() };
                 self.payload()?;
                 let payload = self.payload.as_ref().expect("it was just made");
                 layout.disk(&entry(payload)?, limits, &self.env.ids, self.env.time)?

@@ -135,6 +135,7 @@ pub static OUTPUTS: &[Output] = &[
         about: "dynamic VHD, for Hyper-V and VirtualBox",
         recipe: disk_with(Boot::Hybrid, "vhd", &[("subformat", "dynamic")], MIB),
     },
+    Output { name: "vhdx", files: &[".vhdx"], firmware: "BIOS, UEFI", about: "VHDX, for Hyper-V", recipe: disk(Boot::Hybrid, "vhdx") },
     Output {
         name: "vmdk",
         files: &[".vmdk"],

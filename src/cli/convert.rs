@@ -7,7 +7,7 @@ use crate::{
     error::{At, Error, Result},
     image::{Image, ImageOptions},
     input::{self, Input, STDIN},
-    layout::{Boot, Size},
+    layout::{Boot, DataPart, Size},
     outputs::{self, Output},
     payload::InitrdCompression,
     ui::Step,
@@ -62,6 +62,9 @@ pub(super) struct Convert {
     /// Which firmware the disk boots on; the formats named -bios and -efi have their own
     #[arg(long, value_enum, default_value = "hybrid", help_heading = "Disk")]
     boot: Boot,
+    /// An empty partition behind the boot partition; TYPE is linux (the default), swap, home, var, esp or a GUID
+    #[arg(long = "data-part", value_name = "NAME=SIZE[:TYPE]", help_heading = "Disk")]
+    data_parts: Vec<DataPart>,
     /// Compress the clusters of formats that can (the same as --opt compressed=on)
     #[arg(long, short = 'c', help_heading = "Disk")]
     compress: bool,
@@ -225,6 +228,7 @@ impl Convert {
         Request {
             boot: self.boot,
             size: self.size,
+            data_parts: self.data_parts.clone(),
             compression: self.initrd_compression,
             level: self.initrd_level,
             seed: self.seed.clone(),

@@ -17,8 +17,8 @@ const _: () = assert!(BACKUP_BLOCKS * SECTOR <= BACK);
 /// A partition and what is in it.
 #[derive(Debug)]
 pub(super) struct Partition {
-    /// Its name, of which its GUID is made too: no two may be equal.
-    pub(super) name: &'static str,
+    /// Its name, of which its GUID is made, too: no two may be equal.
+    pub(super) name: String,
     pub(super) type_guid: Guid,
     /// First byte on the disk.
     pub(super) start: u64,
@@ -38,7 +38,7 @@ pub(super) fn disk(size: u64, boot_code: [u8; 440], partitions: &[Partition], id
     let entry = |partition: &Partition| gpt::Partition {
         type_guid: partition.type_guid,
         guid: ids.guid(&format!("partition {}", partition.name)),
-        name: partition.name.to_owned(),
+        name: partition.name.clone(),
         attributes: 0,
         blocks: Lba(partition.start / SECTOR)..Lba((partition.start + partition.len) / SECTOR),
     };

@@ -14,7 +14,7 @@ fn entry(initrd: u64) -> Entry {
 }
 
 fn disk(boot: Boot, size: Size, entry: &Entry) -> Result<Blob> {
-    Layout { boot, size }.disk(entry, Limits::default(), &Ids::from_seed(b"layout"), Timestamp(1_700_000_000))
+    Layout { boot, size, data_parts: Vec::new() }.disk(entry, Limits::default(), &Ids::from_seed(b"layout"), Timestamp(1_700_000_000))
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_disk_of_10_tib_is_planned_like_a_small_one() {
 #[test]
 fn the_container_rounds_the_size_and_bounds_it() {
     let plan = |size, size_multiple, size_max| {
-        let layout = Layout { boot: Boot::Hybrid, size };
+        let layout = Layout { boot: Boot::Hybrid, size, data_parts: Vec::new() };
         layout.disk(&entry(1), Limits { size_multiple, size_max }, &Ids::from_seed(b""), Timestamp(0))
     };
     let disk = plan(Size::Auto, GIB, units::TIB).unwrap();
@@ -87,9 +87,30 @@ fn the_container_rounds_the_size_and_bounds_it() {
 #[test]
 fn identifiers_come_from_the_seed_alone() {
     let plan = |seed: &[u8]| {
-        let disk = Layout { boot: Boot::Hybrid, size: Size::Auto }.disk(&entry(1), Limits::default(), &Ids::from_seed(seed), Timestamp(9));
+        let layout = Layout { boot: Boot::Hybrid, size: Size::Auto, data_parts: Vec::new() };
+        let disk = layout.disk(&entry(1), Limits::default(), &Ids::from_seed(seed), Timestamp(9));
         disk.unwrap().to_vec(GIB).unwrap()
     };
     assert!(plan(b"a") == plan(b"a"));
     assert!(plan(b"a") != plan(b"b"));
+}
+
+#[test]
+fn data_partitions_follow_the_boot_partition() {
+    let plan = |size, parts: &[&str]| {
+        let data_parts = parts.iter().map(|part| part.parse().unwrap()).collect();
+        let layout = Layout { boot: Boot::Hybrid, size, data_parts };
+        layout.disk(&entry(1), Limits::default(), &Ids::from_seed(b"a"), Timestamp(9))
+    };
+    for size in [Size::Auto, Size::Fixed(5 * GIB)] {
+        let parts = crate::disk::partitions(&plan(size, &["A=1G", "B=300M:var"]).unwrap()).unwrap();
+        let found: Vec<_> = parts.iter().map(|part| (part.name.as_str(), part.len)).collect();
+        assert_eq!(found[2..], [("A", GIB), ("B", 300 * MIB)]);
+        assert!(parts.windows(2).all(|pair| pair[0].start + pair[0].len <= pair[1].start));
+    }
+    let error = plan(Size::Fixed(300 * MIB), &["A=300M"]).unwrap_err().to_string();
+    assert!(error.starts_with("a disk of 300 MiB is too small, "), "{error}");
+    assert!(plan(Size::Auto, &["A=1G", "A=1G"]).unwrap_err().to_string().contains("'A'"));
+    assert!(plan(Size::Auto, &["EFI system=1G"]).is_err());
+    assert!(plan(Size::Auto, &["A=8388607T", "B=8388607T"]).is_err());
 }

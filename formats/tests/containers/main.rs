@@ -5,5 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod decode;
+mod golden;
 mod oracle;
+mod property;
 mod support;
