@@ -7,9 +7,10 @@ use crate::{
     loaders::Arch,
     outputs::{Disk, Output, Recipe},
     payload::{InitrdCompression, Payload},
+    platforms::Platform,
 };
 use formats::{
-    Blob, Env, Ids, Limits, Options, Silent, Timestamp, Tree,
+    Blob, Env, Format, Ids, Limits, Options, Silent, Timestamp, Tree,
     compress::Encoding,
     kernel::{Form, Kernel},
     tree::{Content, Inode},
@@ -32,8 +33,10 @@ pub struct Request {
     pub level: Option<u32>,
     /// Where identifiers come from; the content when absent.
     pub seed: Option<String>,
-    /// Options of containers.
+    /// Options of the outputs: `--opt`.
     pub options: Vec<(String, String)>,
+    /// The platform that the outputs are for.
+    pub platform: Option<&'static Platform>,
 }
 
 impl Request {
@@ -42,35 +45,38 @@ impl Request {
     /// # Errors
     /// When an option belongs to none of the outputs or has a wrong value, or an output and `--boot` contradict each other.
     pub fn checked(self, outputs: &[&Output]) -> Result<Self> {
-        let disks: Vec<_> = outputs.iter().filter_map(|output| output.recipe.disk().map(|disk| (output, disk))).collect();
         for (key, _) in &self.options {
-            if !disks.iter().any(|(_, disk)| disk.has_option(key)) {
+            let known = || outputs.iter().flat_map(|output| output.recipe.option_specs()).map(|spec| spec.name);
+            if !known().any(|name| name == key) {
                 let names: Vec<_> = outputs.iter().map(|o| o.name).collect();
-                let known: Vec<_> = disks.iter().flat_map(|(_, disk)| disk.format().options()).map(|o| o.name).collect();
+                let known: Vec<_> = known().collect();
                 return Err(Error::unsupported(format!("option {key} is unknown to {}", names.join(", "))).hint(match known.as_slice() {
                     [] => "there are no options for it".to_owned(),
                     known => format!("known options: {}", known.join(", ")),
                 }));
             }
         }
-        for (output, disk) in disks {
-            disk.boot(self.boot).and_then(|_| disk.options(&self.options)).at(|| format!("format {}", output.name))?;
+        for output in outputs {
+            let boot = output.recipe.disk().map(|disk| disk.boot(self.boot)).transpose();
+            boot.and_then(|_| self.options_of(output)).at(|| format!("format {}", output.name))?;
         }
         Ok(self)
+    }
+
+    /// The platform's options, then the user's, as far as the output has them.
+    fn options_of(&self, output: &Output) -> Result<Options> {
+        let own = self.platform.map_or(&[][..], |platform| platform.options);
+        let own = own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        output.recipe.options(&own.chain(self.options.iter().cloned()).collect::<Vec<_>>())
+    }
+
+    /// The size rule of the platform.
+    fn limits(&self) -> Limits {
+        self.platform.map_or_else(Limits::default, |platform| multiple_of(platform.size_multiple))
     }
 }
 
 impl Disk {
-    fn has_option(&self, key: &str) -> bool {
-        self.format().options().iter().any(|spec| spec.name == key)
-    }
-
-    /// The row's options, then the user's, as far as the container has them.
-    fn options(&self, users: &[(String, String)]) -> Result<Options> {
-        let users = users.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| self.has_option(key));
-        Options::parse(self.format().options(), self.options.iter().copied().chain(users))
-    }
-
     /// The firmware: the row's, or the user's where the row leaves it open.
     fn boot(&self, users: Boot) -> Result<Boot> {
         match (self.boot, users) {
@@ -121,13 +127,13 @@ impl Build {
     /// # Errors
     /// When the image cannot become this output, or reading or spooling fails.
     pub fn make(&mut self, output: &Output) -> Result<Vec<Blob>> {
+        let options = self.request.options_of(output)?;
         match &output.recipe {
-            Recipe::Files(make) => make(self),
+            Recipe::Files(files) => (files.make)(self, &options),
             Recipe::Disk(recipe) => {
-                let options = recipe.options(&self.request.options)?;
-                let format = recipe.format();
-                let disk = self.disk(recipe.boot(self.request.boot)?, format.limits(&options).and(multiple_of(recipe.size_multiple)))?;
-                Ok(vec![format.encode(&disk, &options, &mut self.env)?])
+                let boot = recipe.boot(self.request.boot)?;
+                let (_, file) = self.contain(boot, recipe.format(), &options, multiple_of(recipe.size_multiple))?;
+                Ok(vec![file])
             }
         }
     }
@@ -140,6 +146,16 @@ impl Build {
         self.disk(self.request.boot, multiple_of(size_multiple))
     }
 
+    /// A disk for a firmware, within a size rule and the container's own, and the container's file of it.
+    ///
+    /// # Errors
+    /// When the image does not make such a disk, or it cannot be read or spooled.
+    pub fn contain(&mut self, boot: Boot, container: &dyn Format, options: &Options, limits: Limits) -> Result<(Blob, Blob)> {
+        let disk = self.disk(boot, container.limits(options).and(limits))?;
+        let file = container.encode(&disk, options, &mut self.env)?;
+        Ok((disk, file))
+    }
+
     /// The same bytes, compressed.
     ///
     /// # Errors
@@ -150,6 +166,7 @@ impl Build {
 
     /// The disk for a firmware and a container's limits.
     fn disk(&mut self, boot: Boot, limits: Limits) -> Result<Blob> {
+        let limits = limits.and(self.request.limits());
         if let Some((_, disk)) = self.disks.iter().find(|(key, _)| *key == (boot, limits)) {
             return Ok(disk.clone());
         }
@@ -188,6 +205,11 @@ impl Build {
     /// What the user should know.
     pub fn warnings(&self) -> Vec<String> {
         self.payload.iter().flat_map(Payload::warnings).collect()
+    }
+
+    /// Which firmware the user asked for.
+    pub fn boot(&self) -> Boot {
+        self.request.boot
     }
 
     /// The time for formats that demand one.

@@ -13,4 +13,5 @@ pub mod layout;
 pub mod loaders;
 pub mod outputs;
 pub mod payload;
+pub mod platforms;
 pub mod ui;

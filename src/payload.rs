@@ -90,7 +90,7 @@ impl Payload {
         let encoding = Encoding::new(codec, level)?;
         warnings.extend(lost(&cpio::losses(&image.rootfs)));
         let (initrd, kernel_digest) = thread::scope(|scope| {
-            let digest = scope.spawn(|| archives::digest(&image.kernel));
+            let digest = scope.spawn(|| image.kernel.sha256());
             let initrd = initrd(image, encoding, env);
             (initrd, digest.join())
         });
@@ -150,7 +150,7 @@ fn initrd(image: &Image, encoding: Encoding, env: &mut Env) -> Result<(Option<Bl
         check_early(ucode)?;
         initrd.append(ucode);
         initrd.pad_to(ALIGNMENT);
-        digest.update(archives::digest(ucode)?);
+        digest.update(ucode.sha256()?);
     }
     if !is_empty(&image.rootfs) {
         for (archive, of_archive) in archives::compressed(&image.rootfs, encoding, env)? {

@@ -90,9 +90,9 @@ cargo_deny() {
         die "cargo could not install cargo-deny $cargo_deny_version"
 }
 
-# Readers of containers that exist in Python only, in .cache/oracles: Glance's own inspector, and an independent reader of disks.
+# Readers that exist in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks and of OVF.
 python_oracles() {
-    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21)
+    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1)
     local stamp=$cache/oracles/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"

@@ -16,6 +16,7 @@ pub mod guid;
 pub mod kernel;
 pub mod mbr;
 pub mod options;
+pub mod ova;
 pub mod parallel;
 pub mod qcow2;
 pub mod raw;

@@ -37,7 +37,17 @@ pub enum Values {
         /// Largest.
         max: u64,
     },
+    /// A whole number, from min to max, or `auto`.
+    NumberOrAuto {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
 }
+
+/// Leaves a number to the format.
+const AUTO: &str = "auto";
 
 impl Values {
     /// What is right, in words: for help and for errors.
@@ -47,6 +57,7 @@ impl Values {
             Self::Flag => "on|off".to_owned(),
             Self::PowerOfTwo { min, max } => format!("a power of two from {} to {}", units::show_size(*min), units::show_size(*max)),
             Self::Number { min, max } => format!("{min} to {max}"),
+            Self::NumberOrAuto { min, max } => format!("{AUTO}|{min} to {max}"),
         }
     }
 
@@ -57,7 +68,10 @@ impl Values {
             Self::PowerOfTwo { min, max } => {
                 units::parse_size(text).ok().filter(|n| n.is_power_of_two() && (min..=max).contains(&n)).map(Value::Number)
             }
-            Self::Number { min, max } => text.parse().ok().filter(|n| (min..=max).contains(&n)).map(Value::Number),
+            Self::NumberOrAuto { .. } if text == AUTO => Some(Value::Word(AUTO)),
+            Self::Number { min, max } | Self::NumberOrAuto { min, max } => {
+                text.parse().ok().filter(|n| (min..=max).contains(&n)).map(Value::Number)
+            }
         }
     }
 }
@@ -113,8 +127,14 @@ impl Options {
 
     /// A number or size option. Panics when the format lists no such option.
     pub fn number(&self, name: &str) -> u64 {
+        self.number_or_auto(name).unwrap_or_else(|| panic!("option {name} is {AUTO}, not a number"))
+    }
+
+    /// A number, `None` where it is left to the format. Panics when the format lists no such option.
+    pub fn number_or_auto(&self, name: &str) -> Option<u64> {
         match self.0.get(name) {
-            Some(Value::Number(number)) => *number,
+            Some(Value::Number(number)) => Some(*number),
+            Some(Value::Word(AUTO)) => None,
             other => panic!("option {name} is {other:?}, not a number"),
         }
     }
@@ -132,7 +152,8 @@ fn unknown(key: &str, specs: &[OptionSpec]) -> Error {
 mod tests {
     use super::*;
 
-    static SPECS: [OptionSpec; 2] = [
+    static SPECS: [OptionSpec; 3] = [
+        OptionSpec { name: "level", values: Values::NumberOrAuto { min: 1, max: 9 }, default: "auto", help: "" },
         OptionSpec { name: "cluster_size", values: Values::PowerOfTwo { min: 512, max: 2 << 20 }, default: "64K", help: "" },
         OptionSpec { name: "lazy_refcounts", values: Values::Flag, default: "off", help: "" },
     ];
@@ -142,6 +163,8 @@ mod tests {
         let options = Options::parse(&SPECS, [("lazy_refcounts", "on")]).unwrap();
         assert_eq!(options.number("cluster_size"), 65536);
         assert!(options.flag("lazy_refcounts"));
+        assert_eq!(options.number_or_auto("level"), None);
+        assert_eq!(Options::parse(&SPECS, [("level", "9")]).unwrap().number_or_auto("level"), Some(9));
     }
 
     #[test]
@@ -150,5 +173,7 @@ mod tests {
         assert!(key.contains("cluster_size=a power of two from 512 bytes to 2 MiB"), "{key}");
         let value = Options::parse(&SPECS, [("lazy_refcounts", "yes")]).unwrap_err().to_string();
         assert!(value.contains("on|off"), "{value}");
+        let level = Options::parse(&SPECS, [("level", "10")]).unwrap_err().to_string();
+        assert!(level.contains("auto|1 to 9"), "{level}");
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     layout::{Boot, DataPart, Size},
     outputs::{self, Output},
     payload::InitrdCompression,
+    platforms::{self, Platform},
     ui::Step,
 };
 use formats::{Blob, Env, Progress, Silent, units};
@@ -43,6 +44,9 @@ pub(super) struct Convert {
     /// Output formats, see `moby formats` [default: told by the name of -o, else qcow2]
     #[arg(long, short, value_delimiter = ',', value_name = "FORMAT")]
     format: Vec<String>,
+    /// The platform that it is for: its format, size rule, consoles and options, see `moby formats --targets`
+    #[arg(long, short, value_name = "TARGET")]
+    target: Option<String>,
     /// What the names of the outputs begin with [default: the input's name; image for standard input]
     #[arg(long, short)]
     name: Option<String>,
@@ -68,7 +72,7 @@ pub(super) struct Convert {
     /// Compress the clusters of formats that can (the same as --opt compressed=on)
     #[arg(long, short = 'c', help_heading = "Disk")]
     compress: bool,
-    /// Options of the container, see `moby formats --options`
+    /// Options of the format, see `moby formats --options`
     #[arg(long = "opt", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Disk")]
     options: Vec<(String, String)>,
     /// What the GUIDs and serial numbers are derived from [default: a digest of the content]
@@ -138,6 +142,9 @@ impl Convert {
                 chosen.push(output);
             }
         }
+        if let (true, Some(platform)) = (chosen.is_empty(), self.platform()?) {
+            chosen.push(outputs::output(platform.output)?);
+        }
         if chosen.is_empty() {
             let named = self.output.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
             chosen.push(match named.filter(|name| *name != STDIN) {
@@ -148,6 +155,11 @@ impl Convert {
             });
         }
         Ok(chosen)
+    }
+
+    /// What `--target` names.
+    fn platform(&self) -> Result<Option<&'static Platform>> {
+        self.target.as_deref().map(platforms::platform).transpose()
     }
 
     /// Where each file goes; refuses two of one name, and what must not be overwritten.
@@ -233,6 +245,7 @@ impl Convert {
             level: self.initrd_level,
             seed: self.seed.clone(),
             options,
+            platform: self.platform()?,
         }
         .checked(chosen)
     }
@@ -259,6 +272,7 @@ impl Convert {
                     ucode: open(&self.ucode)?,
                     cmdline: self.cmdline.clone(),
                     append: self.append.clone(),
+                    consoles: self.platform()?.map(|platform| platform.consoles),
                 };
                 Ok(Source::Image(Box::new(Image::read(&tar, &options).at(place)?)))
             }

@@ -6,6 +6,7 @@
 mod support;
 
 mod broken;
+mod containers;
 mod debian;
 mod edited;
 mod testkernel;

@@ -14,7 +14,7 @@ fn value(values: &Values, choice: u64) -> String {
             let steps = u64::from(max.ilog2() - min.ilog2()) + 1;
             (min << (choice % steps)).to_string()
         }
-        Values::Number { min, max } => (min + choice % (max - min + 1)).to_string(),
+        Values::Number { min, max } | Values::NumberOrAuto { min, max } => (min + choice % (max - min + 1)).to_string(),
     }
 }
 
