@@ -382,6 +382,7 @@ mod tests {
             cmdline: Some("console=hvc0".into()),
             append: vec!["debug".into(), " a=b ".into()],
             ucode: Some(Blob::bytes(*b"070701 mine")),
+            consoles: None,
         };
         let plain = tar(&[("bin/sh", "shell", "a"), ("boot/vmlinuz", "theirs", "a")]);
         let tagged =
