@@ -13,9 +13,9 @@ use crate::image::{Cmdline, Image};
 use formats::{
     Blob, Env, Error, Result, Tree,
     compress::{Codec, Encoding},
-    cpio::{self, Losses},
+    cpio,
     kernel::{Facts, Kernel},
-    tree::ShowPath,
+    tree::{Losses, ShowPath},
 };
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr, thread};

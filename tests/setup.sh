@@ -25,7 +25,8 @@ packages=(
     mtools dosfstools gdisk # disks and FAT volumes
     cpio initramfs-tools-core zstd lz4 xz-utils # initrds
     time libarchive-tools pigz syslinux syslinux-common extlinux systemd-boot-efi # what `make bench` compares with
-    xorriso squashfs-tools erofs-utils # file systems on their way
+    xorriso genisoimage # ISO 9660; the latter has isoinfo
+    squashfs-tools erofs-utils # file systems on their way
     p7zip-full libxml2-utils python3-venv # readers of containers
 )
 
@@ -140,7 +141,7 @@ guest() {
 # Lockfiles and the like would be caught late and far from their cause: a last look at what must run.
 programs() {
     local program missing=()
-    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz 7z xmllint; do
+    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz 7z xmllint xorriso isoinfo; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
     [ ${#missing[@]} = 0 ] || die "still missing: ${missing[*]}"

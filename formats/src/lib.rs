@@ -5,6 +5,7 @@
 
 pub mod blob;
 mod blocks;
+mod calendar;
 pub mod compress;
 pub mod cpio;
 mod crc32c;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod fat;
 pub mod gpt;
 pub mod guid;
+pub mod iso9660;
 pub mod kernel;
 pub mod mbr;
 pub mod options;

@@ -7,7 +7,7 @@ mod builder;
 pub use builder::{Builder, components};
 
 use crate::Blob;
-use std::{fmt, sync::Arc};
+use std::{fmt, iter, ops::RangeInclusive, sync::Arc};
 
 /// A file system tree. It always has a root directory, and every name's parent is a directory in it.
 #[derive(Clone, Debug)]
@@ -147,6 +147,33 @@ impl Tree {
             counts[name.inode] += 1;
         }
         counts
+    }
+}
+
+/// What a format without extended attributes and with a short calendar cannot say about a tree, by path, for a warning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Files whose extended attributes stay behind, with the names of these.
+    pub xattrs: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+    /// Files whose modification time is clamped.
+    pub times: Vec<Vec<u8>>,
+}
+
+impl Losses {
+    /// What a format loses that has those times.
+    pub fn of(tree: &Tree, times: RangeInclusive<i64>) -> Self {
+        let mut losses = Self::default();
+        let root = (b".".as_slice(), 0);
+        for (path, inode) in iter::once(root).chain(tree.names.iter().map(|name| (name.path.as_slice(), name.inode))) {
+            let inode = &tree.inodes[inode];
+            if !inode.xattrs.is_empty() {
+                losses.xattrs.push((path.to_vec(), inode.xattrs.iter().map(|(name, _)| name.clone()).collect()));
+            }
+            if !times.contains(&inode.mtime) {
+                losses.times.push(path.to_vec());
+            }
+        }
+        losses
     }
 }
 
