@@ -118,7 +118,10 @@ pub struct Build {
 
 impl Build {
     /// A run over a source.
-    pub fn new(source: Source, request: Request, env: Env) -> Self {
+    pub fn new(source: Source, request: Request, mut env: Env) -> Self {
+        if let Some(seed) = &request.seed {
+            env.ids = Ids::from_seed(seed.as_bytes());
+        }
         Self { source, request, env, payload: None, disks: Vec::new() }
     }
 
