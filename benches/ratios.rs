@@ -59,6 +59,20 @@ fn main() {
                 ("bsdtar \\| gzip", format!("bsdtar -cf - --format newc @{tar} | gzip -6 > peer.img"), "peer.img"),
             ],
         );
+        race(
+            &work,
+            &format!("kernel+iso, {name}"),
+            &[
+                ("moby", format!("{moby} -q convert {tar} -f kernel+iso --name ours --dir ."), "ours.iso"),
+                (
+                    "tar -x, xorriso",
+                    format!(
+                        "rm -rf tree && mkdir tree && tar -xf {tar} -C tree --exclude 'boot/*' && xorriso -as mkisofs -quiet -R -o peer.iso tree"
+                    ),
+                    "peer.iso",
+                ),
+            ],
+        );
         race(&work, &format!("qcow2, {name}"), &[("moby", format!("{moby} -q convert {tar} -o ours.qcow2"), "ours.qcow2")]);
     }
     let raw = inputs::raw_disk(&work, moby);

@@ -1,8 +1,10 @@
 //! `Build`: what one run makes out of one source. Everything that outputs share is made once.
 
+mod iso;
+
 use crate::{
     error::{At, Error, Result},
-    image::Image,
+    image::{Cmdline, Image},
     layout::{Boot, DataPart, Entry, Layout, Size},
     loaders::Arch,
     outputs::{Disk, Output, Recipe},
@@ -17,6 +19,8 @@ use formats::{
     units,
 };
 use std::sync::Arc;
+
+pub use iso::OPTIONS as ISO_OPTIONS;
 
 /// What the user asked for, apart from the outputs.
 #[derive(Clone, Debug)]
@@ -79,11 +83,7 @@ impl Request {
 impl Disk {
     /// The firmware: the row's, or the user's where the row leaves it open.
     fn boot(&self, users: Boot) -> Result<Boot> {
-        match (self.boot, users) {
-            (Boot::Hybrid, boot) | (boot, Boot::Hybrid) => Ok(boot),
-            (row, users) if row == users => Ok(row),
-            (row, users) => Err(Error::unsupported(format!("is for {row} and --boot {users} is given"))),
-        }
+        self.boot.and(users)
     }
 }
 
@@ -97,6 +97,17 @@ pub enum Source {
 }
 
 impl Source {
+    /// The tagged tar.
+    ///
+    /// # Errors
+    /// When it is a disk.
+    pub fn image(&self) -> Result<&Image> {
+        match self {
+            Self::Image(image) => Ok(image),
+            Self::Disk(_) => Err(Error::unsupported("the input is a disk, this output needs a tagged tar")),
+        }
+    }
+
     /// Bytes of content, for progress.
     pub fn size(&self) -> u64 {
         match self {
@@ -114,6 +125,7 @@ pub struct Build {
     env: Env,
     payload: Option<Payload>,
     disks: Vec<((Boot, Limits), Blob)>,
+    warnings: Vec<String>,
 }
 
 impl Build {
@@ -122,7 +134,7 @@ impl Build {
         if let Some(seed) = &request.seed {
             env.ids = Ids::from_seed(seed.as_bytes());
         }
-        Self { source, request, env, payload: None, disks: Vec::new() }
+        Self { source, request, env, payload: None, disks: Vec::new(), warnings: Vec::new() }
     }
 
     /// The files of one output, in the order of its row.
@@ -193,9 +205,7 @@ impl Build {
     /// When the initrd cannot be made.
     pub fn payload(&mut self) -> Result<&Payload> {
         if self.payload.is_none() {
-            let Source::Image(image) = &self.source else {
-                return Err(Error::unsupported("the input is a disk, this output needs a tagged tar"));
-            };
+            let image = self.source.image()?;
             let payload = Payload::build(image, self.request.compression, self.request.level, &mut self.env)?;
             if self.request.seed.is_none() {
                 self.env.ids = Ids::from_seed(payload.digest());
@@ -207,7 +217,7 @@ impl Build {
 
     /// What the user should know.
     pub fn warnings(&self) -> Vec<String> {
-        self.payload.iter().flat_map(Payload::warnings).collect()
+        self.payload.iter().flat_map(Payload::warnings).chain(self.warnings.iter().cloned()).collect()
     }
 
     /// Which firmware the user asked for.
@@ -251,18 +261,23 @@ pub fn content_size(tree: &Tree) -> u64 {
 
 /// What the loaders are to boot.
 fn entry(payload: &Payload) -> Result<Entry> {
-    let kernel = Kernel::identify(&payload.kernel)?;
-    let cmdline_max = match kernel.form {
+    entry_of(&payload.kernel, payload.initrd.clone(), &payload.cmdline)
+}
+
+/// A kernel, an initrd and a command line as a boot entry.
+fn entry_of(kernel: &Blob, initrd: Option<Blob>, cmdline: &Cmdline) -> Result<Entry> {
+    let identified = Kernel::identify(kernel)?;
+    let cmdline_max = match identified.form {
         Form::BzImage { cmdline_max, .. } => Some(cmdline_max),
         _ => None,
     };
     Ok(Entry {
         title: "Linux".to_owned(),
-        version: kernel.version.as_deref().and_then(|v| v.split_whitespace().next()).map(str::to_owned),
-        arch: Arch::try_from(kernel.arch)?,
-        kernel: payload.kernel.clone(),
-        initrd: payload.initrd.clone(),
-        cmdline: payload.cmdline.as_str().to_owned(),
+        version: identified.version.as_deref().and_then(|v| v.split_whitespace().next()).map(str::to_owned),
+        arch: Arch::try_from(identified.arch)?,
+        kernel: kernel.clone(),
+        initrd,
+        cmdline: cmdline.as_str().to_owned(),
         cmdline_max,
     })
 }

@@ -160,6 +160,11 @@ impl Cmdline {
         self.0 = consoles.chain(others).collect::<Vec<_>>().join(" ");
     }
 
+    /// Whether it says which device holds the root file system.
+    pub fn has_root(&self) -> bool {
+        self.0.split_whitespace().any(|word| word.starts_with("root="))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -11,6 +11,7 @@
 mod data_part;
 mod esp;
 mod gpt;
+mod iso;
 
 use crate::{
     error::{Error, Result},
@@ -27,6 +28,7 @@ use std::{fmt, str::FromStr};
 
 pub use data_part::DataPart;
 pub use esp::ENTRY_PATH;
+pub use iso::Iso;
 
 /// Room on the boot partition for a user who replaces a kernel, where the size of the disk is ours to choose.
 const ROOM_MIN: u64 = 8 * MIB;
@@ -67,6 +69,18 @@ impl Boot {
             }
             (Self::Hybrid, Arch::Aarch64) => Ok(Self::Uefi),
             (boot, _) => Ok(boot),
+        }
+    }
+
+    /// What a row of the outputs and the user's `--boot` say together.
+    ///
+    /// # Errors
+    /// When they contradict each other.
+    pub fn and(self, users: Self) -> Result<Self> {
+        match (self, users) {
+            (Self::Hybrid, boot) | (boot, Self::Hybrid) => Ok(boot),
+            (row, users) if row == users => Ok(row),
+            (row, users) => Err(Error::unsupported(format!("is for {row} and --boot {users} is given"))),
         }
     }
 

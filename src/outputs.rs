@@ -1,7 +1,7 @@
 //! The table of output names that users give: each a layout, a container and file names, or files made another way.
 
 use crate::{
-    build::Build,
+    build::{Build, ISO_OPTIONS},
     error::{Error, Result},
     image::Cmdline,
     layout::Boot,
@@ -211,6 +211,34 @@ pub static OUTPUTS: &[Output] = &[
         recipe: files_with(ova, &OVA_OPTIONS),
     },
     Output {
+        name: "iso",
+        files: &[".iso"],
+        firmware: "BIOS, UEFI",
+        about: "CD, and the same file as USB stick or disk",
+        recipe: files_with(|build, options| Ok(vec![build.iso(Boot::Hybrid, options)?]), &ISO_OPTIONS),
+    },
+    Output {
+        name: "iso-bios",
+        files: &[".iso"],
+        firmware: "BIOS",
+        about: "the same without EFI loader",
+        recipe: files_with(|build, options| Ok(vec![build.iso(Boot::Bios, options)?]), &ISO_OPTIONS),
+    },
+    Output {
+        name: "iso-efi-initrd",
+        files: &["-efi-initrd.iso"],
+        firmware: "UEFI",
+        about: "the same without BIOS loader",
+        recipe: files_with(|build, options| Ok(vec![build.iso(Boot::Uefi, options)?]), &ISO_OPTIONS),
+    },
+    Output {
+        name: "iso-efi",
+        files: &["-efi.iso"],
+        firmware: "UEFI",
+        about: "CD that is the root file system itself, no initrd",
+        recipe: files_with(|build, options| Ok(vec![build.root_iso(Boot::Uefi, options)?]), &ISO_OPTIONS),
+    },
+    Output {
         name: "kernel+initrd",
         files: &["-kernel", "-initrd.img", "-cmdline"],
         firmware: "direct, iPXE",
@@ -223,6 +251,13 @@ pub static OUTPUTS: &[Output] = &[
         firmware: "direct, iPXE",
         about: "the same in a tar: kernel, initrd.img, cmdline",
         recipe: files(tar_kernel_initrd),
+    },
+    Output {
+        name: "kernel+iso",
+        files: &["-kernel", ".iso", "-cmdline"],
+        firmware: "direct",
+        about: "root file system as ISO 9660 with Rock Ridge",
+        recipe: files_with(kernel_iso, &ISO_OPTIONS),
     },
 ];
 
@@ -286,6 +321,11 @@ fn ova(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
     Ok(vec![ova::package(&machine, disk.len(), &file, build.time())?])
 }
 
+fn kernel_iso(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
+    let (kernel, iso, cmdline) = build.kernel_and_root_iso(options)?;
+    Ok(vec![kernel, iso, cmdline_file(&cmdline)])
+}
+
 /// Compute Engine wants one member of this name and a disk of whole GiB, in the format that GNU tar calls oldgnu.
 fn gcp(build: &mut Build, _options: &Options) -> Result<Vec<Blob>> {
     let mtime = build.time().0;
@@ -328,6 +368,8 @@ mod tests {
         assert_eq!(by_file_name("app.qcow2").unwrap().name, "qcow2");
         assert_eq!(by_file_name("app-efi.qcow2").unwrap().name, "qcow2-efi");
         assert_eq!(by_file_name("app.img").unwrap().name, "raw");
+        assert_eq!(by_file_name("app.iso").unwrap().name, "iso");
+        assert_eq!(by_file_name("app-efi.iso").unwrap().name, "iso-efi");
         assert!(by_file_name("app").is_none());
     }
 }

@@ -88,7 +88,7 @@ impl Payload {
         let mut warnings = Vec::new();
         let codec = choose(compression, facts.as_ref(), &mut warnings);
         let encoding = Encoding::new(codec, level)?;
-        warnings.extend(lost(&cpio::losses(&image.rootfs)));
+        warnings.extend(lost("an initrd", "1970 to 2106", &cpio::losses(&image.rootfs)));
         let (initrd, kernel_digest) = thread::scope(|scope| {
             let digest = scope.spawn(|| image.kernel.sha256());
             let initrd = initrd(image, encoding, env);
@@ -162,6 +162,11 @@ fn initrd(image: &Image, encoding: Encoding, env: &mut Env) -> Result<(Option<Bl
     Ok(((!initrd.is_empty()).then_some(initrd), digest.finalize().into()))
 }
 
+/// SHA-256 of a blob.
+pub(crate) fn digest(blob: &Blob) -> Result<[u8; 32]> {
+    archives::digest(blob)
+}
+
 fn is_empty(tree: &Tree) -> bool {
     tree.names.is_empty()
 }
@@ -176,19 +181,19 @@ fn check_early(ucode: &Blob) -> Result<()> {
     }
 }
 
-/// Warnings about what does not fit an initrd.
-fn lost(losses: &Losses) -> Vec<String> {
+/// Warnings about what does not fit `what`, which has times of these years.
+pub(crate) fn lost(what: &str, years: &str, losses: &Losses) -> Vec<String> {
     let mut warnings = Vec::new();
     if !losses.xattrs.is_empty() {
         let mut names: Vec<_> = losses.xattrs.iter().flat_map(|(_, names)| names).map(|name| ShowPath(name).to_string()).collect();
         names.sort();
         names.dedup();
         let files = list(losses.xattrs.iter().map(|(path, _)| path.as_slice()));
-        warnings.push(format!("an initrd has no extended attributes: {} stay behind, of {files}", names.join(", ")));
+        warnings.push(format!("{what} has no extended attributes: {} stay behind, of {files}", names.join(", ")));
     }
     if !losses.times.is_empty() {
         let files = list(losses.times.iter().map(Vec::as_slice));
-        warnings.push(format!("an initrd has times from 1970 to 2106: moved there for {files}"));
+        warnings.push(format!("{what} has times from {years}: moved there for {files}"));
     }
     warnings
 }

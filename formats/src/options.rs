@@ -37,6 +37,11 @@ pub enum Values {
         /// Largest.
         max: u64,
     },
+    /// A text of printable ASCII.
+    Text {
+        /// Its most characters.
+        max: usize,
+    },
     /// A whole number, from min to max, or `auto`.
     NumberOrAuto {
         /// Smallest.
@@ -57,6 +62,7 @@ impl Values {
             Self::Flag => "on|off".to_owned(),
             Self::PowerOfTwo { min, max } => format!("a power of two from {} to {}", units::show_size(*min), units::show_size(*max)),
             Self::Number { min, max } => format!("{min} to {max}"),
+            Self::Text { max } => format!("a text of at most {max} characters of ASCII"),
             Self::NumberOrAuto { min, max } => format!("{AUTO}|{min} to {max}"),
         }
     }
@@ -68,6 +74,10 @@ impl Values {
             Self::PowerOfTwo { min, max } => {
                 units::parse_size(text).ok().filter(|n| n.is_power_of_two() && (min..=max).contains(&n)).map(Value::Number)
             }
+            Self::Text { max } => {
+                let is_right = text.len() <= *max && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+                is_right.then(|| Value::Text(text.to_owned()))
+            }
             Self::NumberOrAuto { .. } if text == AUTO => Some(Value::Word(AUTO)),
             Self::Number { min, max } | Self::NumberOrAuto { min, max } => {
                 text.parse().ok().filter(|n| (min..=max).contains(&n)).map(Value::Number)
@@ -76,9 +86,10 @@ impl Values {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Value {
     Word(&'static str),
+    Text(String),
     Number(u64),
 }
 
@@ -120,6 +131,14 @@ impl Options {
         }
     }
 
+    /// A text option. Panics when the format lists no such option.
+    pub fn text(&self, name: &str) -> &str {
+        match self.0.get(name) {
+            Some(Value::Text(text)) => text,
+            other => panic!("option {name} is {other:?}, not a text"),
+        }
+    }
+
     /// Whether a flag is on. Panics when the format lists no such option.
     pub fn flag(&self, name: &str) -> bool {
         self.word(name) == "on"
@@ -152,7 +171,8 @@ fn unknown(key: &str, specs: &[OptionSpec]) -> Error {
 mod tests {
     use super::*;
 
-    static SPECS: [OptionSpec; 3] = [
+    static SPECS: [OptionSpec; 4] = [
+        OptionSpec { name: "label", values: Values::Text { max: 8 }, default: "", help: "" },
         OptionSpec { name: "level", values: Values::NumberOrAuto { min: 1, max: 9 }, default: "auto", help: "" },
         OptionSpec { name: "cluster_size", values: Values::PowerOfTwo { min: 512, max: 2 << 20 }, default: "64K", help: "" },
         OptionSpec { name: "lazy_refcounts", values: Values::Flag, default: "off", help: "" },
@@ -164,6 +184,8 @@ mod tests {
         assert_eq!(options.number("cluster_size"), 65536);
         assert!(options.flag("lazy_refcounts"));
         assert_eq!(options.number_or_auto("level"), None);
+        assert_eq!(options.text("label"), "");
+        assert_eq!(Options::parse(&SPECS, [("label", "a = b")]).unwrap().text("label"), "a = b");
         assert_eq!(Options::parse(&SPECS, [("level", "9")]).unwrap().number_or_auto("level"), Some(9));
     }
 
@@ -173,6 +195,10 @@ mod tests {
         assert!(key.contains("cluster_size=a power of two from 512 bytes to 2 MiB"), "{key}");
         let value = Options::parse(&SPECS, [("lazy_refcounts", "yes")]).unwrap_err().to_string();
         assert!(value.contains("on|off"), "{value}");
+        for label in ["123456789", "größe", "a\nb"] {
+            let text = Options::parse(&SPECS, [("label", label)]).unwrap_err().to_string();
+            assert!(text.contains("at most 8 characters of ASCII"), "{text}");
+        }
         let level = Options::parse(&SPECS, [("level", "10")]).unwrap_err().to_string();
         assert!(level.contains("auto|1 to 9"), "{level}");
     }

@@ -51,6 +51,37 @@ fn only_what_has_a_bios_gets_stage2_where_stage1_looks() {
 }
 
 #[test]
+fn an_iso_is_a_disk_to_the_loaders() {
+    let iso = |boot, arch, rootfs| {
+        let entry = Entry { arch, ..entry(5 * MIB) };
+        let layout = Iso { boot, identifier: "MOBY", application: "", joliet: false, rootfs };
+        layout.image(&entry, &Ids::from_seed(b"iso"), Timestamp(0))
+    };
+    let names = |disk: &Blob| crate::disk::partitions(disk).unwrap().into_iter().map(|p| p.name).collect::<Vec<_>>();
+    let tree = formats::Tree::default();
+    for (boot, arch, rootfs, partitions) in [
+        (Boot::Hybrid, Arch::X86_64, None, &["BIOS boot", "EFI system"][..]),
+        (Boot::Bios, Arch::X86_64, None, &["BIOS boot", "EFI system"]),
+        (Boot::Uefi, Arch::X86_64, Some(&tree), &["EFI system"]),
+        (Boot::Hybrid, Arch::Aarch64, None, &["EFI system"]),
+    ] {
+        let iso = iso(boot, arch, rootfs).unwrap();
+        assert_eq!(names(&iso), partitions);
+        let mut spool = Spool::new(tempfile::tempfile().unwrap());
+        let found = crate::disk::boot(&iso, arch.efi_name(), &mut spool).unwrap();
+        assert_eq!(found.initrds[0].1.len(), 5 * MIB);
+        let is_cd = boot != Boot::Uefi && arch == Arch::X86_64;
+        let stage1 = iso.slice(24 * 2048..25 * 2048).to_vec(2048).unwrap();
+        assert_eq!(stage1.iter().any(|byte| *byte != 0), is_cd);
+        if is_cd {
+            // The same stage2, counted in sectors of a disk and of a CD.
+            assert_eq!((iso.read_array(0x19c).unwrap(), &stage1[0x19c..0x1a4]), (100_u64.to_le_bytes(), &25_u64.to_le_bytes()[..]));
+        }
+    }
+    assert!(iso(Boot::Bios, Arch::Aarch64, None).unwrap_err().to_string().contains("arm64"));
+}
+
+#[test]
 fn a_size_is_kept_or_refused_with_one_that_would_do() {
     let fixed = |size, initrd| disk(Boot::Hybrid, Size::Fixed(size), &entry(initrd));
     assert_eq!(fixed(64 * MIB, 1).unwrap().len(), 64 * MIB);

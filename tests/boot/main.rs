@@ -9,4 +9,5 @@ mod broken;
 mod containers;
 mod debian;
 mod edited;
+mod iso;
 mod testkernel;

@@ -53,6 +53,10 @@ pub enum Bus {
     Usb,
     /// As a CD in an AHCI drive.
     Cd,
+    /// As a CD in a virtio-scsi drive.
+    CdScsi,
+    /// As a CD in a USB drive.
+    CdUsb,
 }
 
 /// A virtual machine to be.
@@ -143,6 +147,8 @@ impl Machine {
             Bus::Nvme => ("snapshot=on", &["nvme,serial=moby,drive="]),
             Bus::Usb => ("snapshot=on", &["qemu-xhci", "usb-storage,drive="]),
             Bus::Cd => ("media=cdrom,readonly=on", &["ahci,id=ahci", "ide-cd,bus=ahci.0,drive="]),
+            Bus::CdScsi => ("media=cdrom,readonly=on", &["virtio-scsi-pci", "scsi-cd,drive="]),
+            Bus::CdUsb => ("media=cdrom,readonly=on", &["qemu-xhci", "usb-storage,drive="]),
         };
         self.disks.extend(["-drive".into(), format!("if=none,id={id},format={format},file={image},{read}")]);
         for device in device {
