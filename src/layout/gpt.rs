@@ -28,7 +28,7 @@ pub(super) struct Partition {
     pub(super) body: Blob,
 }
 
-/// A disk of `size` bytes, as [`write`] makes it.
+/// A disk of `size` bytes, as [`write()`] makes it.
 pub(super) fn disk(size: u64, boot_code: [u8; 440], partitions: &[Partition], ids: &Ids) -> Result<Blob> {
     let mut disk = Blob::zeros(size);
     write(&mut disk, boot_code, partitions, ids)?;

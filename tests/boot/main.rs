@@ -10,4 +10,5 @@ mod containers;
 mod debian;
 mod edited;
 mod iso;
+mod isofs;
 mod testkernel;

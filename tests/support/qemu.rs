@@ -152,7 +152,8 @@ impl Machine {
         };
         self.disks.extend(["-drive".into(), format!("if=none,id={id},format={format},file={image},{read}")]);
         for device in device {
-            let end = if device.ends_with('=') { format!("{id},bootindex=0") } else { String::new() };
+            // Index 0 is that of a kernel without a disk.
+            let end = if device.ends_with('=') { format!("{id},bootindex=1") } else { String::new() };
             self.disks.extend(["-device".into(), format!("{device}{end}")]);
         }
         self

@@ -120,14 +120,14 @@ impl Names {
         }
     }
 
-    /// The order of identifiers in a directory (9.3): by name, then by extension, as if filled up with spaces.
+    /// The order of identifiers in a directory (9.3): by name, then by extension, as if filled up; versions are all the same.
     pub(super) fn order(self, identifier: &[u8]) -> (&[u8], &[u8]) {
         match self {
             Self::Iso => match identifier.iter().position(|byte| *byte == b'.') {
                 Some(dot) => identifier.split_at(dot),
                 None => (identifier, &[]),
             },
-            Self::Joliet => (identifier, &[]),
+            Self::Joliet => (identifier.strip_suffix(ucs2(VERSION).as_slice()).unwrap_or(identifier), &[]),
         }
     }
 }
