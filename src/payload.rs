@@ -162,11 +162,6 @@ fn initrd(image: &Image, encoding: Encoding, env: &mut Env) -> Result<(Option<Bl
     Ok(((!initrd.is_empty()).then_some(initrd), digest.finalize().into()))
 }
 
-/// SHA-256 of a blob.
-pub(crate) fn digest(blob: &Blob) -> Result<[u8; 32]> {
-    archives::digest(blob)
-}
-
 fn is_empty(tree: &Tree) -> bool {
     tree.names.is_empty()
 }

@@ -46,7 +46,7 @@ impl Build {
         // The other outputs of the run must not decide about this one's identifiers, and there may be no initrd to hash.
         let ids = match &self.request.seed {
             Some(_) => self.env.ids.clone(),
-            None => Ids::from_seed(&payload::digest(&layout.image(&entry, &Ids::from_seed(&[]), self.env.time)?)?),
+            None => Ids::from_seed(&layout.image(&entry, &Ids::from_seed(&[]), self.env.time)?.sha256()?),
         };
         let iso = layout.image(&entry, &ids, self.env.time)?;
         self.warn_of_losses();

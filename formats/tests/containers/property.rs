@@ -4,10 +4,10 @@ use crate::support::env;
 use formats::{Blob, FORMATS, Format, Kind, Options, Values, dump::Dump, units};
 use proptest::prelude::*;
 
-/// A value that `values` accepts; `choice` picks which.
-fn value(values: &Values, choice: u64) -> String {
+/// A value that `values` accepts; `choice` picks which. Texts are left alone.
+fn value(values: &Values, choice: u64) -> Option<String> {
     let pick = |words: &[&str]| words[units::index(choice % units::bytes(words.len()))].to_owned();
-    match values {
+    Some(match values {
         Values::Choice(words) => pick(words),
         Values::Flag => pick(&["on", "off"]),
         Values::PowerOfTwo { min, max } => {
@@ -15,12 +15,14 @@ fn value(values: &Values, choice: u64) -> String {
             (min << (choice % steps)).to_string()
         }
         Values::Number { min, max } | Values::NumberOrAuto { min, max } => (min + choice % (max - min + 1)).to_string(),
-    }
+        Values::Text { .. } => return None,
+    })
 }
 
 /// Options by chance.
 fn options(format: &dyn Format, choices: &[u64]) -> Options {
-    let pairs: Vec<_> = format.options().iter().zip(choices).map(|(spec, choice)| (spec.name, value(&spec.values, *choice))).collect();
+    let pairs = format.options().iter().zip(choices).filter_map(|(spec, choice)| Some((spec.name, value(&spec.values, *choice)?)));
+    let pairs: Vec<_> = pairs.collect();
     Options::parse(format.options(), pairs.iter().map(|(key, value)| (*key, value.as_str()))).unwrap()
 }
 
