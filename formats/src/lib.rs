@@ -10,6 +10,7 @@ pub mod compress;
 pub mod cpio;
 mod crc32c;
 pub mod dump;
+pub mod erofs;
 pub mod error;
 pub mod fat;
 pub mod gpt;

@@ -6,7 +6,8 @@ mod builder;
 
 pub use builder::{Builder, components};
 
-use crate::Blob;
+use crate::{Blob, units};
+use sha2::{Digest, Sha256};
 use std::{fmt, iter, ops::RangeInclusive, sync::Arc};
 
 /// A file system tree. It always has a root directory, and every name's parent is a directory in it.
@@ -137,6 +138,35 @@ impl Tree {
         });
         let names = names.collect();
         Self { inodes, names }
+    }
+
+    /// SHA-256 of all that the tree says of its files, but for their content, whose size and time stand for it.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let mut text = |bytes: &[u8]| {
+            digest.update(units::bytes(bytes.len()).to_le_bytes());
+            digest.update(bytes);
+        };
+        for inode in &self.inodes {
+            let Inode { mode, uid, gid, mtime, mtime_nanos, .. } = inode;
+            let kind = inode.content.type_bits() | mode;
+            text(format!("{kind} {uid} {gid} {mtime} {mtime_nanos}").as_bytes());
+            match &inode.content {
+                Content::File(body) => text(&body.len().to_le_bytes()),
+                Content::Symlink(target) => text(target),
+                Content::CharacterDevice(device) | Content::BlockDevice(device) => text(format!("{device:?}").as_bytes()),
+                Content::Directory | Content::Fifo => {}
+            }
+            for (name, value) in &inode.xattrs {
+                text(name);
+                text(value);
+            }
+        }
+        for name in &self.names {
+            text(&name.path);
+            text(name.inode.to_string().as_bytes());
+        }
+        digest.finalize().into()
     }
 
     /// How many names each inode has, by inode index. The root directory's one name is counted.
