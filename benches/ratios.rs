@@ -73,6 +73,18 @@ fn main() {
                 ),
             ],
         );
+        // The peer takes a directory, not a tar.
+        let unpack =
+            format!("rm -rf peer && mkdir peer && tar -C peer --exclude './boot/*' --exclude 'boot/*' -xf {tar} && mkfs.erofs --quiet");
+        for (codec, options) in [("none", ""), ("lz4", "-zlz4 -C131072")] {
+            let ours = format!("{moby} -q convert {tar} -f kernel+erofs --opt compression={codec} --name ours --dir .");
+            let peer = format!("rm -f peer.img && {unpack} {options} peer.img peer");
+            race(
+                &work,
+                &format!("kernel+erofs {codec}, {name}"),
+                &[("moby", ours, "ours-erofs.img"), ("tar, mkfs.erofs", peer, "peer.img")],
+            );
+        }
         race(&work, &format!("qcow2, {name}"), &[("moby", format!("{moby} -q convert {tar} -o ours.qcow2"), "ours.qcow2")]);
     }
     let raw = inputs::raw_disk(&work, moby);

@@ -14,11 +14,12 @@ use crate::{
 use formats::{
     Blob, Env, Format, Ids, Limits, Options, Silent, Timestamp, Tree,
     compress::Encoding,
+    erofs,
     kernel::{Form, Kernel},
     tree::{Content, Inode},
     units,
 };
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 pub use iso::OPTIONS as ISO_OPTIONS;
 
@@ -213,6 +214,30 @@ impl Build {
             self.payload = Some(payload);
         }
         Ok(self.payload.as_ref().expect("it was just made"))
+    }
+
+    /// What the source is an image of.
+    ///
+    /// # Errors
+    /// When it is a disk.
+    pub fn image(&self) -> Result<&Image> {
+        self.source.image()
+    }
+
+    /// The root file system of the image as an EROFS volume. Its identifier is the same whatever else the run makes.
+    ///
+    /// # Errors
+    /// When EROFS cannot hold a file (the error names it), or reading or spooling fails.
+    pub fn erofs(&mut self, options: &Options) -> Result<Blob> {
+        let image = self.source.image()?;
+        let ids = match &self.request.seed {
+            Some(seed) => Ids::from_seed(seed.as_bytes()),
+            None => Ids::from_seed(&image.rootfs.fingerprint()),
+        };
+        let others = mem::replace(&mut self.env.ids, ids);
+        let volume = erofs::write(&image.rootfs, options, &mut self.env);
+        self.env.ids = others;
+        volume
     }
 
     /// What the user should know.

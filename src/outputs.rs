@@ -10,6 +10,7 @@ use crate::{
 use formats::{
     Blob, FORMATS, Format, Limits, OptionSpec, Options, Values,
     compress::{Codec, Encoding},
+    erofs,
     ova::{self, Firmware, Flavour, Machine},
     tar::{self, Dialect},
     tree::{Content, Inode},
@@ -259,6 +260,13 @@ pub static OUTPUTS: &[Output] = &[
         about: "root file system as ISO 9660 with Rock Ridge",
         recipe: files_with(kernel_iso, &ISO_OPTIONS),
     },
+    Output {
+        name: "kernel+erofs",
+        files: &["-kernel", "-erofs.img", "-cmdline"],
+        firmware: "direct",
+        about: "kernel, EROFS root and command line as files",
+        recipe: files_with(kernel_erofs, &erofs::OPTIONS),
+    },
 ];
 
 /// The output called `name`.
@@ -324,6 +332,13 @@ fn ova(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
 fn kernel_iso(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
     let (kernel, iso, cmdline) = build.kernel_and_root_iso(options)?;
     Ok(vec![kernel, iso, cmdline_file(&cmdline)])
+}
+
+/// No initrd is made: the kernel must have what it takes to mount its root.
+fn kernel_erofs(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
+    let root = build.erofs(options)?;
+    let image = build.image()?;
+    Ok(vec![image.kernel.clone(), root, cmdline_file(&image.cmdline)])
 }
 
 /// Compute Engine wants one member of this name and a disk of whole GiB, in the format that GNU tar calls oldgnu.

@@ -159,7 +159,7 @@ impl Machine {
         self
     }
 
-    /// Boots a kernel and an initrd as a machine's owner would, without a disk.
+    /// Boots a kernel and an initrd as a machine's owner would, instead of a disk.
     pub fn direct(mut self, kernel: &Path, initrd: &Path, cmdline: &str) -> Self {
         self.direct = ["-kernel", text(kernel), "-initrd", text(initrd), "-append", cmdline].map(String::from).into();
         self
@@ -211,7 +211,9 @@ impl Machine {
         for drive in flash {
             command.args(["-drive", &drive]);
         }
-        command.args(&self.disks).args(&self.direct);
+        // A kernel that QEMU loads by itself takes the first place in the boot order.
+        let taken = if self.direct.is_empty() { "" } else { ",bootindex=0" };
+        command.args(self.disks.iter().map(|argument| argument.strip_suffix(taken).unwrap_or(argument))).args(&self.direct);
         command
     }
 }
