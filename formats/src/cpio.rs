@@ -15,7 +15,7 @@
 //! archive can be cut between any two files ([`parts`]).
 //!
 //! Refused by name: what the kernel would silently skip or cut (files of 4 GiB, long paths, large device numbers).
-//! Kept out, and told ([`Losses`]): extended attributes, which newc cannot hold, and times outside 1970 to 2106, which are
+//! Kept out, and told ([`losses`]): extended attributes, which newc cannot hold, and times outside 1970 to 2106, which are
 //! clamped.
 //!
 //! Read: 070701 and 070702 (the same with a checksum), archives one after the other, zeros between them.
@@ -49,7 +49,7 @@ const MINOR_MAX: u32 = (1 << 20) - 1;
 
 /// What [`archive`] and [`parts`] leave out of a tree.
 pub fn losses(tree: &Tree) -> Losses {
-    Losses::of(tree, 0..=u32::MAX.into())
+    Losses::of(tree, |_| false, 0..=u32::MAX.into())
 }
 
 /// A tree as one archive: headers in memory, bodies by reference.

@@ -84,7 +84,7 @@ pub struct Volume<'a> {
 
 /// What a volume leaves out of a tree.
 pub fn losses(tree: &Tree) -> Losses {
-    Losses::of(tree, TIMES)
+    Losses::of(tree, |_| false, TIMES)
 }
 
 /// Checks a volume or application identifier.

@@ -24,6 +24,7 @@ pub mod parallel;
 pub mod qcow2;
 pub mod raw;
 pub mod spool;
+pub mod squashfs;
 pub mod tar;
 pub mod tree;
 pub mod units;

@@ -180,7 +180,7 @@ impl Tree {
     }
 }
 
-/// What a format without extended attributes and with a short calendar cannot say about a tree, by path, for a warning.
+/// What an archive or a file system cannot say about a tree, by path, for a warning. The root directory is `.`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Files whose extended attributes stay behind, with the names of these.
@@ -190,14 +190,15 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// What a format loses that has those times.
-    pub fn of(tree: &Tree, times: RangeInclusive<i64>) -> Self {
+    /// What is lost where an extended attribute is held only if `is_held` says so of its name, and there are only those times.
+    pub(crate) fn of(tree: &Tree, is_held: impl Fn(&[u8]) -> bool, times: RangeInclusive<i64>) -> Self {
         let mut losses = Self::default();
         let root = (b".".as_slice(), 0);
         for (path, inode) in iter::once(root).chain(tree.names.iter().map(|name| (name.path.as_slice(), name.inode))) {
             let inode = &tree.inodes[inode];
-            if !inode.xattrs.is_empty() {
-                losses.xattrs.push((path.to_vec(), inode.xattrs.iter().map(|(name, _)| name.clone()).collect()));
+            let lost: Vec<_> = inode.xattrs.iter().map(|(name, _)| name.clone()).filter(|name| !is_held(name)).collect();
+            if !lost.is_empty() {
+                losses.xattrs.push((path.to_vec(), lost));
             }
             if !times.contains(&inode.mtime) {
                 losses.times.push(path.to_vec());
