@@ -33,6 +33,15 @@ pub const LINUX_HOME: Guid = Guid::new(0x933ac7e1_2eb4_4f13_b844_0e14e2aef915);
 /// `/var` (UAPI.2).
 pub const LINUX_VAR: Guid = Guid::new(0x4d21b016_b534_45c2_a9fb_5c16e091fd2d);
 
+/// Root of x86-64 (UAPI.2).
+pub const LINUX_ROOT_X86_64: Guid = Guid::new(0x4f68bce3_e8cd_4db1_96e7_fbcaf984b709);
+/// Hashes of the root of x86-64 (UAPI.2).
+pub const LINUX_ROOT_X86_64_VERITY: Guid = Guid::new(0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5);
+/// Root of arm64 (UAPI.2).
+pub const LINUX_ROOT_ARM64: Guid = Guid::new(0xb921b045_1df0_41c3_af44_4c6f280d3fae);
+/// Hashes of the root of arm64 (UAPI.2).
+pub const LINUX_ROOT_ARM64_VERITY: Guid = Guid::new(0xdf3300ce_d69f_4c92_978c_9bfb0f38d820);
+
 /// Partitions start at multiples of this many bytes.
 pub const ALIGNMENT: u64 = MIB;
 /// The first block that a partition may have.

@@ -29,6 +29,7 @@ pub mod tar;
 pub mod tree;
 pub mod units;
 pub mod vdi;
+pub mod verity;
 pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;
