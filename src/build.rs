@@ -10,11 +10,11 @@ use crate::{
     outputs::{Disk, Output, Recipe},
     payload::{InitrdCompression, Payload},
     platforms::Platform,
+    root::{self, Root, RootFs, RootImage},
 };
 use formats::{
     Blob, Env, Format, Ids, Limits, Options, Silent, Timestamp, Tree,
     compress::Encoding,
-    erofs,
     kernel::{Form, Kernel},
     tree::{Content, Inode},
     units,
@@ -38,6 +38,10 @@ pub struct Request {
     pub level: Option<u32>,
     /// Where identifiers come from; the content when absent.
     pub seed: Option<String>,
+    /// Where the root file system of disks is.
+    pub root: Root,
+    /// Whether the kernel is to verify it.
+    pub verity: bool,
     /// Options of the outputs: `--opt`.
     pub options: Vec<(String, String)>,
     /// The platform that the outputs are for.
@@ -51,7 +55,8 @@ impl Request {
     /// When an option belongs to none of the outputs or has a wrong value, or an output and `--boot` contradict each other.
     pub fn checked(self, outputs: &[&Output]) -> Result<Self> {
         for (key, _) in &self.options {
-            let known = || outputs.iter().flat_map(|output| output.recipe.option_specs()).map(|spec| spec.name);
+            let of_outputs = || outputs.iter().flat_map(|output| output.recipe.option_specs());
+            let known = || of_outputs().chain(self.root.option_specs()).map(|spec| spec.name);
             if !known().any(|name| name == key) {
                 let names: Vec<_> = outputs.iter().map(|o| o.name).collect();
                 let known: Vec<_> = known().collect();
@@ -61,6 +66,10 @@ impl Request {
                 }));
             }
         }
+        if self.verity && matches!(self.root, Root::Initrd) {
+            return Err(Error::unsupported("--verity is for a root in a partition").hint("say which, with --root squashfs"));
+        }
+        self.root_options()?;
         for output in outputs {
             let boot = output.recipe.disk().map(|disk| disk.boot(self.boot)).transpose();
             boot.and_then(|_| self.options_of(output)).at(|| format!("format {}", output.name))?;
@@ -78,6 +87,15 @@ impl Request {
     /// The size rule of the platform.
     fn limits(&self) -> Limits {
         self.platform.map_or_else(Limits::default, |platform| multiple_of(platform.size_multiple))
+    }
+}
+
+impl Request {
+    /// The options of the root file system.
+    fn root_options(&self) -> Result<Options> {
+        let specs = self.root.option_specs();
+        let users = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Options::parse(specs, users.filter(|(key, _)| specs.iter().any(|spec| spec.name == *key)))
     }
 }
 
@@ -125,7 +143,8 @@ pub struct Build {
     request: Request,
     env: Env,
     payload: Option<Payload>,
-    disks: Vec<((Boot, Limits), Blob)>,
+    roots: Vec<((&'static str, Options), RootImage)>,
+    disks: Vec<((Boot, Limits), Blob, Ids)>,
     warnings: Vec<String>,
 }
 
@@ -135,7 +154,7 @@ impl Build {
         if let Some(seed) = &request.seed {
             env.ids = Ids::from_seed(seed.as_bytes());
         }
-        Self { source, request, env, payload: None, disks: Vec::new(), warnings: Vec::new() }
+        Self { source, request, env, payload: None, roots: Vec::new(), disks: Vec::new(), warnings: Vec::new() }
     }
 
     /// The files of one output, in the order of its row.
@@ -183,19 +202,23 @@ impl Build {
     /// The disk for a firmware and a container's limits.
     fn disk(&mut self, boot: Boot, limits: Limits) -> Result<Blob> {
         let limits = limits.and(self.request.limits());
-        if let Some((_, disk)) = self.disks.iter().find(|(key, _)| *key == (boot, limits)) {
+        if let Some((_, disk, ids)) = self.disks.iter().find(|(key, ..)| *key == (boot, limits)) {
+            self.env.ids = ids.clone();
             return Ok(disk.clone());
         }
-        let disk = match &self.source {
-            Source::Disk(disk) => fit(disk, limits)?,
-            Source::Image(_) => {
+        let disk = match (&self.source, self.request.root) {
+            (Source::Disk(disk), Root::Initrd) => fit(disk, limits)?,
+            (Source::Disk(_), Root::Partition(_)) => return Err(Error::unsupported("the input is a disk, --root needs a tagged tar")),
+            (Source::Image(_), root) => {
+                let entry = match root {
+                    Root::Initrd => entry(self.payload()?)?,
+                    Root::Partition(root) => self.rooted(root)?,
+                };
                 let layout = Layout { boot, size: self.request.size, data_parts: self.request.data_parts.clone() };
-                self.payload()?;
-                let payload = self.payload.as_ref().expect("it was just made");
-                layout.disk(&entry(payload)?, limits, &self.env.ids, self.env.time)?
+                layout.disk(&entry, limits, &self.env.ids, self.env.time)?
             }
         };
-        self.disks.push(((boot, limits), disk.clone()));
+        self.disks.push(((boot, limits), disk.clone(), self.env.ids.clone()));
         Ok(disk)
     }
 
@@ -206,43 +229,65 @@ impl Build {
     /// When the initrd cannot be made.
     pub fn payload(&mut self) -> Result<&Payload> {
         if self.payload.is_none() {
-            let image = self.source.image()?;
-            let payload = Payload::build(image, self.request.compression, self.request.level, &mut self.env)?;
-            if self.request.seed.is_none() {
-                self.env.ids = Ids::from_seed(payload.digest());
-            }
+            let payload = Payload::build(self.source.image()?, self.request.compression, self.request.level, &mut self.env)?;
+            self.identify_by(payload.digest());
             self.payload = Some(payload);
         }
         Ok(self.payload.as_ref().expect("it was just made"))
     }
 
-    /// What the source is an image of.
+    /// What is booted, as it was given.
     ///
     /// # Errors
-    /// When it is a disk.
+    /// When the input is a disk.
     pub fn image(&self) -> Result<&Image> {
         self.source.image()
     }
 
-    /// The root file system of the image as an EROFS volume. Its identifier is the same whatever else the run makes.
+    /// The root file system as an image, made when first asked for. Its identifiers are the same whatever else the run makes.
     ///
     /// # Errors
-    /// When EROFS cannot hold a file (the error names it), or reading or spooling fails.
-    pub fn erofs(&mut self, options: &Options) -> Result<Blob> {
+    /// When the file system cannot hold a file, or reading or spooling fails.
+    pub fn root(&mut self, root: &'static RootFs, options: &Options) -> Result<Blob> {
+        if let Some((_, made)) = self.roots.iter().find(|((name, with), _)| *name == root.name && with == options) {
+            return Ok(made.image.clone());
+        }
         let image = self.source.image()?;
         let ids = match &self.request.seed {
-            Some(seed) => Ids::from_seed(seed.as_bytes()),
+            Some(_) => self.env.ids.clone(),
             None => Ids::from_seed(&image.rootfs.fingerprint()),
         };
         let others = mem::replace(&mut self.env.ids, ids);
-        let volume = erofs::write(&image.rootfs, options, &mut self.env);
+        let made = root.make(&image.rootfs, options, &image.kernel, &mut self.env);
         self.env.ids = others;
-        volume
+        let made = made?;
+        let blob = made.image.clone();
+        self.roots.push(((root.name, options.clone()), made));
+        Ok(blob)
+    }
+
+    /// What the loaders are to boot when the root is in a partition.
+    fn rooted(&mut self, root: &'static RootFs) -> Result<Entry> {
+        let blob = self.root(root, &self.request.root_options()?)?;
+        let mut payload = Payload::without_rootfs(self.source.image()?, &root::digest(&blob, &self.env)?)?;
+        self.identify_by(payload.digest());
+        let arch = Kernel::identify(&payload.kernel)?.arch;
+        let (parts, arguments) = root::partitions(root, &blob, self.request.verity, arch, &payload.cmdline, &mut self.env)?;
+        payload.cmdline.append(&arguments)?;
+        Ok(Entry { root: parts, ..entry(&payload)? })
+    }
+
+    /// From here on identifiers come from this digest, unless the user gave a seed.
+    fn identify_by(&mut self, digest: &[u8; 32]) {
+        if self.request.seed.is_none() {
+            self.env.ids = Ids::from_seed(digest);
+        }
     }
 
     /// What the user should know.
     pub fn warnings(&self) -> Vec<String> {
-        self.payload.iter().flat_map(Payload::warnings).chain(self.warnings.iter().cloned()).collect()
+        let of_roots = self.roots.iter().flat_map(|(_, made)| made.warnings.clone());
+        self.payload.iter().flat_map(Payload::warnings).chain(of_roots).chain(self.warnings.iter().cloned()).collect()
     }
 
     /// Which firmware the user asked for.
@@ -258,6 +303,13 @@ impl Build {
     /// Tells nobody about progress any more.
     pub fn silence(&mut self) {
         self.env.progress = Arc::new(Silent);
+    }
+}
+
+fn image(source: &Source) -> Result<&Image> {
+    match source {
+        Source::Image(image) => Ok(image),
+        Source::Disk(_) => Err(Error::unsupported("the input is a disk, this output needs a tagged tar")),
     }
 }
 
@@ -304,5 +356,6 @@ fn entry_of(kernel: &Blob, initrd: Option<Blob>, cmdline: &Cmdline) -> Result<En
         initrd,
         cmdline: cmdline.as_str().to_owned(),
         cmdline_max,
+        root: Vec::new(),
     })
 }

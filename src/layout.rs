@@ -6,6 +6,7 @@
 //!  stage1                 (BIOS boot)     FAT32: loaders, entry,  (empty)
 //!                                         kernel, initrd
 //! ```
+//! The root file system, where it is not in the initrd, stands behind the EFI system partition, before the data partitions.
 //! Everything is a blob before a byte is written; planning takes time in the number of files, not in the size of the disk.
 
 mod data_part;
@@ -18,7 +19,7 @@ use crate::{
     loaders::{self, Arch},
 };
 use formats::{
-    Blob, Ids, Limits, Timestamp,
+    Blob, Guid, Ids, Limits, Timestamp,
     gpt::{ALIGNMENT, BIOS_BOOT, ENTRIES, ESP, FIRST_USABLE},
     mbr,
     units::{self, GIB, MIB},
@@ -127,6 +128,24 @@ pub struct Entry {
     pub cmdline: String,
     /// The most bytes of command line that the kernel takes, where it says so.
     pub cmdline_max: Option<u32>,
+    /// Partitions of the root file system, where it is not in the initrd.
+    pub root: Vec<RootPart>,
+}
+
+/// A partition that the kernel mounts, or checks another one by.
+#[derive(Clone, Debug)]
+pub struct RootPart {
+    /// Its name, of which its GUID is made.
+    pub name: &'static str,
+    /// Its type.
+    pub type_guid: Guid,
+    /// Its content; zeros follow.
+    pub body: Blob,
+}
+
+/// The GUID of the partition with this name: Linux's `PARTUUID`.
+pub fn partition_guid(ids: &Ids, name: &str) -> Guid {
+    gpt::partition_guid(ids, name)
 }
 
 /// How a disk is laid out.
@@ -153,7 +172,7 @@ impl Layout {
     pub fn disk(&self, entry: &Entry, limits: Limits, ids: &Ids, time: Timestamp) -> Result<Blob> {
         let boot = self.boot.on(entry.arch)?;
         let esp = esp::volume(boot, entry, ids, time)?;
-        let around = gpt::FRONT + gpt::BACK + self.data_size()?;
+        let around = gpt::FRONT + gpt::BACK + root_size(entry) + self.data_size(entry)?;
         let size = match self.size {
             Size::Auto => around + esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?,
             Size::Fixed(size) => {
@@ -188,6 +207,11 @@ impl Layout {
             body: esp.write(esp_size)?.volume,
         });
         let mut start = gpt::FRONT + esp_size;
+        for RootPart { name, type_guid, body } in &entry.root {
+            let len = body.len().next_multiple_of(ALIGNMENT);
+            partitions.push(Partition { name: (*name).to_owned(), type_guid: *type_guid, start, len, body: body.clone() });
+            start += len;
+        }
         for DataPart { name, size, type_guid } in &self.data_parts {
             partitions.push(Partition { name: name.clone(), type_guid: *type_guid, start, len: *size, body: Blob::default() });
             start += size;
@@ -196,8 +220,9 @@ impl Layout {
     }
 
     /// Bytes of all data partitions.
-    fn data_size(&self) -> Result<u64> {
+    fn data_size(&self, entry: &Entry) -> Result<u64> {
         let mut names = vec![BIOS_BOOT_NAME, ESP_NAME];
+        names.extend(entry.root.iter().map(|part| part.name));
         let (count, most) = (names.len() + self.data_parts.len(), units::index(ENTRIES.into()));
         if count > most {
             return Err(Error::unsupported(format!("{count} partitions are too many, a GPT of ours holds {most}")));
@@ -215,6 +240,11 @@ impl Layout {
         }
         Ok(total)
     }
+}
+
+/// Bytes of the root's partitions.
+fn root_size(entry: &Entry) -> u64 {
+    entry.root.iter().map(|part| part.body.len().next_multiple_of(ALIGNMENT)).sum()
 }
 
 fn esp_content(esp: &formats::fat::Volume) -> u64 {

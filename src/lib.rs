@@ -14,4 +14,5 @@ pub mod loaders;
 pub mod outputs;
 pub mod payload;
 pub mod platforms;
+pub mod root;
 pub mod ui;

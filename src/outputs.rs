@@ -6,11 +6,11 @@ use crate::{
     image::Cmdline,
     layout::Boot,
     payload::Payload,
+    root::{self, RootFs},
 };
 use formats::{
     Blob, FORMATS, Format, Limits, OptionSpec, Options, Values,
     compress::{Codec, Encoding},
-    erofs,
     ova::{self, Firmware, Flavour, Machine},
     tar::{self, Dialect},
     tree::{Content, Inode},
@@ -247,6 +247,13 @@ pub static OUTPUTS: &[Output] = &[
         recipe: files(kernel_initrd),
     },
     Output {
+        name: "kernel+squashfs",
+        files: &["-kernel", "-squashfs.img", "-cmdline"],
+        firmware: "direct",
+        about: "kernel, squashfs root and command line as files",
+        recipe: files_with(kernel_squashfs, root::SQUASHFS.options),
+    },
+    Output {
         name: "tar-kernel-initrd",
         files: &["-initrd.tar"],
         firmware: "direct, iPXE",
@@ -265,7 +272,7 @@ pub static OUTPUTS: &[Output] = &[
         files: &["-kernel", "-erofs.img", "-cmdline"],
         firmware: "direct",
         about: "kernel, EROFS root and command line as files",
-        recipe: files_with(kernel_erofs, &erofs::OPTIONS),
+        recipe: files_with(kernel_erofs, root::EROFS.options),
     },
 ];
 
@@ -288,6 +295,17 @@ pub fn by_file_name(name: &str) -> Option<&'static Output> {
 fn kernel_initrd(build: &mut Build, _options: &Options) -> Result<Vec<Blob>> {
     let payload = build.payload()?;
     Ok(vec![payload.kernel.clone(), initrd_file(payload), cmdline_file(&payload.cmdline)])
+}
+
+fn kernel_squashfs(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
+    kernel_root(build, &root::SQUASHFS, options)
+}
+
+/// The command line is left as it is: whoever starts the machine knows what device the root will be.
+fn kernel_root(build: &mut Build, root: &'static RootFs, options: &Options) -> Result<Vec<Blob>> {
+    let root = build.root(root, options)?;
+    let image = build.image()?;
+    Ok(vec![image.kernel.clone(), root, cmdline_file(&image.cmdline)])
 }
 
 fn tar_kernel_initrd(build: &mut Build, _options: &Options) -> Result<Vec<Blob>> {
@@ -334,11 +352,8 @@ fn kernel_iso(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
     Ok(vec![kernel, iso, cmdline_file(&cmdline)])
 }
 
-/// No initrd is made: the kernel must have what it takes to mount its root.
 fn kernel_erofs(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
-    let root = build.erofs(options)?;
-    let image = build.image()?;
-    Ok(vec![image.kernel.clone(), root, cmdline_file(&image.cmdline)])
+    kernel_root(build, &root::EROFS, options)
 }
 
 /// Compute Engine wants one member of this name and a disk of whole GiB, in the format that GNU tar calls oldgnu.

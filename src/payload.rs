@@ -103,6 +103,27 @@ impl Payload {
         Ok(Self { kernel, initrd, cmdline, encoding, digest: digest.finalize().into(), warnings })
     }
 
+    /// What is left of the payload when the root file system is elsewhere: an initrd has the microcode alone. `root` is a
+    /// digest of that file system.
+    ///
+    /// # Errors
+    /// When the microcode is none, or reading fails.
+    pub fn without_rootfs(image: &Image, root: &[u8; 32]) -> Result<Self> {
+        let mut initrd = Blob::default();
+        let mut digest = Sha256::new_with_prefix(image.kernel.sha256()?);
+        push_ucode(image, &mut initrd, &mut digest)?;
+        digest.update(root);
+        digest.update(image.cmdline.as_str());
+        Ok(Self {
+            kernel: image.kernel.clone(),
+            initrd: (!initrd.is_empty()).then_some(initrd),
+            cmdline: image.cmdline.clone(),
+            encoding: Encoding::new(Codec::None, None)?,
+            digest: digest.finalize().into(),
+            warnings: Vec::new(),
+        })
+    }
+
     /// A value that is the same for the same payload, made while the initrd was: SHA-256 over those of its parts.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
@@ -146,12 +167,7 @@ fn choose(compression: InitrdCompression, facts: Option<&Result<Facts>>, warning
 fn initrd(image: &Image, encoding: Encoding, env: &mut Env) -> Result<(Option<Blob>, [u8; 32])> {
     let mut initrd = Blob::default();
     let mut digest = Sha256::new();
-    if let Some(ucode) = &image.ucode {
-        check_early(ucode)?;
-        initrd.append(ucode);
-        initrd.pad_to(ALIGNMENT);
-        digest.update(ucode.sha256()?);
-    }
+    push_ucode(image, &mut initrd, &mut digest)?;
     if !is_empty(&image.rootfs) {
         for (archive, of_archive) in archives::compressed(&image.rootfs, encoding, env)? {
             initrd.append(&archive);
@@ -160,6 +176,17 @@ fn initrd(image: &Image, encoding: Encoding, env: &mut Env) -> Result<(Option<Bl
     }
     initrd.pad_to(ALIGNMENT);
     Ok(((!initrd.is_empty()).then_some(initrd), digest.finalize().into()))
+}
+
+/// The early cpio that an initrd begins with.
+fn push_ucode(image: &Image, initrd: &mut Blob, digest: &mut Sha256) -> Result<()> {
+    if let Some(ucode) = &image.ucode {
+        check_early(ucode)?;
+        initrd.append(ucode);
+        initrd.pad_to(ALIGNMENT);
+        digest.update(ucode.sha256()?);
+    }
+    Ok(())
 }
 
 fn is_empty(tree: &Tree) -> bool {
@@ -184,7 +211,7 @@ pub(crate) fn lost(what: &str, years: &str, losses: &Losses) -> Vec<String> {
         names.sort();
         names.dedup();
         let files = list(losses.xattrs.iter().map(|(path, _)| path.as_slice()));
-        warnings.push(format!("{what} has no extended attributes: {} stay behind, of {files}", names.join(", ")));
+        warnings.push(format!("{what} does not hold extended attributes: {} stay behind, of {files}", names.join(", ")));
     }
     if !losses.times.is_empty() {
         let files = list(losses.times.iter().map(Vec::as_slice));

@@ -26,7 +26,7 @@ packages=(
     cpio initramfs-tools-core kmod zstd lz4 xz-utils # initrds
     time libarchive-tools pigz syslinux syslinux-common extlinux systemd-boot-efi # what `make bench` compares with
     xorriso genisoimage # ISO 9660; the latter has isoinfo
-    squashfs-tools squashfs-tools-ng erofs-utils # root file systems
+    squashfs-tools squashfs-tools-ng erofs-utils cryptsetup-bin dmsetup # root file systems, verified ones
     p7zip-full libxml2-utils python3-venv # readers of containers
 )
 
@@ -162,7 +162,7 @@ guest() {
 # Lockfiles and the like would be caught late and far from their cause: a last look at what must run.
 programs() {
     local program missing=()
-    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz 7z xmllint xorriso isoinfo unsquashfs rdsquashfs; do
+    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz 7z xmllint xorriso isoinfo unsquashfs rdsquashfs fsck.erofs veritysetup dmsetup; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
     [ ${#missing[@]} = 0 ] || die "still missing: ${missing[*]}"

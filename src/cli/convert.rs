@@ -11,6 +11,7 @@ use crate::{
     outputs::{self, Output},
     payload::InitrdCompression,
     platforms::{self, Platform},
+    root::Root,
     ui::Step,
 };
 use formats::{Blob, Env, Progress, Silent, units};
@@ -69,6 +70,12 @@ pub(super) struct Convert {
     /// An empty partition behind the boot partition; TYPE is linux (the default), swap, home, var, esp or a GUID
     #[arg(long = "data-part", value_name = "NAME=SIZE[:TYPE]", help_heading = "Disk")]
     data_parts: Vec<DataPart>,
+    /// Where the root file system is: initrd, or squashfs in a partition that the kernel mounts by itself
+    #[arg(long, default_value = "initrd", value_name = "WHERE", help_heading = "Disk")]
+    root: Root,
+    /// Let the kernel verify a root in a partition (dm-verity); the root hash goes on the command line
+    #[arg(long, help_heading = "Disk")]
+    verity: bool,
     /// Compress the clusters of formats that can (the same as --opt compressed=on)
     #[arg(long, short = 'c', help_heading = "Disk")]
     compress: bool,
@@ -244,6 +251,8 @@ impl Convert {
             compression: self.initrd_compression,
             level: self.initrd_level,
             seed: self.seed.clone(),
+            root: self.root,
+            verity: self.verity,
             options,
             platform: self.platform()?,
         }

@@ -28,6 +28,11 @@ pub(super) struct Partition {
     pub(super) body: Blob,
 }
 
+/// The GUID of the partition with this name.
+pub(super) fn partition_guid(ids: &Ids, name: &str) -> Guid {
+    ids.guid(&format!("partition {name}"))
+}
+
 /// A disk of `size` bytes, as [`write()`] makes it.
 pub(super) fn disk(size: u64, boot_code: [u8; 440], partitions: &[Partition], ids: &Ids) -> Result<Blob> {
     let mut disk = Blob::zeros(size);
@@ -44,7 +49,7 @@ pub(super) fn write(disk: &mut Blob, boot_code: [u8; 440], partitions: &[Partiti
     disk.splice(0, &Blob::bytes(Mbr::protective(boot_code, disk.len() / SECTOR).to_bytes()));
     let entry = |partition: &Partition| gpt::Partition {
         type_guid: partition.type_guid,
-        guid: ids.guid(&format!("partition {}", partition.name)),
+        guid: partition_guid(ids, &partition.name),
         name: partition.name.clone(),
         attributes: 0,
         blocks: Lba(partition.start / SECTOR)..Lba((partition.start + partition.len) / SECTOR),

@@ -10,6 +10,7 @@ fn entry(initrd: u64) -> Entry {
         initrd: Some(Blob::zeros(initrd)),
         cmdline: "console=ttyS0".to_owned(),
         cmdline_max: Some(2047),
+        root: Vec::new(),
     }
 }
 

@@ -138,7 +138,9 @@ impl Machine {
 
     /// Attaches a disk image; the guest's writes are thrown away. `format` is QEMU's name of the container.
     pub fn disk(mut self, bus: Bus, image: &Path, format: &str) -> Self {
-        let id = format!("d{}", self.disks.len());
+        // The order of the disks is the order of booting, behind a kernel that is booted directly, which is 0.
+        let place = self.disks.len();
+        let id = format!("d{place}");
         let image = text(image).replace(',', ",,");
         let (read, device): (&str, &[&str]) = match bus {
             Bus::VirtioBlk => ("snapshot=on", &["virtio-blk-pci,drive="]),
@@ -153,7 +155,7 @@ impl Machine {
         self.disks.extend(["-drive".into(), format!("if=none,id={id},format={format},file={image},{read}")]);
         for device in device {
             // Index 0 is that of a kernel without a disk.
-            let end = if device.ends_with('=') { format!("{id},bootindex=1") } else { String::new() };
+            let end = if device.ends_with('=') { format!("{id},bootindex={}", place + 1) } else { String::new() };
             self.disks.extend(["-device".into(), format!("{device}{end}")]);
         }
         self

@@ -1,0 +1,189 @@
+//! The root file system as an image that the kernel mounts, instead of an initrd that it unpacks: a file of its own
+//! (`kernel+squashfs`), or a partition of a disk (`--root squashfs`), where it can be verified (`--verity`).
+
+use crate::{
+    error::{Error, Result},
+    image::Cmdline,
+    layout::{self, RootPart},
+    payload,
+};
+use formats::{
+    At, Blob, Env, Ids, OptionSpec, Options, Tree, erofs, gpt,
+    kernel::{Arch, Kernel},
+    parallel, squashfs, units,
+    verity::Verity,
+};
+use sha2::{Digest, Sha256};
+use std::{fmt, str::FromStr};
+
+/// Names of the partitions.
+const ROOT_NAME: &str = "root";
+const VERITY_NAME: &str = "root verity";
+/// How much is hashed in one go.
+const PIECE: u64 = units::MIB;
+
+/// A file system that a root can be written as.
+#[derive(Debug)]
+pub struct RootFs {
+    /// What Linux calls it.
+    pub name: &'static str,
+    /// What `--opt` can say of it.
+    pub options: &'static [OptionSpec],
+    /// Writes a tree for a kernel.
+    make: fn(&Tree, &Options, &Kernel, &mut Env) -> Result<RootImage>,
+}
+
+/// Every file system that a root can be written as.
+pub static ROOT_FILE_SYSTEMS: &[&RootFs] = &[&SQUASHFS, &EROFS];
+
+/// squashfs.
+pub static SQUASHFS: RootFs = RootFs { name: "squashfs", options: &squashfs::OPTIONS, make: make_squashfs };
+
+/// EROFS.
+pub static EROFS: RootFs = RootFs { name: "erofs", options: &erofs::OPTIONS, make: make_erofs };
+
+/// A root file system, written.
+#[derive(Clone, Debug)]
+pub struct RootImage {
+    /// The image: whole blocks of 4 KiB.
+    pub image: Blob,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Where the root file system of a disk is.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Root {
+    /// In an initrd.
+    #[default]
+    Initrd,
+    /// In a partition.
+    Partition(&'static RootFs),
+}
+
+impl FromStr for Root {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "initrd" {
+            return Ok(Self::Initrd);
+        }
+        let found = ROOT_FILE_SYSTEMS.iter().find(|root| root.name == text);
+        let names = || ROOT_FILE_SYSTEMS.iter().map(|root| root.name).collect::<Vec<_>>().join(", ");
+        found.map(|root| Self::Partition(root)).ok_or_else(|| Error::unsupported(format!("root '{text}': choose initrd, {}", names())))
+    }
+}
+
+/// As users spell it.
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Initrd => "initrd",
+            Self::Partition(root) => root.name,
+        })
+    }
+}
+
+impl Root {
+    /// What `--opt` can say of it.
+    pub fn option_specs(self) -> &'static [OptionSpec] {
+        match self {
+            Self::Initrd => &[],
+            Self::Partition(root) => root.options,
+        }
+    }
+}
+
+impl RootFs {
+    /// Writes a root file system for a kernel.
+    ///
+    /// # Errors
+    /// Names the file that the file system cannot hold; when reading or spooling fails.
+    pub fn make(&self, tree: &Tree, options: &Options, kernel: &Blob, env: &mut Env) -> Result<RootImage> {
+        (self.make)(tree, options, &Kernel::identify(kernel)?, env).at(|| self.name)
+    }
+}
+
+fn make_squashfs(tree: &Tree, options: &Options, kernel: &Kernel, env: &mut Env) -> Result<RootImage> {
+    let mut warnings = Vec::new();
+    let known = match kernel.facts() {
+        Ok(facts) => facts.squashfs_codecs,
+        Err(error) => {
+            warnings.push(format!("whether the kernel has squashfs is unknown, as it cannot be asked: {error}"));
+            Vec::new()
+        }
+    };
+    let settings = squashfs::Settings::new(options, &known)?;
+    let codec = settings.codec();
+    if known.is_empty() && warnings.is_empty() {
+        warnings.push("the kernel does not say that squashfs is built in: it would need an initrd to mount this root".into());
+    } else if !known.is_empty() && codec != formats::compress::Codec::None && !known.contains(&codec) {
+        let has: Vec<_> = known.iter().map(|codec| codec.name()).collect();
+        warnings.push(format!("the kernel cannot read squashfs compressed with {codec}: it has {}", has.join(", ")));
+    }
+    warnings.extend(payload::lost("squashfs", "1970 to 2106", &squashfs::losses(tree)));
+    Ok(RootImage { image: squashfs::write(tree, &settings, env)?, warnings })
+}
+
+/// It holds everything that a tree has. Kernels do not say whether they have it.
+fn make_erofs(tree: &Tree, options: &Options, _: &Kernel, env: &mut Env) -> Result<RootImage> {
+    Ok(RootImage { image: erofs::write(tree, options, env)?, warnings: Vec::new() })
+}
+
+/// A value that is the same for the same image, made on all cores: SHA-256 over that of each piece.
+///
+/// # Errors
+/// When the image cannot be read.
+pub fn digest(image: &Blob, env: &Env) -> Result<[u8; 32]> {
+    let mut digest = Sha256::new();
+    let pieces = (0..image.len().div_ceil(PIECE)).map(|nth| Ok(image.slice(nth * PIECE..((nth + 1) * PIECE).min(image.len()))));
+    let hash = |piece: Blob| Ok(Sha256::digest(piece.to_vec(PIECE)?));
+    parallel::ordered(env.threads, pieces, hash, |sum| {
+        digest.update(sum);
+        Ok(())
+    })?;
+    Ok(digest.finalize().into())
+}
+
+/// The partitions of a root, for the kernel's architecture, and what the command line needs to say of them.
+///
+/// # Errors
+/// When the image cannot be read, or the command line has a root of its own beside `--verity`.
+pub fn partitions(
+    root: &RootFs,
+    image: &Blob,
+    is_verified: bool,
+    arch: Arch,
+    cmdline: &Cmdline,
+    env: &mut Env,
+) -> Result<(Vec<RootPart>, String)> {
+    let ids = env.ids.clone();
+    let (root_type, verity_type) = match arch {
+        Arch::Aarch64 => (gpt::LINUX_ROOT_ARM64, gpt::LINUX_ROOT_ARM64_VERITY),
+        _ => (gpt::LINUX_ROOT_X86_64, gpt::LINUX_ROOT_X86_64_VERITY),
+    };
+    let mut parts = vec![RootPart { name: ROOT_NAME, type_guid: root_type, body: image.clone() }];
+    let has_root = cmdline.has_root();
+    let mount = format!("rootfstype={} ro rootwait", root.name);
+    if !is_verified {
+        let arguments = format!("root={} {mount}", part_uuid(&ids, ROOT_NAME));
+        return Ok((parts, if has_root { String::new() } else { arguments }));
+    }
+    if has_root {
+        return Err(Error::bad_input("the command line has a root= of its own, which would not be verified")
+            .hint("take it out, or leave --verity out"));
+    }
+    let verity = Verity { salt: *ids.guid("verity salt").as_bytes(), uuid: ids.guid("verity") };
+    let hashed = verity.hash(image, env)?;
+    let (data, hashes) = (part_uuid(&ids, ROOT_NAME), part_uuid(&ids, VERITY_NAME));
+    let table = hashed.table(&data, &hashes);
+    let sectors = image.len() / units::SECTOR;
+    parts.push(RootPart { name: VERITY_NAME, type_guid: verity_type, body: hashed.image });
+    // The kernel makes the device before it mounts the root (Documentation/admin-guide/device-mapper/dm-init.rst).
+    let create = format!("dm-mod.create=\"root,,0,ro,0 {sectors} {table}\" dm-mod.waitfor={data},{hashes}");
+    Ok((parts, format!("{create} root=/dev/dm-0 {mount}")))
+}
+
+fn part_uuid(ids: &Ids, name: &str) -> String {
+    format!("PARTUUID={}", layout::partition_guid(ids, name))
+}
