@@ -87,6 +87,7 @@ fn main() {
         }
         race(&work, &format!("qcow2, {name}"), &[("moby", format!("{moby} -q convert {tar} -o ours.qcow2"), "ours.qcow2")]);
     }
+    squashfs(&work, moby);
     let raw = inputs::raw_disk(&work, moby);
     let raw = raw.display();
     race(
@@ -108,6 +109,30 @@ fn main() {
         );
     }
     boot::race(&work, moby);
+}
+
+/// A root file system at the codecs and levels that the peers have by default. They see the whole tar, so ours does, too, but for
+/// its 8 MiB of kernel, which becomes a file of its own.
+fn squashfs(work: &Path, moby: &str) {
+    let tar = inputs::tar(work, 500);
+    let tar = tar.display();
+    for (codec, level) in [("gzip", 9), ("zstd", 15), ("lz4", 1)] {
+        let options = format!("squashfs_compression={codec},squashfs_level={level}");
+        let ours = format!("{moby} -q convert {tar} -f kernel+squashfs --opt {options} --name ours --dir .");
+        let extracted = format!(
+            "rm -rf x && mkdir x && tar -xf {tar} -C x && mksquashfs x peer.img -comp {codec} -noappend -quiet -no-progress && rm -rf x"
+        );
+        let streamed = format!("sqfstar -comp {codec} -force -quiet -no-progress peer.img <{tar}");
+        race(
+            work,
+            &format!("squashfs {codec}, 500 MiB tar"),
+            &[
+                ("moby", ours, "ours-squashfs.img"),
+                ("tar -x, mksquashfs", extracted, "peer.img"),
+                ("sqfstar", format!("rm -f peer.img && {streamed}"), "peer.img"),
+            ],
+        );
+    }
 }
 
 /// Runs each command in turns and prints a row for each; the first is ours.

@@ -253,14 +253,18 @@ impl Build {
             return Ok(made.image.clone());
         }
         let image = self.source.image()?;
+        let facts = Kernel::identify(&image.kernel)?.facts();
         let ids = match &self.request.seed {
             Some(_) => self.env.ids.clone(),
             None => Ids::from_seed(&image.rootfs.fingerprint()),
         };
         let others = mem::replace(&mut self.env.ids, ids);
-        let made = root.make(&image.rootfs, options, &image.kernel, &mut self.env);
+        let made = root.make(&image.rootfs, options, &facts, &mut self.env);
         self.env.ids = others;
-        let made = made?;
+        let mut made = made?;
+        if self.request.verity {
+            made.warnings.extend(root::verity_warning(&facts));
+        }
         let blob = made.image.clone();
         self.roots.push(((root.name, options.clone()), made));
         Ok(blob)
@@ -303,13 +307,6 @@ impl Build {
     /// Tells nobody about progress any more.
     pub fn silence(&mut self) {
         self.env.progress = Arc::new(Silent);
-    }
-}
-
-fn image(source: &Source) -> Result<&Image> {
-    match source {
-        Source::Image(image) => Ok(image),
-        Source::Disk(_) => Err(Error::unsupported("the input is a disk, this output needs a tagged tar")),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use formats::{
     At, Blob, Env, Ids, OptionSpec, Options, Tree, erofs, gpt,
-    kernel::{Arch, Kernel},
+    kernel::{Arch, Facts},
     parallel, squashfs, units,
     verity::Verity,
 };
@@ -30,7 +30,7 @@ pub struct RootFs {
     /// What `--opt` can say of it.
     pub options: &'static [OptionSpec],
     /// Writes a tree for a kernel.
-    make: fn(&Tree, &Options, &Kernel, &mut Env) -> Result<RootImage>,
+    make: fn(&Tree, &Options, &Result<Facts>, &mut Env) -> Result<RootImage>,
 }
 
 /// Every file system that a root can be written as.
@@ -95,19 +95,19 @@ impl Root {
 }
 
 impl RootFs {
-    /// Writes a root file system for a kernel.
+    /// Writes a root file system for a kernel that says this of itself.
     ///
     /// # Errors
     /// Names the file that the file system cannot hold; when reading or spooling fails.
-    pub fn make(&self, tree: &Tree, options: &Options, kernel: &Blob, env: &mut Env) -> Result<RootImage> {
-        (self.make)(tree, options, &Kernel::identify(kernel)?, env).at(|| self.name)
+    pub fn make(&self, tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
+        (self.make)(tree, options, facts, env).at(|| self.name)
     }
 }
 
-fn make_squashfs(tree: &Tree, options: &Options, kernel: &Kernel, env: &mut Env) -> Result<RootImage> {
+fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
     let mut warnings = Vec::new();
-    let known = match kernel.facts() {
-        Ok(facts) => facts.squashfs_codecs,
+    let known = match facts {
+        Ok(facts) => facts.squashfs_codecs.clone(),
         Err(error) => {
             warnings.push(format!("whether the kernel has squashfs is unknown, as it cannot be asked: {error}"));
             Vec::new()
@@ -125,9 +125,23 @@ fn make_squashfs(tree: &Tree, options: &Options, kernel: &Kernel, env: &mut Env)
     Ok(RootImage { image: squashfs::write(tree, &settings, env)?, warnings })
 }
 
-/// It holds everything that a tree has. Kernels do not say whether they have it.
-fn make_erofs(tree: &Tree, options: &Options, _: &Kernel, env: &mut Env) -> Result<RootImage> {
-    Ok(RootImage { image: erofs::write(tree, options, env)?, warnings: Vec::new() })
+/// It holds everything that a tree has.
+fn make_erofs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
+    let warnings = missing(facts, &["CONFIG_EROFS_FS"], "mount this root").into_iter().collect();
+    Ok(RootImage { image: erofs::write(tree, options, env)?, warnings })
+}
+
+/// What a kernel with a configuration inside lacks to verify its root by the command line alone.
+pub fn verity_warning(facts: &Result<Facts>) -> Option<String> {
+    missing(facts, &["CONFIG_BLK_DEV_DM", "CONFIG_DM_INIT", "CONFIG_DM_VERITY"], "verify its root")
+}
+
+/// Says which of these options a kernel with a configuration inside has not built in.
+fn missing(facts: &Result<Facts>, needed: &[&str], purpose: &str) -> Option<String> {
+    let config = facts.as_ref().ok()?.config.as_ref()?;
+    let missing: Vec<_> = needed.iter().copied().filter(|option| config.get(option) != Some("y")).collect();
+    let what = format!("the kernel has no {} built in: it would need an initrd to {purpose}", missing.join(", "));
+    (!missing.is_empty()).then_some(what)
 }
 
 /// A value that is the same for the same image, made on all cores: SHA-256 over that of each piece.
@@ -186,4 +200,31 @@ pub fn partitions(
 
 fn part_uuid(ids: &Ids, name: &str) -> String {
     format!("PARTUUID={}", layout::partition_guid(ids, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_are_chosen_by_name() {
+        assert!(matches!("initrd".parse().unwrap(), Root::Initrd));
+        assert_eq!("squashfs".parse::<Root>().unwrap().to_string(), "squashfs");
+        assert_eq!("ext4".parse::<Root>().unwrap_err().to_string(), "root 'ext4': choose initrd, squashfs");
+    }
+
+    #[test]
+    fn a_digest_depends_on_the_bytes_alone() {
+        let env = |threads| Env {
+            spool: formats::Spool::new(tempfile::tempfile().unwrap()),
+            ids: Ids::from_seed(b""),
+            time: formats::Timestamp(0),
+            threads: std::num::NonZeroUsize::new(threads).unwrap(),
+            progress: std::sync::Arc::new(formats::Silent),
+        };
+        let image = Blob::from(vec![7; 3_000_000]);
+        let of = |image: &Blob, threads| digest(image, &env(threads)).unwrap();
+        assert_eq!(of(&image, 1), of(&image, 3));
+        assert_ne!(of(&image, 1), of(&image.slice(1..3_000_000), 1));
+    }
 }

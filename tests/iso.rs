@@ -170,7 +170,7 @@ fn the_root_file_system_comes_back_as_it_was() {
     let tar = dir.join("guest.tar");
     tagged_tar::write(&tagged_tar::tagged_tar(&kernel, "quiet root=LABEL=x", &rootfs), &tar).unwrap();
     let said = finish(moby().args(["convert", "--dir", text(&dir), "-f", "kernel+iso,iso-efi"]).arg(&tar)).success();
-    let warning = "an ISO has no extended attributes: security.capability stay behind, of bin/ping";
+    let warning = "an ISO does not hold extended attributes: security.capability stay behind, of bin/ping";
     assert_eq!(said.errors().matches(warning).count(), 1, "{said}");
     assert_eq!(fs::read_to_string(dir.join("guest-cmdline")).unwrap(), "quiet root=LABEL=x");
     assert!(fs::read(dir.join("guest-kernel")).unwrap() == fs::read(test_kernel()).unwrap());
