@@ -210,7 +210,7 @@ mod tests {
     fn roots_are_chosen_by_name() {
         assert!(matches!("initrd".parse().unwrap(), Root::Initrd));
         assert_eq!("squashfs".parse::<Root>().unwrap().to_string(), "squashfs");
-        assert_eq!("ext4".parse::<Root>().unwrap_err().to_string(), "root 'ext4': choose initrd, squashfs");
+        assert_eq!("ext4".parse::<Root>().unwrap_err().to_string(), "root 'ext4': choose initrd, squashfs, erofs");
     }
 
     #[test]

@@ -198,3 +198,22 @@ fn we_read_streams_of_other_programs() {
         assert!(read == plain, "{program} {arguments:?} reads back as something else");
     }
 }
+
+/// An initrd is a multiple of 4 bytes long, and the program zstd takes nothing behind a frame.
+#[test]
+fn a_frame_of_any_length_is_one_that_zstd_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    for len in [0_usize, 1, 100, 255, 256, 65_791, 65_792, 300_000] {
+        let plain: Vec<u8> = (0..len).map(|i| (i * i % 251).to_le_bytes()[0]).collect();
+        let mut streamed = Vec::new();
+        compress::zstd::frame(&Blob::from(plain.clone()), 3, &Silent, &mut streamed).unwrap();
+        for frame in [compress::zstd::unit(&plain, 3).unwrap(), streamed] {
+            let frame = Blob::from(frame);
+            for missing in 0..4 {
+                let longer = compress::zstd::lengthened(&frame, missing).unwrap().to_vec(u64::MAX).unwrap();
+                assert_eq!((longer.len() as u64 - frame.len()) % 4, missing);
+                assert!(run("zstd", &["-dc"], directory.path(), &longer) == plain, "{len} bytes, {missing} missing");
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! A tree as compressed archives, in memory that does not grow with it.
 
+use super::ALIGNMENT;
 use formats::{
     Blob, Env, Progress, Result, Spool, Tree,
     compress::{Codec, Encoding, zstd},
@@ -40,7 +41,8 @@ pub(super) fn compressed(tree: &Tree, encoding: Encoding, env: &mut Env) -> Resu
     Ok(vec![(env.spool.since(mark), digest)])
 }
 
-/// Each archive as one frame. They are made side by side, the longest first, and stand in the spool as they got done.
+/// Each archive as one frame, together a multiple of [`ALIGNMENT`] long. They are made side by side, the longest first, and stand
+/// in the spool as they got done.
 fn frames(archives: Vec<Blob>, level: u32, env: &mut Env) -> Result<Vec<(Blob, Sum)>> {
     let mut items: Vec<_> = archives.into_iter().enumerate().collect();
     items.sort_by_key(|(_, archive)| Reverse(archive.len()));
@@ -52,7 +54,12 @@ fn frames(archives: Vec<Blob>, level: u32, env: &mut Env) -> Result<Vec<(Blob, S
         Ok((nth, frame.finish()?))
     })?;
     frames.sort_by_key(|(nth, _)| *nth);
-    Ok(frames.into_iter().map(|(_, frame)| frame).collect())
+    let mut frames: Vec<_> = frames.into_iter().map(|(_, frame)| frame).collect();
+    let len: u64 = frames.iter().map(|(frame, _)| frame.len()).sum();
+    if let Some((last, _)) = frames.last_mut() {
+        *last = zstd::lengthened(last, len.next_multiple_of(ALIGNMENT) - len)?;
+    }
+    Ok(frames)
 }
 
 /// A frame on its way into the spool that it shares with others.

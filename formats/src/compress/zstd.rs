@@ -48,6 +48,30 @@ pub fn unit(bytes: &[u8], level: u32) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// A frame with the same content that is longer: by `missing` bytes, which is less than 4, or more, if that is congruent to it
+/// modulo 4. Behind its header it gets empty blocks of 3 bytes each (RFC 8878, section 3.1.1.2).
+///
+/// The program `zstd` minds zeros behind the last frame of a file, where Linux does not.
+///
+/// # Errors
+/// When the frame cannot be read.
+pub fn lengthened(frame: &Blob, missing: u64) -> Result<Blob> {
+    const EMPTY_RAW_BLOCK: [u8; 3] = [0; 3];
+    let [descriptor] = frame.read_array(4)?;
+    let is_single_segment = descriptor & 1 << 5 != 0;
+    let dictionary_id = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let content_size = match descriptor >> 6 {
+        0 => u64::from(is_single_segment),
+        flag => 1 << flag,
+    };
+    let header = 5 + u64::from(!is_single_segment) + dictionary_id + content_size;
+    let blocks = EMPTY_RAW_BLOCK.repeat(units::index((4 - missing % 4) % 4));
+    let mut longer = frame.slice(0..header);
+    longer.append(&Blob::bytes(blocks));
+    longer.append(&frame.slice(header..frame.len()));
+    Ok(longer)
+}
+
 /// As [`unit`], without a checksum: for many small units whose reader would spend time on it.
 ///
 /// # Errors
