@@ -20,7 +20,8 @@
 //! Refused: what Linux would silently cut or mistake (names of 254 and 255 bytes, files of more than 100 sections, device
 //! 0:256 and the like), more than 65,535 directories, which path tables cannot number, and volumes of 8 TiB.
 //! Kept out, and told ([`losses`]): extended attributes, and times outside 1900 to 2155, which are clamped.
-//! Linux before 2025 reads times from 2038 on as 136 years earlier; they are right in the volume.
+//! Two limits are the readers': libisofs and cdrtools give up at targets of 1024 bytes, and Linux before 2025 takes times from
+//! 2038 on for times 136 years earlier.
 //!
 //! Oracles: xorriso, isoinfo, bsdtar, Linux.
 

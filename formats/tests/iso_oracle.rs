@@ -11,6 +11,7 @@ use formats::{
     tree::{Builder, Content, Device, Inode, ShowPath},
     units::{GIB, MIB},
 };
+use proptest::prelude::*;
 use std::{collections::HashMap, ffi::OsStr, fs, os::unix::fs::FileExt, path::Path, process::Command};
 
 fn output(program: &str, args: &[&dyn AsRef<OsStr>]) -> (Vec<u8>, String) {
@@ -81,10 +82,22 @@ fn odd_tree(longest: usize) -> Tree {
     add(b"dev/nvme0n1p1", Content::BlockDevice(Device { major: 259, minor: 255 }), 0o660);
     add(b"dev/whiteout", Content::CharacterDevice(Device { major: 0, minor: 0 }), 0o000);
     add(b"dev/initctl", Content::Fifo, 0o640);
-    for (n, target) in
-        [&b"busybox"[..], b"/", b"/usr/bin/env", b"../../lib/./x", b".", b"..", b"/a/../b", &[b't'; 255], &b"long/".repeat(819)[..longest]]
-            .into_iter()
-            .enumerate()
+    for (n, target) in [
+        &b"busybox"[..],
+        b"/",
+        b"/usr/bin/env",
+        b"../../lib/./x",
+        b".",
+        b"..",
+        b"/a/../b",
+        b"//x",
+        b"a//b/",
+        &b"../".repeat(300)[..899],
+        &[b't'; 255],
+        &b"long/".repeat(819)[..longest],
+    ]
+    .into_iter()
+    .enumerate()
     {
         add(format!("links/{n}").as_bytes(), symlink(target), 0o777);
     }
@@ -117,7 +130,7 @@ fn lines(tree: &Tree) -> Vec<String> {
         let inode = &tree.inodes[index];
         let what = match &inode.content {
             Content::File(body) => format!("{} bytes, CRC-32 {:08x}", body.len(), crc32fast::hash(&body.to_vec(GIB).unwrap())),
-            Content::Symlink(target) => format!("-> {}", ShowPath(target)),
+            Content::Symlink(target) => format!("-> {}", target.escape_ascii()),
             Content::CharacterDevice(device) | Content::BlockDevice(device) => format!("{device:?}"),
             Content::Directory | Content::Fifo => String::new(),
         };
@@ -160,7 +173,7 @@ fn a_tree_comes_back_as_it_was() {
 fn xorriso_and_isoinfo_agree() {
     let desk = tempfile::tempdir().unwrap();
     let image = desk.path().join("tree.iso");
-    // libisofs gives up above 1023.
+    // libisofs gives up above 1023, and so does isoinfo.
     let tree = odd_tree(1023);
     put(&image, &volume(&tree).write().unwrap());
     let listed = xorriso(&image, &["-find", "/", "-exec", "lsdl", "--"]);
@@ -248,6 +261,12 @@ fn what_linux_would_mistake_is_refused() {
     assert!(one(b"dev/x", Content::CharacterDevice(Device { major: 0, minor: 256 })).starts_with("dev/x: device 0:256"));
     assert!(one(b"big", Content::File(Blob::zeros(401 * GIB))).starts_with("big: the file has 401 GiB, Linux reads at most"));
     let mut builder = Builder::default();
+    for n in 0..65_535 {
+        builder.add(format!("{n}").as_bytes(), Inode::new(Content::Directory, 0o755)).unwrap();
+    }
+    let error = volume(&builder.finish()).write().unwrap_err().to_string();
+    assert_eq!(error, "there are 65536 directories, ISO 9660 numbers at most 65535");
+    let mut builder = Builder::default();
     for n in 0..30 {
         builder.add(format!("{n}").as_bytes(), Inode::new(Content::File(Blob::zeros(300 * GIB)), 0o644)).unwrap();
     }
@@ -290,6 +309,7 @@ fn files_may_lie_elsewhere_and_firmware_finds_its_images() {
     written.splice(MIB + 10 * BLOCK, &body);
     put(&image, &written);
     assert_eq!(lines(&read_back(&image)), lines(&tree));
+    assert!(run("isovfy", &[&image]).contains("No errors found"));
     let report = xorriso(&image, &["-report_el_torito", "plain"]);
     for line in
         ["El Torito catalog  : 19  1", "BIOS  y   none  0x0000  0x00      4          24", "UEFI  y   none  0x0000  0x00   2048         512"]
@@ -308,4 +328,56 @@ fn losses_are_told() {
     let losses = iso9660::losses(&tree);
     assert_eq!(losses.times, [b"."]);
     assert_eq!(losses.xattrs.iter().map(|(path, _)| path.as_slice()).collect::<Vec<_>>(), [&b"a hard link"[..], b"bin/su", b"zz"]);
+}
+
+/// A name that a file system can have.
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![3 => b'a'..=b'c', 1 => prop::sample::select((1..=255_u8).filter(|byte| *byte != b'/').collect::<Vec<_>>())];
+    let len = prop_oneof![4 => 1..4_usize, 1 => 90..140_usize, 1 => 240..=253_usize];
+    len.prop_flat_map(move |len| prop::collection::vec(byte.clone(), len)).prop_filter("is a path", |name| name != b"." && name != b"..")
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    // libarchive takes no two names of what has no data for one.
+    let file = prop::collection::vec(any::<u8>(), 1..5000).prop_map(|bytes| Content::File(Blob::from(bytes)));
+    let target = prop::collection::vec(name(), 1..12).prop_map(|names| Content::Symlink(names.join(&b'/')));
+    let device = (1..0xfff_u32, 0..0xff_u32).prop_map(|(major, minor)| Content::BlockDevice(Device { major, minor }));
+    prop_oneof![4 => file, 2 => target, 1 => device, 1 => Just(Content::Fifo), 3 => Just(Content::Directory)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn any_tree_comes_back(
+        entries in prop::collection::vec((prop::collection::vec(name(), 1..4), content(), 0..=0o7777_u32, any::<(u32, u32, u32)>()), 1..40),
+        links in prop::collection::vec((name(), any::<prop::sample::Index>()), 0..4),
+        joliet in any::<bool>(),
+    ) {
+        let mut builder = Builder::default();
+        let mut files: Vec<Vec<u8>> = Vec::new();
+        for (path, content, mode, (uid, gid, mtime)) in entries {
+            let path = path.join(&b'/');
+            let inode = Inode { uid, gid, mtime: mtime.into(), ..Inode::new(content, mode) };
+            let is_file = matches!(inode.content, Content::File(_));
+            files.retain(|file| *file != path);
+            // One that is on the way of another is left out, as is a path over a symbolic link.
+            if builder.add(&path, inode).is_ok() && is_file {
+                files.push(path);
+            }
+        }
+        for (name, target) in links {
+            if !files.is_empty() {
+                let _: formats::Result<()> = builder.hard_link(&name, target.get(files.as_slice()).as_slice());
+            }
+        }
+        let tree = builder.finish();
+        let desk = tempfile::tempdir().unwrap();
+        let image = desk.path().join("any.iso");
+        put(&image, &Volume { joliet, ..volume(&tree) }.write().unwrap());
+        let (expected, found) = (lines(&tree), lines(&read_back(&image)));
+        for (expected, found) in expected.iter().zip(&found) {
+            prop_assert_eq!(expected, found);
+        }
+        prop_assert_eq!(expected.len(), found.len());
+    }
 }

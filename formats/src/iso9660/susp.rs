@@ -17,6 +17,7 @@ use crate::{
     tree::{Content, Device, Inode},
     units,
 };
+use std::collections::VecDeque;
 use zerocopy::IntoBytes;
 
 /// Bytes of an entry before its data.
@@ -116,44 +117,85 @@ pub(super) fn name(name: &[u8]) -> Result<Vec<Vec<u8>>> {
 }
 
 /// SL: the target of a symbolic link, component by component.
+///
+/// Where one entry does not hold it, the cut is inside of a component if at all possible: libarchive forgets the slash
+/// between an entry's last component and the next entry's first.
 fn symlink(target: &[u8]) -> Vec<Vec<u8>> {
-    let mut fields: Vec<Vec<u8>> = vec![Vec::new()];
-    for component in components(target) {
-        if fields.last().is_some_and(|field| field.len() + component.len() > SL_MAX) {
-            fields.push(Vec::new());
-        }
-        fields.last_mut().expect("there is one").extend_from_slice(&component);
-    }
-    let last = fields.len() - 1;
-    fields.iter().enumerate().map(|(nth, field)| entry(b"SL", &[&[if nth == last { 0 } else { CONTINUE }], field])).collect()
-}
-
-/// The component records of a target. An empty component stands for a slash too many, so that nothing is lost.
-fn components(target: &[u8]) -> Vec<Vec<u8>> {
-    /// A component record has a flag and a length.
-    const TEXT_MAX: usize = SL_MAX - 2;
-    let (root, rest) = match target {
-        [b'/', rest @ ..] => (true, rest),
-        all => (false, all),
+    let (mut field, target) = match target {
+        [b'/', rest @ ..] => (vec![component::ROOT, 0], rest),
+        all => (Vec::new(), all),
     };
-    let record = |flags: u8, text: &[u8]| [&[flags, u8::try_from(text.len()).expect("at most 248 bytes")], text].concat();
-    let mut records: Vec<Vec<u8>> = root.then(|| record(component::ROOT, b"")).into_iter().collect();
-    if root && rest.is_empty() {
-        return records;
+    let mut components: VecDeque<_> = target.split(|byte| *byte == b'/').map(|text| Component { text, is_rest: false }).collect();
+    if target.is_empty() {
+        components.clear();
     }
-    for name in rest.split(|byte| *byte == b'/') {
-        match name {
-            b"." => records.push(record(component::CURRENT, b"")),
-            b".." => records.push(record(component::PARENT, b"")),
-            b"" => records.push(record(0, b"")),
-            name => {
-                let parts = name.chunks(TEXT_MAX);
-                let last = parts.len() - 1;
-                records.extend(parts.enumerate().map(|(nth, part)| record(if nth == last { 0 } else { CONTINUE }, part)));
+    let mut entries = Vec::new();
+    loop {
+        match cut(&components, SL_MAX - field.len()) {
+            Cut::Nowhere => {
+                components.iter().for_each(|component| field.extend(component.record()));
+                entries.push(entry(b"SL", &[&[0], &field]));
+                return entries;
+            }
+            Cut::Before(index) => components.drain(..index).for_each(|component| field.extend(component.record())),
+            Cut::Inside(index, at) => {
+                components.drain(..index).for_each(|component| field.extend(component.record()));
+                let (text, rest) = components[0].text.split_at(at);
+                field.extend(record(CONTINUE, text));
+                components[0] = Component { text: rest, is_rest: true };
             }
         }
+        entries.push(entry(b"SL", &[&[CONTINUE], &field]));
+        field.clear();
     }
-    records
+}
+
+/// A component of a target. An empty one stands for a slash too many, so that nothing is lost.
+struct Component<'a> {
+    text: &'a [u8],
+    /// Whether it began in the entry before.
+    is_rest: bool,
+}
+
+/// A component record.
+fn record(flags: u8, text: &[u8]) -> Vec<u8> {
+    [&[flags, u8::try_from(text.len()).expect("at most 248 bytes")], text].concat()
+}
+
+impl Component<'_> {
+    fn record(&self) -> Vec<u8> {
+        match self.text {
+            b"." if !self.is_rest => record(component::CURRENT, b""),
+            b".." if !self.is_rest => record(component::PARENT, b""),
+            text => record(0, text),
+        }
+    }
+}
+
+/// Where an entry ends.
+enum Cut {
+    /// Everything fits.
+    Nowhere,
+    /// Before a component.
+    Before(usize),
+    /// In a component, behind so many bytes.
+    Inside(usize, usize),
+}
+
+/// The last cut that leaves components of at most `room` bytes.
+fn cut(components: &VecDeque<Component<'_>>, mut room: usize) -> Cut {
+    const RECORD_HEAD: usize = 2;
+    let mut inside = None;
+    for (index, component) in components.iter().enumerate() {
+        if component.text.len() >= 2 && room > RECORD_HEAD {
+            inside = Some(Cut::Inside(index, (room - RECORD_HEAD).min(component.text.len() - 1)));
+        }
+        match room.checked_sub(RECORD_HEAD + component.text.len()) {
+            Some(left) => room = left,
+            None => return inside.unwrap_or(Cut::Before(index)),
+        }
+    }
+    Cut::Nowhere
 }
 
 /// The continuation areas of a directory's records, one after the other, from some block on.
