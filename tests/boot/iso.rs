@@ -34,6 +34,7 @@ boots! {
     bios_cd: Q35 SeaBios Cd "guest.iso";
     bios_cd_on_a_pc: Pc SeaBios Cd "guest.iso";
     bios_scsi_cd: Q35 SeaBios CdScsi "guest.iso";
+    bios_usb_cd: Q35 SeaBios CdUsb "guest.iso";
     bios_disk: Q35 SeaBios VirtioBlk "guest.iso";
     bios_usb_stick: Q35 SeaBios Usb "guest.iso";
     bios_only_cd: Q35 SeaBios Cd "bios.iso";

@@ -19,11 +19,13 @@ use crate::{
     tree::{Content, Inode, ShowPath, Tree},
     units,
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 const ROOT: usize = 0;
 /// A path table gives the number of a parent 16 bits.
 const DIRECTORIES_MAX: usize = 0xffff;
+/// How much of the directories goes into one buffer, about.
+const PIECE: usize = 1 << 20;
 
 /// Where the data of each inode are: the first block, 0 where there are none.
 #[derive(Debug)]
@@ -129,7 +131,7 @@ impl<'a> Hierarchy<'a> {
 
     /// Path tables and directories.
     pub(super) fn bytes(&self, placement: &Placement) -> Blob {
-        let mut bytes = Vec::new();
+        let (mut blob, mut bytes) = (Blob::default(), Vec::new());
         for big_endian in [false, true] {
             for directory in &self.directories {
                 let number = u16::try_from(directory.parent + 1).expect("directories were counted");
@@ -145,8 +147,12 @@ impl<'a> Hierarchy<'a> {
             let (records, continuations) = self.encode(index, placement).expect("every directory was encoded before");
             bytes.extend(records);
             bytes.extend(continuations);
+            if bytes.len() >= PIECE {
+                blob.append(&Blob::from(mem::take(&mut bytes)));
+            }
         }
-        Blob::from(bytes)
+        blob.append(&Blob::from(bytes));
+        blob
     }
 
     /// The records of a directory and their continuation areas, both whole blocks.
