@@ -199,6 +199,8 @@ fn the_same_input_gives_the_same_bytes() {
     assert!(fs::read(again.path("guest-efi.iso")).unwrap() == fs::read(small().path("guest-efi.iso")).unwrap(), "another iso-efi");
     again.convert(&["--format", "iso,raw", "--initrd-compression", "none"]);
     assert!(fs::read(again.path("guest.iso")).unwrap() == fs::read(small().path("guest.iso")).unwrap(), "another iso");
+    again.convert(&["--format", "kernel+initrd,raw,iso", "--root", "squashfs", "--initrd-compression", "none"]);
+    assert!(fs::read(again.path("guest.iso")).unwrap() == fs::read(small().path("guest.iso")).unwrap(), "another iso beside a root");
     let seeded = |seed: &str| {
         again.convert(&["--format", "iso-efi", "--name", "seeded", "--seed", seed]);
         fs::read(again.path("seeded-efi.iso")).unwrap()

@@ -31,7 +31,8 @@ impl Build {
         let boot = row.and(self.request.boot)?;
         self.payload()?;
         let payload = self.payload.as_ref().expect("it was just made");
-        layout(boot, options, None).image(&entry(payload)?, &self.env.ids, self.env.time)
+        let ids = self.ids_of(|| Ok(*payload.digest()))?;
+        layout(boot, options, None).image(&entry(payload)?, &ids, self.env.time)
     }
 
     /// The ISO that boots the kernel with the root file system on the ISO itself.
@@ -43,11 +44,8 @@ impl Build {
         let image = self.source.image()?;
         let entry = root_entry(image)?;
         let layout = layout(boot, options, Some(&image.rootfs));
-        // The other outputs of the run must not decide about this one's identifiers, and there may be no initrd to hash.
-        let ids = match &self.request.seed {
-            Some(_) => self.env.ids.clone(),
-            None => Ids::from_seed(&layout.image(&entry, &Ids::from_seed(&[]), self.env.time)?.sha256()?),
-        };
+        // There is no initrd to hash: the ISO without identifiers stands for its content.
+        let ids = self.ids_of(|| layout.image(&entry, &Ids::from_seed(&[]), self.env.time)?.sha256())?;
         let iso = layout.image(&entry, &ids, self.env.time)?;
         self.warn_of_losses();
         Ok(iso)
@@ -74,6 +72,14 @@ impl Build {
         let made = (image.kernel.clone(), volume.write()?, image.cmdline.clone());
         self.warn_of_losses();
         Ok(made)
+    }
+
+    /// The user's identifiers, else those of a content: whatever else the run makes does not decide about them.
+    fn ids_of(&self, digest: impl FnOnce() -> Result<[u8; 32]>) -> Result<Ids> {
+        Ok(match &self.request.seed {
+            Some(seed) => Ids::from_seed(seed.as_bytes()),
+            None => Ids::from_seed(&digest()?),
+        })
     }
 
     fn warn_of_losses(&mut self) {
