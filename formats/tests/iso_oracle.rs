@@ -199,6 +199,26 @@ fn xorriso_and_isoinfo_agree() {
     assert!(fs::read(extracted.join("wall")).unwrap() == pattern(2049, 3).to_vec(MIB).unwrap());
 }
 
+/// 7-Zip, as Windows, knows Joliet's names and not Rock Ridge's.
+#[test]
+fn joliet_has_the_names_that_windows_shows() {
+    let desk = tempfile::tempdir().unwrap();
+    let image = desk.path().join("tree.iso");
+    let tree = odd_tree(1);
+    put(&image, &Volume { joliet: true, ..volume(&tree) }.write().unwrap());
+    let listed = run("7z", &[&"l", &"-ba", &"-slt", &image]);
+    let paths: Vec<_> = listed.lines().filter_map(|line| line.strip_prefix("Path = ")).collect();
+    let deep = format!("{}file", "deep/".repeat(40));
+    let cut = format!("names/{}", "n".repeat(61));
+    for path in
+        ["names/größe", "names/a b", "names/semi_1", "bin/su", "a hard link", "many/A rather long name of a file, number 1499", &deep, &cut]
+    {
+        assert!(paths.contains(&path), "{path} is not in {paths:?}");
+    }
+    assert!(!paths.iter().any(|path| path.starts_with("dev/") || path.starts_with("links/")), "devices and links");
+    run("7z", &[&"t", &image]);
+}
+
 #[test]
 fn identifiers_and_dates_are_seen() {
     let desk = tempfile::tempdir().unwrap();
