@@ -1,4 +1,4 @@
-//! Compressed files: pieces of 128 KiB, each an LZ4 block by itself.
+//! Compressed files: equal pieces, each an LZ4 block by itself.
 //!
 //! ```text
 //!  index:   | inode, attributes, zeros to 8 | map header | 8 zeros | entry of block 0 of the file | of block 1 | ... |
@@ -17,19 +17,18 @@ use crate::{
     error::At,
     parallel,
     tree::ShowPath,
-    units::{self, KIB},
+    units::{self, MIB},
 };
-use lz4_flex::block;
 use std::ops::Range;
 use zerocopy::{
     Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32},
 };
 
-/// Bytes of the file in a piece: a random read unpacks at most this, and waste is half a block of each.
-const PIECE: u64 = 128 * KIB;
-/// Most blocks of a compressed piece: one less than it has unpacked.
-const PACKED_BLOCKS_MAX: u64 = PIECE / BLOCK - 1;
+/// The largest piece: compressed data of more than 1 MiB is not read.
+pub(super) const PIECE_MAX: u64 = MIB;
+/// The smallest piece: what is compressed takes a block at least.
+pub(super) const PIECE_MIN: u64 = 2 * BLOCK;
 /// How far back matches of LZ4 reach.
 const DISTANCE_MAX: u16 = u16::MAX;
 
@@ -86,15 +85,25 @@ pub(super) struct Clusters {
 /// A piece of a file.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
-    /// Blocks of the file, at most 32.
+    /// Blocks of the file.
     blocks: u16,
     /// Blocks that it is compressed into; `None` when it is plain.
     packed: Option<u16>,
 }
 
-/// The compressors' settings.
-pub(super) fn config() -> Lz4Config {
-    let max_pcluster_blocks = u16::try_from(PACKED_BLOCKS_MAX).expect("a small constant");
+/// How files are compressed.
+#[derive(Clone, Copy)]
+pub(super) struct Settings {
+    /// Makes an LZ4 block.
+    pub(super) encode: fn(&[u8]) -> Vec<u8>,
+    /// Bytes of the file in a piece: a random read unpacks at most this, and waste is half a block of each.
+    pub(super) piece: u64,
+}
+
+/// The settings, as readers need them.
+pub(super) fn config(settings: &Settings) -> Lz4Config {
+    // What is compressed has at least one block less than the piece.
+    let max_pcluster_blocks = u16::try_from(settings.piece / BLOCK - 1).expect("at most PIECE_MAX");
     Lz4Config { len: 14.into(), max_distance: DISTANCE_MAX.into(), max_pcluster_blocks: max_pcluster_blocks.into(), reserved: [0; 10] }
 }
 
@@ -108,15 +117,16 @@ struct Work<'a> {
 }
 
 /// Compresses the files that get smaller, on all cores.
-pub(super) fn compress(nodes: &mut [Node<'_>], env: &mut Env) -> Result<()> {
+pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut Env) -> Result<()> {
+    let Settings { encode, piece } = *settings;
     let Env { spool, threads, progress, .. } = env;
     let files = nodes.iter().enumerate().filter_map(|(number, node)| Some((number, node.path, node.compressible()?)));
     let pieces = files.flat_map(|(number, path, body)| {
-        let range = move |nth: u64| nth * PIECE..((nth + 1) * PIECE).min(body.len());
-        (0..body.len().div_ceil(PIECE)).map(move |nth| Ok(Work { number, path, body, range: range(nth) }))
+        let range = move |nth: u64| nth * piece..((nth + 1) * piece).min(body.len());
+        (0..body.len().div_ceil(piece)).map(move |nth| Ok(Work { number, path, body, range: range(nth) }))
     });
     let packed = |work: Work<'_>| {
-        let packed = packed(work.body, &work.range).at(|| ShowPath(work.path))?;
+        let packed = packed(work.body, &work.range, encode).at(|| ShowPath(work.path))?;
         progress.advance(work.range.end - work.range.start);
         // A plain piece refers to the file.
         let data = if packed.is_none() { work.body.slice(work.range.clone()) } else { Blob::default() };
@@ -143,14 +153,14 @@ pub(super) fn compress(nodes: &mut [Node<'_>], env: &mut Env) -> Result<()> {
 }
 
 /// An LZ4 block at the end of whole blocks, when these are fewer than the piece has.
-fn packed(body: &Blob, range: &Range<u64>) -> Result<Option<Vec<u8>>> {
+fn packed(body: &Blob, range: &Range<u64>, encode: fn(&[u8]) -> Vec<u8>) -> Result<Option<Vec<u8>>> {
     let len = range.end - range.start;
     if len <= BLOCK {
         return Ok(None);
     }
     let mut plain = vec![0; units::index(len)];
     body.read_at(range.start, &mut plain)?;
-    let lz4 = block::compress(&plain);
+    let lz4 = encode(&plain);
     let room = units::bytes(lz4.len()).next_multiple_of(BLOCK);
     Ok((room < len.next_multiple_of(BLOCK)).then(|| {
         let mut packed = vec![0; units::index(room)];

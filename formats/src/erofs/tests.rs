@@ -32,6 +32,12 @@ fn written(tree: &Tree, compression: &str, threads: usize) -> Result<Vec<u8>> {
     write(tree, &options, &mut env)?.to_vec(u64::MAX)
 }
 
+fn tree_of(name: &[u8], bytes: Vec<u8>) -> Tree {
+    let mut builder = Builder::default();
+    builder.add(name, file(bytes)).unwrap();
+    builder.finish()
+}
+
 fn superblock(image: &[u8]) -> Superblock {
     Superblock::read_from_bytes(&image[1024..1152]).unwrap()
 }
@@ -89,16 +95,12 @@ fn only_what_is_lost_otherwise_makes_an_inode_large() {
 
 #[test]
 fn compression_shrinks_what_it_can_and_leaves_the_rest() {
-    let mut builder = Builder::default();
-    builder.add(b"text", file(text(1 << 20))).unwrap();
-    let plain = written(&builder.finish(), "none", 2).unwrap();
-    let mut builder = Builder::default();
-    builder.add(b"text", file(text(1 << 20))).unwrap();
-    let packed = written(&builder.finish(), "lz4", 2).unwrap();
+    let plain = written(&tree_of(b"text", text(1 << 20)), "none", 2).unwrap();
+    let packed = written(&tree_of(b"text", text(1 << 20)), "lz4", 2).unwrap();
     assert!(packed.len() < plain.len() / 2, "{} of {}", packed.len(), plain.len());
-    let mut builder = Builder::default();
-    builder.add(b"noise", file(noise(1 << 20))).unwrap();
-    let image = written(&builder.finish(), "lz4", 2).unwrap();
+    let harder = written(&tree_of(b"text", text(1 << 20)), "lz4hc", 2).unwrap();
+    assert!(harder.len() < packed.len() * 9 / 10, "{} of {}", harder.len(), packed.len());
+    let image = written(&tree_of(b"noise", noise(1 << 20)), "lz4", 2).unwrap();
     assert_eq!(image.len(), (1 << 20) + 4096);
 }
 

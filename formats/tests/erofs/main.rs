@@ -16,6 +16,10 @@ use formats::{
 use std::{fs, num::NonZeroUsize, path::Path, process::Command, sync::Arc};
 
 fn written(tree: &Tree, compression: &str) -> Blob {
+    written_with(tree, &[("compression", compression)])
+}
+
+fn written_with(tree: &Tree, options: &[(&str, &str)]) -> Blob {
     let mut env = Env {
         spool: Spool::new(tempfile::tempfile().unwrap()),
         ids: Ids::from_seed(b"test"),
@@ -23,7 +27,7 @@ fn written(tree: &Tree, compression: &str) -> Blob {
         threads: NonZeroUsize::new(2).unwrap(),
         progress: Arc::new(Silent),
     };
-    erofs::write(tree, &Options::parse(&erofs::OPTIONS, [("compression", compression)]).unwrap(), &mut env).unwrap()
+    erofs::write(tree, &Options::parse(&erofs::OPTIONS, options.iter().copied()).unwrap(), &mut env).unwrap()
 }
 
 /// Runs a program that must succeed, and gives what it printed.
@@ -98,9 +102,18 @@ fn inode(volume: &EroFS<SliceImage<'_>>, inode: erofs_rs::types::Inode) -> Inode
 #[test]
 fn another_reader_finds_everything() {
     let tree = trees::odd();
-    for compression in ["none", "lz4"] {
+    for compression in ["none", "lz4", "lz4hc"] {
         let image = written(&tree, compression).to_vec(1 << 30).unwrap();
         assert_same(&facts(&read(&image)), &facts(&tree), compression);
+    }
+}
+
+#[test]
+fn pieces_of_any_size_come_back() {
+    let tree = trees::odd().filter(|path| !path.starts_with(b"many/"));
+    for size in ["8K", "16K", "1M"] {
+        let image = written_with(&tree, &[("compression", "lz4hc"), ("piece_size", size)]).to_vec(1 << 30).unwrap();
+        assert_same(&facts(&read(&image)), &facts(&tree), size);
     }
 }
 
@@ -130,7 +143,7 @@ fn is_root() -> bool {
 #[test]
 fn fsck_extracts_the_tree() {
     let is_root = is_root();
-    for compression in ["none", "lz4"] {
+    for compression in ["none", "lz4", "lz4hc"] {
         let directory = tempfile::tempdir().unwrap();
         let image = directory.path().join("root.erofs");
         let out = directory.path().join("out");
