@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod check;
 mod decode;
+mod follow;
 mod oracle;
 mod support;
