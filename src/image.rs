@@ -12,7 +12,7 @@
 
 use formats::{
     At, Blob, Error, Result, Tree,
-    tar::{Entry, Members},
+    tar::{Dialect, Entry, Members, Writer},
     tree::{self, Content, Inode, Origin, ShowPath},
     units,
 };
@@ -95,6 +95,23 @@ impl Image {
             rootfs,
             boot,
         })
+    }
+
+    /// A tagged tar that makes the same image again. The names of components are in it where the image has them: one that went
+    /// through an initrd has lost them.
+    ///
+    /// # Errors
+    /// When a tar cannot hold a file.
+    pub fn tar(&self) -> Result<Blob> {
+        let mut tar = Writer::new(Dialect::Pax);
+        let mut add = |path: &[u8], body: Blob| tar.add(path, &Inode::new(Content::File(body), 0o644));
+        add(KERNEL, self.kernel.clone())?;
+        add(CMDLINE, Blob::bytes(self.cmdline.as_str().as_bytes()))?;
+        if let Some(ucode) = &self.ucode {
+            add(UCODE, ucode.clone())?;
+        }
+        tar.tree(&self.rootfs)?;
+        Ok(tar.finish())
     }
 
     /// What each component of the build put into the tar, `boot/` included; nobody's files stand first.
