@@ -59,8 +59,35 @@ fn main() {
                 ("bsdtar \\| gzip", format!("bsdtar -cf - --format newc @{tar} | gzip -6 > peer.img"), "peer.img"),
             ],
         );
+        race(
+            &work,
+            &format!("kernel+iso, {name}"),
+            &[
+                ("moby", format!("{moby} -q convert {tar} -f kernel+iso --name ours --dir ."), "ours.iso"),
+                (
+                    "tar -x, xorriso",
+                    format!(
+                        "rm -rf tree && mkdir tree && tar -xf {tar} -C tree --exclude 'boot/*' && xorriso -as mkisofs -quiet -R -o peer.iso tree"
+                    ),
+                    "peer.iso",
+                ),
+            ],
+        );
+        // The peer takes a directory, not a tar.
+        let unpack =
+            format!("rm -rf peer && mkdir peer && tar -C peer --exclude './boot/*' --exclude 'boot/*' -xf {tar} && mkfs.erofs --quiet");
+        for (codec, options) in [("none", ""), ("lz4", "-zlz4 -C131072")] {
+            let ours = format!("{moby} -q convert {tar} -f kernel+erofs --opt compression={codec} --name ours --dir .");
+            let peer = format!("rm -f peer.img && {unpack} {options} peer.img peer");
+            race(
+                &work,
+                &format!("kernel+erofs {codec}, {name}"),
+                &[("moby", ours, "ours-erofs.img"), ("tar, mkfs.erofs", peer, "peer.img")],
+            );
+        }
         race(&work, &format!("qcow2, {name}"), &[("moby", format!("{moby} -q convert {tar} -o ours.qcow2"), "ours.qcow2")]);
     }
+    squashfs(&work, moby);
     let raw = inputs::raw_disk(&work, moby);
     let raw = raw.display();
     race(
@@ -82,6 +109,30 @@ fn main() {
         );
     }
     boot::race(&work, moby);
+}
+
+/// A root file system at the codecs and levels that the peers have by default. They see the whole tar, so ours does, too, but for
+/// its 8 MiB of kernel, which becomes a file of its own.
+fn squashfs(work: &Path, moby: &str) {
+    let tar = inputs::tar(work, 500);
+    let tar = tar.display();
+    for (codec, level) in [("gzip", 9), ("zstd", 15), ("lz4", 1)] {
+        let options = format!("squashfs_compression={codec},squashfs_level={level}");
+        let ours = format!("{moby} -q convert {tar} -f kernel+squashfs --opt {options} --name ours --dir .");
+        let extracted = format!(
+            "rm -rf x && mkdir x && tar -xf {tar} -C x && mksquashfs x peer.img -comp {codec} -noappend -quiet -no-progress && rm -rf x"
+        );
+        let streamed = format!("sqfstar -comp {codec} -force -quiet -no-progress peer.img <{tar}");
+        race(
+            work,
+            &format!("squashfs {codec}, 500 MiB tar"),
+            &[
+                ("moby", ours, "ours-squashfs.img"),
+                ("tar -x, mksquashfs", extracted, "peer.img"),
+                ("sqfstar", format!("rm -f peer.img && {streamed}"), "peer.img"),
+            ],
+        );
+    }
 }
 
 /// Runs each command in turns and prints a row for each; the first is ours.

@@ -1,21 +1,27 @@
 //! `Build`: what one run makes out of one source. Everything that outputs share is made once.
 
+mod iso;
+
 use crate::{
     error::{At, Error, Result},
-    image::Image,
-    layout::{Boot, Entry, Layout, Size},
+    image::{Cmdline, Image},
+    layout::{Boot, DataPart, Entry, Layout, Size},
     loaders::Arch,
     outputs::{Disk, Output, Recipe},
     payload::{InitrdCompression, Payload},
+    platforms::Platform,
+    root::{self, Root, RootFs, RootImage},
 };
 use formats::{
-    Blob, Env, Ids, Limits, Options, Silent, Timestamp, Tree,
+    Blob, Env, Format, Ids, Limits, Options, Silent, Timestamp, Tree,
     compress::Encoding,
     kernel::{Form, Kernel},
     tree::{Content, Inode},
     units,
 };
-use std::sync::Arc;
+use std::{mem, sync::Arc};
+
+pub use iso::OPTIONS as ISO_OPTIONS;
 
 /// What the user asked for, apart from the outputs.
 #[derive(Clone, Debug)]
@@ -24,14 +30,22 @@ pub struct Request {
     pub boot: Boot,
     /// Size of the disk.
     pub size: Size,
+    /// Empty partitions.
+    pub data_parts: Vec<DataPart>,
     /// Compression of the initrd.
     pub compression: InitrdCompression,
     /// Its level; the codec's own when absent.
     pub level: Option<u32>,
     /// Where identifiers come from; the content when absent.
     pub seed: Option<String>,
-    /// Options of containers.
+    /// Where the root file system of disks is.
+    pub root: Root,
+    /// Whether the kernel is to verify it.
+    pub verity: bool,
+    /// Options of the outputs: `--opt`.
     pub options: Vec<(String, String)>,
+    /// The platform that the outputs are for.
+    pub platform: Option<&'static Platform>,
 }
 
 impl Request {
@@ -40,42 +54,55 @@ impl Request {
     /// # Errors
     /// When an option belongs to none of the outputs or has a wrong value, or an output and `--boot` contradict each other.
     pub fn checked(self, outputs: &[&Output]) -> Result<Self> {
-        let disks: Vec<_> = outputs.iter().filter_map(|output| output.recipe.disk().map(|disk| (output, disk))).collect();
         for (key, _) in &self.options {
-            if !disks.iter().any(|(_, disk)| disk.has_option(key)) {
+            let of_outputs = || outputs.iter().flat_map(|output| output.recipe.option_specs());
+            let known = || of_outputs().chain(self.root.option_specs()).map(|spec| spec.name);
+            if !known().any(|name| name == key) {
                 let names: Vec<_> = outputs.iter().map(|o| o.name).collect();
-                let known: Vec<_> = disks.iter().flat_map(|(_, disk)| disk.format().options()).map(|o| o.name).collect();
+                let known: Vec<_> = known().collect();
                 return Err(Error::unsupported(format!("option {key} is unknown to {}", names.join(", "))).hint(match known.as_slice() {
                     [] => "there are no options for it".to_owned(),
                     known => format!("known options: {}", known.join(", ")),
                 }));
             }
         }
-        for (output, disk) in disks {
-            disk.boot(self.boot).and_then(|_| disk.options(&self.options)).at(|| format!("format {}", output.name))?;
+        if self.verity && matches!(self.root, Root::Initrd) {
+            return Err(Error::unsupported("--verity is for a root in a partition").hint("say which, with --root squashfs"));
+        }
+        self.root_options()?;
+        for output in outputs {
+            let boot = output.recipe.disk().map(|disk| disk.boot(self.boot)).transpose();
+            boot.and_then(|_| self.options_of(output)).at(|| format!("format {}", output.name))?;
         }
         Ok(self)
+    }
+
+    /// The platform's options, then the user's, as far as the output has them.
+    fn options_of(&self, output: &Output) -> Result<Options> {
+        let own = self.platform.map_or(&[][..], |platform| platform.options);
+        let own = own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        output.recipe.options(&own.chain(self.options.iter().cloned()).collect::<Vec<_>>())
+    }
+
+    /// The size rule of the platform.
+    fn limits(&self) -> Limits {
+        self.platform.map_or_else(Limits::default, |platform| multiple_of(platform.size_multiple))
+    }
+}
+
+impl Request {
+    /// The options of the root file system.
+    fn root_options(&self) -> Result<Options> {
+        let specs = self.root.option_specs();
+        let users = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Options::parse(specs, users.filter(|(key, _)| specs.iter().any(|spec| spec.name == *key)))
     }
 }
 
 impl Disk {
-    fn has_option(&self, key: &str) -> bool {
-        self.format().options().iter().any(|spec| spec.name == key)
-    }
-
-    /// The row's options, then the user's, as far as the container has them.
-    fn options(&self, users: &[(String, String)]) -> Result<Options> {
-        let users = users.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| self.has_option(key));
-        Options::parse(self.format().options(), self.options.iter().copied().chain(users))
-    }
-
     /// The firmware: the row's, or the user's where the row leaves it open.
     fn boot(&self, users: Boot) -> Result<Boot> {
-        match (self.boot, users) {
-            (Boot::Hybrid, boot) | (boot, Boot::Hybrid) => Ok(boot),
-            (row, users) if row == users => Ok(row),
-            (row, users) => Err(Error::unsupported(format!("is for {row} and --boot {users} is given"))),
-        }
+        self.boot.and(users)
     }
 }
 
@@ -89,6 +116,17 @@ pub enum Source {
 }
 
 impl Source {
+    /// The tagged tar.
+    ///
+    /// # Errors
+    /// When it is a disk.
+    pub fn image(&self) -> Result<&Image> {
+        match self {
+            Self::Image(image) => Ok(image),
+            Self::Disk(_) => Err(Error::unsupported("the input is a disk, this output needs a tagged tar")),
+        }
+    }
+
     /// Bytes of content, for progress.
     pub fn size(&self) -> u64 {
         match self {
@@ -105,13 +143,18 @@ pub struct Build {
     request: Request,
     env: Env,
     payload: Option<Payload>,
-    disks: Vec<((Boot, Limits), Blob)>,
+    roots: Vec<((&'static str, Options), RootImage)>,
+    disks: Vec<((Boot, Limits), Blob, Ids)>,
+    warnings: Vec<String>,
 }
 
 impl Build {
     /// A run over a source.
-    pub fn new(source: Source, request: Request, env: Env) -> Self {
-        Self { source, request, env, payload: None, disks: Vec::new() }
+    pub fn new(source: Source, request: Request, mut env: Env) -> Self {
+        if let Some(seed) = &request.seed {
+            env.ids = Ids::from_seed(seed.as_bytes());
+        }
+        Self { source, request, env, payload: None, roots: Vec::new(), disks: Vec::new(), warnings: Vec::new() }
     }
 
     /// The files of one output, in the order of its row.
@@ -119,13 +162,13 @@ impl Build {
     /// # Errors
     /// When the image cannot become this output, or reading or spooling fails.
     pub fn make(&mut self, output: &Output) -> Result<Vec<Blob>> {
+        let options = self.request.options_of(output)?;
         match &output.recipe {
-            Recipe::Files(make) => make(self),
+            Recipe::Files(files) => (files.make)(self, &options),
             Recipe::Disk(recipe) => {
-                let options = recipe.options(&self.request.options)?;
-                let format = recipe.format();
-                let disk = self.disk(recipe.boot(self.request.boot)?, format.limits(&options).and(multiple_of(recipe.size_multiple)))?;
-                Ok(vec![format.encode(&disk, &options, &mut self.env)?])
+                let boot = recipe.boot(self.request.boot)?;
+                let (_, file) = self.contain(boot, recipe.format(), &options, multiple_of(recipe.size_multiple))?;
+                Ok(vec![file])
             }
         }
     }
@@ -138,6 +181,16 @@ impl Build {
         self.disk(self.request.boot, multiple_of(size_multiple))
     }
 
+    /// A disk for a firmware, within a size rule and the container's own, and the container's file of it.
+    ///
+    /// # Errors
+    /// When the image does not make such a disk, or it cannot be read or spooled.
+    pub fn contain(&mut self, boot: Boot, container: &dyn Format, options: &Options, limits: Limits) -> Result<(Blob, Blob)> {
+        let disk = self.disk(boot, container.limits(options).and(limits))?;
+        let file = container.encode(&disk, options, &mut self.env)?;
+        Ok((disk, file))
+    }
+
     /// The same bytes, compressed.
     ///
     /// # Errors
@@ -148,19 +201,24 @@ impl Build {
 
     /// The disk for a firmware and a container's limits.
     fn disk(&mut self, boot: Boot, limits: Limits) -> Result<Blob> {
-        if let Some((_, disk)) = self.disks.iter().find(|(key, _)| *key == (boot, limits)) {
+        let limits = limits.and(self.request.limits());
+        if let Some((_, disk, ids)) = self.disks.iter().find(|(key, ..)| *key == (boot, limits)) {
+            self.env.ids = ids.clone();
             return Ok(disk.clone());
         }
-        let disk = match &self.source {
-            Source::Disk(disk) => fit(disk, limits)?,
-            Source::Image(_) => {
-                let layout = Layout { boot, size: self.request.size };
-                self.payload()?;
-                let payload = self.payload.as_ref().expect("it was just made");
-                layout.disk(&entry(payload)?, limits, &self.env.ids, self.env.time)?
+        let disk = match (&self.source, self.request.root) {
+            (Source::Disk(disk), Root::Initrd) => fit(disk, limits)?,
+            (Source::Disk(_), Root::Partition(_)) => return Err(Error::unsupported("the input is a disk, --root needs a tagged tar")),
+            (Source::Image(_), root) => {
+                let entry = match root {
+                    Root::Initrd => entry(self.payload()?)?,
+                    Root::Partition(root) => self.rooted(root)?,
+                };
+                let layout = Layout { boot, size: self.request.size, data_parts: self.request.data_parts.clone() };
+                layout.disk(&entry, limits, &self.env.ids, self.env.time)?
             }
         };
-        self.disks.push(((boot, limits), disk.clone()));
+        self.disks.push(((boot, limits), disk.clone(), self.env.ids.clone()));
         Ok(disk)
     }
 
@@ -171,21 +229,74 @@ impl Build {
     /// When the initrd cannot be made.
     pub fn payload(&mut self) -> Result<&Payload> {
         if self.payload.is_none() {
-            let Source::Image(image) = &self.source else {
-                return Err(Error::unsupported("the input is a disk, this output needs a tagged tar"));
-            };
-            let payload = Payload::build(image, self.request.compression, self.request.level, &mut self.env)?;
-            if self.request.seed.is_none() {
-                self.env.ids = Ids::from_seed(payload.digest());
-            }
+            let payload = Payload::build(self.source.image()?, self.request.compression, self.request.level, &mut self.env)?;
+            self.identify_by(payload.digest());
             self.payload = Some(payload);
         }
         Ok(self.payload.as_ref().expect("it was just made"))
     }
 
+    /// What is booted, as it was given.
+    ///
+    /// # Errors
+    /// When the input is a disk.
+    pub fn image(&self) -> Result<&Image> {
+        self.source.image()
+    }
+
+    /// The root file system as an image, made when first asked for. Its identifiers are the same whatever else the run makes.
+    ///
+    /// # Errors
+    /// When the file system cannot hold a file, or reading or spooling fails.
+    pub fn root(&mut self, root: &'static RootFs, options: &Options) -> Result<Blob> {
+        if let Some((_, made)) = self.roots.iter().find(|((name, with), _)| *name == root.name && with == options) {
+            return Ok(made.image.clone());
+        }
+        let image = self.source.image()?;
+        let facts = Kernel::identify(&image.kernel)?.facts();
+        let ids = match &self.request.seed {
+            Some(_) => self.env.ids.clone(),
+            None => Ids::from_seed(&image.rootfs.fingerprint()),
+        };
+        let others = mem::replace(&mut self.env.ids, ids);
+        let made = root.make(&image.rootfs, options, &facts, &mut self.env);
+        self.env.ids = others;
+        let mut made = made?;
+        if self.request.verity {
+            made.warnings.extend(root::verity_warning(&facts));
+        }
+        let blob = made.image.clone();
+        self.roots.push(((root.name, options.clone()), made));
+        Ok(blob)
+    }
+
+    /// What the loaders are to boot when the root is in a partition.
+    fn rooted(&mut self, root: &'static RootFs) -> Result<Entry> {
+        let blob = self.root(root, &self.request.root_options()?)?;
+        let mut payload = Payload::without_rootfs(self.source.image()?, &root::digest(&blob, &self.env)?)?;
+        self.identify_by(payload.digest());
+        let arch = Kernel::identify(&payload.kernel)?.arch;
+        let (parts, arguments) = root::partitions(root, &blob, self.request.verity, arch, &payload.cmdline, &mut self.env)?;
+        payload.cmdline.append(&arguments)?;
+        Ok(Entry { root: parts, ..entry(&payload)? })
+    }
+
+    /// From here on identifiers come from this digest, unless the user gave a seed.
+    fn identify_by(&mut self, digest: &[u8; 32]) {
+        if self.request.seed.is_none() {
+            self.env.ids = Ids::from_seed(digest);
+        }
+    }
+
     /// What the user should know.
     pub fn warnings(&self) -> Vec<String> {
-        self.payload.iter().flat_map(Payload::warnings).collect()
+        let of_roots = self.roots.iter().flat_map(|(_, made)| made.warnings.clone());
+        self.payload.iter().flat_map(Payload::warnings).chain(of_roots).chain(self.warnings.iter().cloned()).collect()
+    }
+
+    /// Which firmware the user asked for.
+    pub fn boot(&self) -> Boot {
+        self.request.boot
     }
 
     /// The time for formats that demand one.
@@ -224,18 +335,24 @@ pub fn content_size(tree: &Tree) -> u64 {
 
 /// What the loaders are to boot.
 fn entry(payload: &Payload) -> Result<Entry> {
-    let kernel = Kernel::identify(&payload.kernel)?;
-    let cmdline_max = match kernel.form {
+    entry_of(&payload.kernel, payload.initrd.clone(), &payload.cmdline)
+}
+
+/// A kernel, an initrd and a command line as a boot entry.
+fn entry_of(kernel: &Blob, initrd: Option<Blob>, cmdline: &Cmdline) -> Result<Entry> {
+    let identified = Kernel::identify(kernel)?;
+    let cmdline_max = match identified.form {
         Form::BzImage { cmdline_max, .. } => Some(cmdline_max),
         _ => None,
     };
     Ok(Entry {
         title: "Linux".to_owned(),
-        version: kernel.version.as_deref().and_then(|v| v.split_whitespace().next()).map(str::to_owned),
-        arch: Arch::try_from(kernel.arch)?,
-        kernel: payload.kernel.clone(),
-        initrd: payload.initrd.clone(),
-        cmdline: payload.cmdline.as_str().to_owned(),
+        version: identified.version.as_deref().and_then(|v| v.split_whitespace().next()).map(str::to_owned),
+        arch: Arch::try_from(identified.arch)?,
+        kernel: kernel.clone(),
+        initrd,
+        cmdline: cmdline.as_str().to_owned(),
         cmdline_max,
+        root: Vec::new(),
     })
 }

@@ -10,8 +10,10 @@
 //!
 //! The three may stand anywhere in the tar, with or without a leading `./` or `/`.
 
+use crate::platforms::Consoles;
 use formats::{
     At, Blob, Error, Result, Tree,
+    kernel::Kernel,
     tar::{Dialect, Entry, Members, Writer},
     tree::{self, Content, Inode, Origin, ShowPath},
     units,
@@ -20,6 +22,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 const KERNEL: &[u8] = b"boot/kernel";
 const CMDLINE: &[u8] = b"boot/cmdline";
+/// What an argument begins with that names a console.
+const CONSOLE: &str = "console=";
 const UCODE: &[u8] = b"boot/ucode.cpio";
 
 /// Most bytes of `boot/cmdline`; the kernels themselves take a few thousand.
@@ -47,6 +51,8 @@ pub struct ImageOptions {
     pub kernel: Option<Blob>,
     /// The command line.
     pub cmdline: Option<String>,
+    /// The consoles of the platform, which take the place of those that the command line has.
+    pub consoles: Option<Consoles>,
     /// Put behind the command line, wherever that came from.
     pub append: Vec<String>,
     /// CPU microcode.
@@ -88,13 +94,9 @@ impl Image {
         let rootfs = whole.filter(|path| !path.starts_with(b"boot/"));
         let boot = whole.filter(|path| path == b"boot" || path.starts_with(b"boot/"));
         drop(whole);
-        Ok(Self {
-            kernel: kernel(&boot, &kernels, options)?,
-            cmdline: cmdline(&boot, options)?,
-            ucode: ucode(&boot, options)?,
-            rootfs,
-            boot,
-        })
+        let kernel = kernel(&boot, &kernels, options)?;
+        let cmdline = cmdline(&boot, &kernel, options)?;
+        Ok(Self { kernel, cmdline, ucode: ucode(&boot, options)?, rootfs, boot })
     }
 
     /// A tagged tar that makes the same image again. The names of components are in it where the image has them: one that went
@@ -164,6 +166,22 @@ impl Cmdline {
         Ok(())
     }
 
+    /// Puts these consoles in the place of those that it has; nothing changes where there are none.
+    pub fn set_consoles(&mut self, consoles: &[&str]) {
+        if consoles.is_empty() {
+            return;
+        }
+        let others = self.0.split(' ').filter(|word| !word.is_empty() && !word.starts_with(CONSOLE)).map(str::to_owned);
+        let consoles = consoles.iter().map(|console| format!("{CONSOLE}{console}"));
+        // In front: behind a lone `--`, words are for init.
+        self.0 = consoles.chain(others).collect::<Vec<_>>().join(" ");
+    }
+
+    /// Whether it says which device holds the root file system.
+    pub fn has_root(&self) -> bool {
+        self.0.split_whitespace().any(|word| word.starts_with("root="))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -224,8 +242,8 @@ fn same_bytes(a: &Blob, b: &Blob) -> Result<bool> {
     Ok(true)
 }
 
-/// The command line that was given, else the tar's, else an empty one; and what is appended.
-fn cmdline(boot: &Tree, options: &ImageOptions) -> Result<Cmdline> {
+/// The command line that was given, else the tar's, else an empty one; with the platform's consoles, and what is appended.
+fn cmdline(boot: &Tree, kernel: &Blob, options: &ImageOptions) -> Result<Cmdline> {
     let mut cmdline = match (&options.cmdline, boot.get(CMDLINE)) {
         (Some(text), _) => Cmdline::new(text)?,
         (None, Some(inode)) => {
@@ -234,6 +252,9 @@ fn cmdline(boot: &Tree, options: &ImageOptions) -> Result<Cmdline> {
         }
         (None, None) => Cmdline::default(),
     };
+    if let Some(consoles) = options.consoles {
+        cmdline.set_consoles(consoles.on(Kernel::identify(kernel)?.arch));
+    }
     options.append.iter().try_for_each(|text| cmdline.append(text))?;
     Ok(cmdline)
 }
@@ -270,10 +291,7 @@ fn file<'a>(path: &[u8], inode: &'a Inode) -> Result<&'a Blob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use formats::{
-        Kind,
-        tar::{Dialect, Writer},
-    };
+    use formats::Kind;
 
     fn inode(content: &[u8], source: &str) -> Inode {
         let origin = Origin { source: source.into(), location: "kernel".into() };
@@ -383,6 +401,7 @@ mod tests {
             cmdline: Some("console=hvc0".into()),
             append: vec!["debug".into(), " a=b ".into()],
             ucode: Some(Blob::bytes(*b"070701 mine")),
+            consoles: None,
         };
         let plain = tar(&[("bin/sh", "shell", "a"), ("boot/vmlinuz", "theirs", "a")]);
         let tagged =

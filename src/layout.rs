@@ -1,29 +1,35 @@
 //! What a disk holds and where: loaders, a boot entry and its files, in partitions.
 //!
 //! ```text
-//!  0      512             17 KiB          1 MiB                                       size
-//!  MBR    GPT, primary    stage2          EFI system partition        (unused)        GPT, backup
-//!  stage1                 (BIOS boot)     FAT32: loaders, entry, kernel, initrd
+//!  0      512             17 KiB          1 MiB                                                    size
+//!  MBR    GPT, primary    stage2          EFI system partition    data partitions    (unused)      GPT, backup
+//!  stage1                 (BIOS boot)     FAT32: loaders, entry,  (empty)
+//!                                         kernel, initrd
 //! ```
+//! The root file system, where it is not in the initrd, stands behind the EFI system partition, before the data partitions.
 //! Everything is a blob before a byte is written; planning takes time in the number of files, not in the size of the disk.
 
+mod data_part;
 mod esp;
 mod gpt;
+mod iso;
 
 use crate::{
     error::{Error, Result},
     loaders::{self, Arch},
 };
 use formats::{
-    Blob, Ids, Limits, Timestamp,
-    gpt::{ALIGNMENT, BIOS_BOOT, ESP, FIRST_USABLE},
+    Blob, Guid, Ids, Limits, Timestamp,
+    gpt::{ALIGNMENT, BIOS_BOOT, ENTRIES, ESP, FIRST_USABLE},
     mbr,
     units::{self, GIB, MIB},
 };
 use gpt::Partition;
 use std::{fmt, str::FromStr};
 
+pub use data_part::DataPart;
 pub use esp::ENTRY_PATH;
+pub use iso::Iso;
 
 /// Room on the boot partition for a user who replaces a kernel, where the size of the disk is ours to choose.
 const ROOM_MIN: u64 = 8 * MIB;
@@ -64,6 +70,18 @@ impl Boot {
             }
             (Self::Hybrid, Arch::Aarch64) => Ok(Self::Uefi),
             (boot, _) => Ok(boot),
+        }
+    }
+
+    /// What a row of the outputs and the user's `--boot` say together.
+    ///
+    /// # Errors
+    /// When they contradict each other.
+    pub fn and(self, users: Self) -> Result<Self> {
+        match (self, users) {
+            (Self::Hybrid, boot) | (boot, Self::Hybrid) => Ok(boot),
+            (row, users) if row == users => Ok(row),
+            (row, users) => Err(Error::unsupported(format!("is for {row} and --boot {users} is given"))),
         }
     }
 
@@ -110,16 +128,40 @@ pub struct Entry {
     pub cmdline: String,
     /// The most bytes of command line that the kernel takes, where it says so.
     pub cmdline_max: Option<u32>,
+    /// Partitions of the root file system, where it is not in the initrd.
+    pub root: Vec<RootPart>,
+}
+
+/// A partition that the kernel mounts, or checks another one by.
+#[derive(Clone, Debug)]
+pub struct RootPart {
+    /// Its name, of which its GUID is made.
+    pub name: &'static str,
+    /// Its type.
+    pub type_guid: Guid,
+    /// Its content; zeros follow.
+    pub body: Blob,
+}
+
+/// The GUID of the partition with this name: Linux's `PARTUUID`.
+pub fn partition_guid(ids: &Ids, name: &str) -> Guid {
+    gpt::partition_guid(ids, name)
 }
 
 /// How a disk is laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Which firmware it is for.
     pub boot: Boot,
     /// Its size.
     pub size: Size,
+    /// Empty partitions behind the boot partition.
+    pub data_parts: Vec<DataPart>,
 }
+
+/// Names of the partitions that are ours; data partitions have others.
+const BIOS_BOOT_NAME: &str = "BIOS boot";
+const ESP_NAME: &str = "EFI system";
 
 impl Layout {
     /// The disk that boots `entry`. `limits` are those of the container that it goes into.
@@ -130,7 +172,7 @@ impl Layout {
     pub fn disk(&self, entry: &Entry, limits: Limits, ids: &Ids, time: Timestamp) -> Result<Blob> {
         let boot = self.boot.on(entry.arch)?;
         let esp = esp::volume(boot, entry, ids, time)?;
-        let around = gpt::FRONT + gpt::BACK;
+        let around = gpt::FRONT + gpt::BACK + root_size(entry) + self.data_size(entry)?;
         let size = match self.size {
             Size::Auto => around + esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?,
             Size::Fixed(size) => {
@@ -150,7 +192,7 @@ impl Layout {
         if boot.has_bios() {
             boot_code = loaders::stage1(FIRST_USABLE.bytes(), 0);
             partitions.push(Partition {
-                name: "BIOS boot",
+                name: BIOS_BOOT_NAME.to_owned(),
                 type_guid: BIOS_BOOT,
                 start: FIRST_USABLE.bytes(),
                 len: gpt::FRONT - FIRST_USABLE.bytes(),
@@ -158,14 +200,51 @@ impl Layout {
             });
         }
         partitions.push(Partition {
-            name: "EFI system",
+            name: ESP_NAME.to_owned(),
             type_guid: ESP,
             start: gpt::FRONT,
             len: esp_size,
             body: esp.write(esp_size)?.volume,
         });
+        let mut start = gpt::FRONT + esp_size;
+        for RootPart { name, type_guid, body } in &entry.root {
+            let len = body.len().next_multiple_of(ALIGNMENT);
+            partitions.push(Partition { name: (*name).to_owned(), type_guid: *type_guid, start, len, body: body.clone() });
+            start += len;
+        }
+        for DataPart { name, size, type_guid } in &self.data_parts {
+            partitions.push(Partition { name: name.clone(), type_guid: *type_guid, start, len: *size, body: Blob::default() });
+            start += size;
+        }
         gpt::disk(size, boot_code, &partitions, ids)
     }
+
+    /// Bytes of all data partitions.
+    fn data_size(&self, entry: &Entry) -> Result<u64> {
+        let mut names = vec![BIOS_BOOT_NAME, ESP_NAME];
+        names.extend(entry.root.iter().map(|part| part.name));
+        let (count, most) = (names.len() + self.data_parts.len(), units::index(ENTRIES.into()));
+        if count > most {
+            return Err(Error::unsupported(format!("{count} partitions are too many, a GPT of ours holds {most}")));
+        }
+        let mut total = 0_u64;
+        for part in &self.data_parts {
+            if names.contains(&part.name.as_str()) {
+                return Err(Error::bad_input(format!("two partitions would be called '{}'", part.name)));
+            }
+            names.push(&part.name);
+            total = total
+                .checked_add(part.size)
+                .filter(|total| *total <= Limits::default().size_max)
+                .ok_or_else(|| Error::unsupported(format!("the data partitions up to '{}' are larger than any disk", part.name)))?;
+        }
+        Ok(total)
+    }
+}
+
+/// Bytes of the root's partitions.
+fn root_size(entry: &Entry) -> u64 {
+    entry.root.iter().map(|part| part.body.len().next_multiple_of(ALIGNMENT)).sum()
 }
 
 fn esp_content(esp: &formats::fat::Volume) -> u64 {

@@ -15,4 +15,6 @@ pub mod layout;
 pub mod loaders;
 pub mod outputs;
 pub mod payload;
+pub mod platforms;
+pub mod root;
 pub mod ui;

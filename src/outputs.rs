@@ -1,15 +1,17 @@
 //! The table of output names that users give: each a layout, a container and file names, or files made another way.
 
 use crate::{
-    build::Build,
+    build::{Build, ISO_OPTIONS},
     error::{Error, Result},
     image::Cmdline,
     layout::Boot,
     payload::Payload,
+    root::{self, RootFs},
 };
 use formats::{
-    Blob, FORMATS, Format,
+    Blob, FORMATS, Format, Limits, OptionSpec, Options, Values,
     compress::{Codec, Encoding},
+    ova::{self, Firmware, Flavour, Machine},
     tar::{self, Dialect},
     tree::{Content, Inode},
     units::{GIB, MIB},
@@ -36,7 +38,16 @@ pub enum Recipe {
     /// A disk in a container: one file.
     Disk(Disk),
     /// Anything else: one blob for each file.
-    Files(fn(&mut Build) -> Result<Vec<Blob>>),
+    Files(Files),
+}
+
+/// Files made another way.
+#[derive(Debug)]
+pub struct Files {
+    /// Makes one blob for each file.
+    pub make: fn(&mut Build, &Options) -> Result<Vec<Blob>>,
+    /// What `--opt` can say of it.
+    pub options: &'static [OptionSpec],
 }
 
 /// A disk in a container.
@@ -60,6 +71,26 @@ impl Recipe {
             Self::Files(_) => None,
         }
     }
+
+    /// What `--opt` can say of it.
+    pub fn option_specs(&self) -> &'static [OptionSpec] {
+        match self {
+            Self::Disk(disk) => disk.format().options(),
+            Self::Files(files) => files.options,
+        }
+    }
+
+    /// All options: those that make the output what it is, then the user's, as far as they are this output's.
+    ///
+    /// # Errors
+    /// When a value is not one of the option's.
+    pub fn options(&self, users: &[(String, String)]) -> Result<Options> {
+        let specs = self.option_specs();
+        let own = self.disk().map_or(&[][..], |disk| disk.options);
+        let users = users.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let known = users.filter(|(key, _)| specs.iter().any(|spec| spec.name == *key));
+        Options::parse(specs, own.iter().copied().chain(known))
+    }
 }
 
 impl Disk {
@@ -67,6 +98,14 @@ impl Disk {
     pub fn format(&self) -> &'static dyn Format {
         formats::format(self.container).unwrap_or_else(|| panic!("no {} in {FORMATS:?}", self.container))
     }
+}
+
+const fn files(make: fn(&mut Build, &Options) -> Result<Vec<Blob>>) -> Recipe {
+    files_with(make, &[])
+}
+
+const fn files_with(make: fn(&mut Build, &Options) -> Result<Vec<Blob>>, options: &'static [OptionSpec]) -> Recipe {
+    Recipe::Files(Files { make, options })
 }
 
 const fn disk(boot: Boot, container: &'static str) -> Recipe {
@@ -135,6 +174,7 @@ pub static OUTPUTS: &[Output] = &[
         about: "dynamic VHD, for Hyper-V and VirtualBox",
         recipe: disk_with(Boot::Hybrid, "vhd", &[("subformat", "dynamic")], MIB),
     },
+    Output { name: "vhdx", files: &[".vhdx"], firmware: "BIOS, UEFI", about: "VHDX, for Hyper-V", recipe: disk(Boot::Hybrid, "vhdx") },
     Output {
         name: "vmdk",
         files: &[".vmdk"],
@@ -162,21 +202,77 @@ pub static OUTPUTS: &[Output] = &[
         files: &[".img.tar.gz"],
         firmware: "BIOS, UEFI",
         about: "disk.raw of whole GiB in a gzip'd old GNU tar",
-        recipe: Recipe::Files(gcp),
+        recipe: files(gcp),
+    },
+    Output {
+        name: "ova",
+        files: &[".ova"],
+        firmware: "BIOS, UEFI",
+        about: "machine and disk for VMware or VirtualBox to import",
+        recipe: files_with(ova, &OVA_OPTIONS),
+    },
+    Output {
+        name: "iso",
+        files: &[".iso"],
+        firmware: "BIOS, UEFI",
+        about: "CD, and the same file as USB stick or disk",
+        recipe: files_with(|build, options| Ok(vec![build.iso(Boot::Hybrid, options)?]), &ISO_OPTIONS),
+    },
+    Output {
+        name: "iso-bios",
+        files: &[".iso"],
+        firmware: "BIOS",
+        about: "the same without EFI loader",
+        recipe: files_with(|build, options| Ok(vec![build.iso(Boot::Bios, options)?]), &ISO_OPTIONS),
+    },
+    Output {
+        name: "iso-efi-initrd",
+        files: &["-efi-initrd.iso"],
+        firmware: "UEFI",
+        about: "the same without BIOS loader",
+        recipe: files_with(|build, options| Ok(vec![build.iso(Boot::Uefi, options)?]), &ISO_OPTIONS),
+    },
+    Output {
+        name: "iso-efi",
+        files: &["-efi.iso"],
+        firmware: "UEFI",
+        about: "CD that is the root file system itself, no initrd",
+        recipe: files_with(|build, options| Ok(vec![build.root_iso(Boot::Uefi, options)?]), &ISO_OPTIONS),
     },
     Output {
         name: "kernel+initrd",
         files: &["-kernel", "-initrd.img", "-cmdline"],
         firmware: "direct, iPXE",
         about: "kernel, initrd and command line as files",
-        recipe: Recipe::Files(kernel_initrd),
+        recipe: files(kernel_initrd),
+    },
+    Output {
+        name: "kernel+squashfs",
+        files: &["-kernel", "-squashfs.img", "-cmdline"],
+        firmware: "direct",
+        about: "kernel, squashfs root and command line as files",
+        recipe: files_with(kernel_squashfs, root::SQUASHFS.options),
     },
     Output {
         name: "tar-kernel-initrd",
         files: &["-initrd.tar"],
         firmware: "direct, iPXE",
         about: "the same in a tar: kernel, initrd.img, cmdline",
-        recipe: Recipe::Files(tar_kernel_initrd),
+        recipe: files(tar_kernel_initrd),
+    },
+    Output {
+        name: "kernel+iso",
+        files: &["-kernel", ".iso", "-cmdline"],
+        firmware: "direct",
+        about: "root file system as ISO 9660 with Rock Ridge",
+        recipe: files_with(kernel_iso, &ISO_OPTIONS),
+    },
+    Output {
+        name: "kernel+erofs",
+        files: &["-kernel", "-erofs.img", "-cmdline"],
+        firmware: "direct",
+        about: "kernel, EROFS root and command line as files",
+        recipe: files_with(kernel_erofs, root::EROFS.options),
     },
 ];
 
@@ -196,12 +292,23 @@ pub fn by_file_name(name: &str) -> Option<&'static Output> {
     OUTPUTS.iter().rev().filter(single).max_by_key(|o| o.files[0].len())
 }
 
-fn kernel_initrd(build: &mut Build) -> Result<Vec<Blob>> {
+fn kernel_initrd(build: &mut Build, _options: &Options) -> Result<Vec<Blob>> {
     let payload = build.payload()?;
     Ok(vec![payload.kernel.clone(), initrd_file(payload), cmdline_file(&payload.cmdline)])
 }
 
-fn tar_kernel_initrd(build: &mut Build) -> Result<Vec<Blob>> {
+fn kernel_squashfs(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
+    kernel_root(build, &root::SQUASHFS, options)
+}
+
+/// The command line is left as it is: whoever starts the machine knows what device the root will be.
+fn kernel_root(build: &mut Build, root: &'static RootFs, options: &Options) -> Result<Vec<Blob>> {
+    let root = build.root(root, options)?;
+    let image = build.image()?;
+    Ok(vec![image.kernel.clone(), root, cmdline_file(&image.cmdline)])
+}
+
+fn tar_kernel_initrd(build: &mut Build, _options: &Options) -> Result<Vec<Blob>> {
     let mtime = build.time().0;
     let payload = build.payload()?;
     let mut tar = tar::Writer::new(Dialect::Pax);
@@ -211,8 +318,46 @@ fn tar_kernel_initrd(build: &mut Build) -> Result<Vec<Blob>> {
     Ok(vec![tar.finish()])
 }
 
+static OVA_OPTIONS: [OptionSpec; 4] = [
+    OptionSpec { name: "flavour", values: Values::Choice(&["vmware", "virtualbox"]), default: "vmware", help: "whose machine it is" },
+    OptionSpec {
+        name: "firmware",
+        values: Values::Choice(&["auto", "bios", "efi"]),
+        default: "auto",
+        help: "auto: UEFI on VMware where the disk has it, else BIOS",
+    },
+    OptionSpec { name: "cpus", values: Values::Number { min: 1, max: 128 }, default: "2", help: "processors" },
+    OptionSpec { name: "memory", values: Values::Number { min: 64, max: 1 << 24 }, default: "1024", help: "MiB of memory" },
+];
+
+/// A machine with a streamOptimized VMDK, the only kind of disk that both importers take.
+fn ova(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
+    let flavour = if options.word("flavour") == "vmware" { Flavour::Vmware } else { Flavour::VirtualBox };
+    let firmware = match (options.word("firmware"), flavour, build.boot()) {
+        ("bios", ..) | ("auto", _, Boot::Bios) | ("auto", Flavour::VirtualBox, Boot::Hybrid) => Firmware::Bios,
+        (_, Flavour::Vmware, _) => Firmware::Efi,
+        (_, Flavour::VirtualBox, _) => {
+            return Err(Error::unsupported("an OVA cannot tell VirtualBox to use UEFI")
+                .hint("leave out --boot uefi and firmware=efi; the machine's settings have \"Enable EFI\" after the import"));
+        }
+    };
+    let machine = Machine { flavour, firmware, cpus: options.number("cpus"), memory_mib: options.number("memory") };
+    let vmdk = &formats::vmdk::Vmdk;
+    let (disk, file) = build.contain(build.boot(), vmdk, &Options::defaults(vmdk.options()), Limits::default())?;
+    Ok(vec![ova::package(&machine, disk.len(), &file, build.time())?])
+}
+
+fn kernel_iso(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
+    let (kernel, iso, cmdline) = build.kernel_and_root_iso(options)?;
+    Ok(vec![kernel, iso, cmdline_file(&cmdline)])
+}
+
+fn kernel_erofs(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
+    kernel_root(build, &root::EROFS, options)
+}
+
 /// Compute Engine wants one member of this name and a disk of whole GiB, in the format that GNU tar calls oldgnu.
-fn gcp(build: &mut Build) -> Result<Vec<Blob>> {
+fn gcp(build: &mut Build, _options: &Options) -> Result<Vec<Blob>> {
     let mtime = build.time().0;
     let disk = build.disk_of_multiple(GIB)?;
     let mut tar = tar::Writer::new(Dialect::OldGnu);
@@ -241,9 +386,9 @@ mod tests {
         for output in OUTPUTS {
             assert!(names.insert(output.name), "{} stands twice", output.name);
             assert!(!output.files.is_empty());
-            if let Recipe::Disk(disk) = &output.recipe {
+            output.recipe.options(&[]).unwrap();
+            if output.recipe.disk().is_some() {
                 assert_eq!(output.files.len(), 1);
-                formats::Options::parse(disk.format().options(), disk.options.iter().copied()).unwrap();
             }
         }
     }
@@ -253,6 +398,8 @@ mod tests {
         assert_eq!(by_file_name("app.qcow2").unwrap().name, "qcow2");
         assert_eq!(by_file_name("app-efi.qcow2").unwrap().name, "qcow2-efi");
         assert_eq!(by_file_name("app.img").unwrap().name, "raw");
+        assert_eq!(by_file_name("app.iso").unwrap().name, "iso");
+        assert_eq!(by_file_name("app-efi.iso").unwrap().name, "iso-efi");
         assert!(by_file_name("app").is_none());
     }
 }

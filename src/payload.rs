@@ -13,9 +13,9 @@ use crate::image::{Cmdline, Image};
 use formats::{
     Blob, Env, Error, Result, Tree,
     compress::{Codec, Encoding},
-    cpio::{self, Losses},
+    cpio,
     kernel::{Facts, Kernel},
-    tree::ShowPath,
+    tree::{Losses, ShowPath},
 };
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr, thread};
@@ -88,9 +88,9 @@ impl Payload {
         let mut warnings = Vec::new();
         let codec = choose(compression, facts.as_ref(), &mut warnings);
         let encoding = Encoding::new(codec, level)?;
-        warnings.extend(lost(&cpio::losses(&image.rootfs)));
+        warnings.extend(lost("an initrd", "1970 to 2106", &cpio::losses(&image.rootfs)));
         let (initrd, kernel_digest) = thread::scope(|scope| {
-            let digest = scope.spawn(|| archives::digest(&image.kernel));
+            let digest = scope.spawn(|| image.kernel.sha256());
             let initrd = initrd(image, encoding, env);
             (initrd, digest.join())
         });
@@ -101,6 +101,27 @@ impl Payload {
         digest.update(image.cmdline.as_str());
         let (kernel, cmdline) = (image.kernel.clone(), image.cmdline.clone());
         Ok(Self { kernel, initrd, cmdline, encoding, digest: digest.finalize().into(), warnings })
+    }
+
+    /// What is left of the payload when the root file system is elsewhere: an initrd has the microcode alone. `root` is a
+    /// digest of that file system.
+    ///
+    /// # Errors
+    /// When the microcode is none, or reading fails.
+    pub fn without_rootfs(image: &Image, root: &[u8; 32]) -> Result<Self> {
+        let mut initrd = Blob::default();
+        let mut digest = Sha256::new_with_prefix(image.kernel.sha256()?);
+        push_ucode(image, &mut initrd, &mut digest)?;
+        digest.update(root);
+        digest.update(image.cmdline.as_str());
+        Ok(Self {
+            kernel: image.kernel.clone(),
+            initrd: (!initrd.is_empty()).then_some(initrd),
+            cmdline: image.cmdline.clone(),
+            encoding: Encoding::new(Codec::None, None)?,
+            digest: digest.finalize().into(),
+            warnings: Vec::new(),
+        })
     }
 
     /// A value that is the same for the same payload, made while the initrd was: SHA-256 over those of its parts.
@@ -146,12 +167,7 @@ fn choose(compression: InitrdCompression, facts: Option<&Result<Facts>>, warning
 fn initrd(image: &Image, encoding: Encoding, env: &mut Env) -> Result<(Option<Blob>, [u8; 32])> {
     let mut initrd = Blob::default();
     let mut digest = Sha256::new();
-    if let Some(ucode) = &image.ucode {
-        check_early(ucode)?;
-        initrd.append(ucode);
-        initrd.pad_to(ALIGNMENT);
-        digest.update(archives::digest(ucode)?);
-    }
+    push_ucode(image, &mut initrd, &mut digest)?;
     if !is_empty(&image.rootfs) {
         for (archive, of_archive) in archives::compressed(&image.rootfs, encoding, env)? {
             initrd.append(&archive);
@@ -160,6 +176,17 @@ fn initrd(image: &Image, encoding: Encoding, env: &mut Env) -> Result<(Option<Bl
     }
     initrd.pad_to(ALIGNMENT);
     Ok(((!initrd.is_empty()).then_some(initrd), digest.finalize().into()))
+}
+
+/// The early cpio that an initrd begins with.
+fn push_ucode(image: &Image, initrd: &mut Blob, digest: &mut Sha256) -> Result<()> {
+    if let Some(ucode) = &image.ucode {
+        check_early(ucode)?;
+        initrd.append(ucode);
+        initrd.pad_to(ALIGNMENT);
+        digest.update(ucode.sha256()?);
+    }
+    Ok(())
 }
 
 fn is_empty(tree: &Tree) -> bool {
@@ -176,19 +203,19 @@ fn check_early(ucode: &Blob) -> Result<()> {
     }
 }
 
-/// Warnings about what does not fit an initrd.
-fn lost(losses: &Losses) -> Vec<String> {
+/// Warnings about what does not fit `what`, which has times of these years.
+pub(crate) fn lost(what: &str, years: &str, losses: &Losses) -> Vec<String> {
     let mut warnings = Vec::new();
     if !losses.xattrs.is_empty() {
         let mut names: Vec<_> = losses.xattrs.iter().flat_map(|(_, names)| names).map(|name| ShowPath(name).to_string()).collect();
         names.sort();
         names.dedup();
         let files = list(losses.xattrs.iter().map(|(path, _)| path.as_slice()));
-        warnings.push(format!("an initrd has no extended attributes: {} stay behind, of {files}", names.join(", ")));
+        warnings.push(format!("{what} does not hold extended attributes: {} stay behind, of {files}", names.join(", ")));
     }
     if !losses.times.is_empty() {
         let files = list(losses.times.iter().map(Vec::as_slice));
-        warnings.push(format!("an initrd has times from 1970 to 2106: moved there for {files}"));
+        warnings.push(format!("{what} has times from {years}: moved there for {files}"));
     }
     warnings
 }

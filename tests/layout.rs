@@ -25,6 +25,7 @@ fn entry(arch: Arch) -> Entry {
         initrd: Some(Blob::bytes((0..5_000_001_u32).map(|i| (i >> 5).to_le_bytes()[0]).collect::<Vec<_>>())),
         cmdline: "console=ttyS0 quiet".to_owned(),
         cmdline_max: None,
+        root: Vec::new(),
     }
 }
 
@@ -43,7 +44,9 @@ fn foreign_programs_find_no_fault_and_every_file() {
         (Boot::Hybrid, Size::Fixed(10 * TIB), Arch::X86_64),
     ] {
         let entry = entry(arch);
-        let disk = Layout { boot, size }.disk(&entry, Limits::default(), &Ids::from_seed(b"x"), Timestamp(1_700_000_000)).unwrap();
+        let disk = Layout { boot, size, data_parts: Vec::new() }
+            .disk(&entry, Limits::default(), &Ids::from_seed(b"x"), Timestamp(1_700_000_000))
+            .unwrap();
         let image = desk.join("disk.img");
         write(&disk, &image);
 
@@ -70,5 +73,23 @@ fn foreign_programs_find_no_fault_and_every_file() {
         let files = list.lines().filter(|line| !line.ends_with('/')).count();
         assert_eq!(files, expected.len() + 1, "{list}");
         assert!(run("mtype", ["-i", &mtools, "::/loader/entries/moby.conf"]).contains("options      console=ttyS0 quiet\n"));
+    }
+}
+
+#[test]
+fn sgdisk_sees_data_partitions_as_they_were_asked_for() {
+    let desk = scratch("layout-data");
+    let data_parts = ["A=1G", "state=300M:var"].map(|part| part.parse().unwrap()).into();
+    let layout = Layout { boot: Boot::Hybrid, size: Size::Auto, data_parts };
+    let disk = layout.disk(&entry(Arch::X86_64), Limits::default(), &Ids::from_seed(b"x"), Timestamp(0)).unwrap();
+    let image = desk.join("disk.img");
+    write(&disk, &image);
+    assert!(run("sgdisk", ["-v", text(&image)]).contains("No problems found."));
+    for (number, wanted) in [
+        ("3", ["0FC63DAF-8483-4772-8E79-3D69D8477DE4", "Partition size: 2097152 sectors", "Partition name: 'A'"]),
+        ("4", ["4D21B016-B534-45C2-A9FB-5C16E091FD2D", "Partition size: 614400 sectors", "Partition name: 'state'"]),
+    ] {
+        let info = run("sgdisk", ["-i", number, text(&image)]);
+        assert!(wanted.iter().all(|wanted| info.contains(wanted)), "{info}");
     }
 }

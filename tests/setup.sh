@@ -4,7 +4,7 @@
 #   1. Debian packages: a linker, QEMU with its firmware, and the programs that judge our output. Installed with apt.
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
 #   3. Python packages that judge containers, in a virtual environment of ours.
-#   4. Real guests: Debian's cloud kernel and its static busybox, for amd64 and arm64. Downloaded and unpacked into
+#   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture.
 #
 # Run it again at any time: what is there already is left alone, and then no network is needed.
@@ -23,25 +23,36 @@ packages=(
     make git curl ca-certificates gcc libc6-dev # to build
     qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 # to boot
     mtools dosfstools gdisk # disks and FAT volumes
-    cpio initramfs-tools-core zstd lz4 xz-utils # initrds
+    cpio initramfs-tools-core kmod zstd lz4 xz-utils # initrds
     time libarchive-tools pigz syslinux syslinux-common extlinux systemd-boot-efi # what `make bench` compares with
-    xorriso squashfs-tools erofs-utils # file systems on their way
+    xorriso genisoimage # ISO 9660; the latter has isoinfo
+    squashfs-tools squashfs-tools-ng erofs-utils cryptsetup-bin dmsetup # root file systems, verified ones
     p7zip-full libxml2-utils python3-venv # readers of containers
 )
 
+missing_packages() {
+    local package
+    for package in "${packages[@]}"; do
+        dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+    done
+}
+
 debian_packages() {
     command -v dpkg-query >/dev/null || die "this is no Debian: install the counterparts of these packages by hand: ${packages[*]}"
-    local missing=() package
-    for package in "${packages[@]}"; do
-        dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
-    done
+    local missing root=()
+    mapfile -t missing < <(missing_packages)
     [ ${#missing[@]} -gt 0 ] || return 0
-    local root=()
     [ "$(id -u)" = 0 ] || root=(sudo)
-    say "installing ${missing[*]}"
     "${root[@]}" apt-get update -q || say "apt-get update had errors; going on with the lists there are"
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" ||
-        die "apt-get could not install: ${missing[*]}"
+    # Twice: where a package came from a newer suite, installing its companions may remove it.
+    for _ in 1 2; do
+        say "installing ${missing[*]}"
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" ||
+            die "apt-get could not install: ${missing[*]}"
+        mapfile -t missing < <(missing_packages)
+        [ ${#missing[@]} -gt 0 ] || return 0
+    done
+    die "apt-get did not install: ${missing[*]}"
 }
 
 rust_toolchain() {
@@ -80,9 +91,9 @@ cargo_deny() {
         die "cargo could not install cargo-deny $cargo_deny_version"
 }
 
-# Readers of containers that exist in Python only, in .cache/oracles: Glance's own inspector, and an independent reader of disks.
+# Readers that exist in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks and of OVF.
 python_oracles() {
-    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21)
+    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1)
     local stamp=$cache/oracles/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"
@@ -99,10 +110,29 @@ debian_mirror() {
     echo "$uri"
 }
 
-# guest ARCH: the kernel and busybox of one architecture, in .cache/debian/ARCH/{kernel,busybox,version}.
+# What a guest needs to mount its root from a disk: the kernel has drivers and file systems as modules only.
+modules=(virtio_pci virtio_blk virtio_scsi sd_mod sr_mod squashfs erofs isofs overlay dm-verity)
+
+# guest_modules UNPACKED TO: these and what they depend on, in TO, with their names in the order of loading in TO/order.
+guest_modules() {
+    local unpacked=$1 to=$2 version module path
+    version=$(ls "$unpacked/lib/modules")
+    depmod -b "$unpacked" "$version" || die "depmod could not read the modules of $version"
+    mkdir -p "$to"
+    for module in "${modules[@]}"; do
+        path=$(modprobe -C /dev/null -d "$unpacked" -S "$version" --show-depends "$module") || die "$version has no module $module"
+        sed -n 's/^insmod \([^ ]*\).*/\1/p' <<<"$path"
+    done | awk '!seen[$0]++' | while read -r path; do
+        cp "$path" "$to/"
+        basename "$path"
+    done >"$to/order"
+    [ -s "$to/order" ] || die "$version has no modules"
+}
+
+# guest ARCH: the kernel and busybox of one architecture, in .cache/debian/ARCH/{kernel,busybox,version,modules/}.
 guest() {
     local arch=$1 to=$cache/debian/$1 work=$cache/debian/$1.partial mirror
-    [ -s "$to/kernel" ] && [ -s "$to/busybox" ] && [ -s "$to/version" ] && return
+    [ -s "$to/kernel" ] && [ -s "$to/busybox" ] && [ -s "$to/version" ] && [ "$(cat "$to/modules/wanted" 2>/dev/null)" = "${modules[*]}" ] && return
     say "downloading Debian's cloud kernel and busybox for $arch"
     mirror=$(debian_mirror)
     rm -rf "$work" "$to"
@@ -122,6 +152,8 @@ guest() {
     for deb in "$work"/*.deb; do dpkg-deb --extract "$deb" "$work/unpacked"; done
     cp "$work"/unpacked/boot/vmlinuz-* "$work/kernel"
     cp "$(find "$work/unpacked" -type f -path '*bin/busybox')" "$work/busybox"
+    guest_modules "$work/unpacked" "$work/modules"
+    echo "${modules[*]}" >"$work/modules/wanted"
     echo "$kernel" >"$work/version"
     rm -rf "$work"/{lists,archives,unpacked,sources.list} "$work"/*.bin "$work"/*.deb
     mv "$work" "$to"
@@ -130,7 +162,7 @@ guest() {
 # Lockfiles and the like would be caught late and far from their cause: a last look at what must run.
 programs() {
     local program missing=()
-    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz 7z xmllint; do
+    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz 7z xmllint xorriso isoinfo unsquashfs rdsquashfs fsck.erofs veritysetup dmsetup; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
     [ ${#missing[@]} = 0 ] || die "still missing: ${missing[*]}"

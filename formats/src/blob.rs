@@ -8,6 +8,7 @@
 //! A tar member, a cpio archive, a FAT volume, a disk and a container file are all blobs, made out of blobs.
 
 use crate::{Error, Result, units};
+use sha2::{Digest, Sha256};
 use std::{
     fmt,
     fs::File,
@@ -259,6 +260,25 @@ impl Blob {
         let mut bytes = vec![0; units::index(self.len)];
         self.read_at(0, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// SHA-256 of the bytes.
+    ///
+    /// # Errors
+    /// As [`Blob::read_at`].
+    pub fn sha256(&self) -> Result<[u8; 32]> {
+        const CHUNK: u64 = units::MIB;
+        let mut digest = Sha256::new();
+        let mut chunk = vec![0; units::index(CHUNK.min(self.len))];
+        let mut at = 0;
+        while at < self.len {
+            let len = CHUNK.min(self.len - at);
+            let chunk = &mut chunk[..units::index(len)];
+            self.read_at(at, chunk)?;
+            digest.update(&*chunk);
+            at += len;
+        }
+        Ok(digest.finalize().into())
     }
 
     /// The bytes front to back, with seeking.

@@ -16,7 +16,7 @@ pub mod deflate;
 mod gzip;
 mod lz4;
 mod read;
-mod xz;
+pub(crate) mod xz;
 pub mod zstd;
 
 pub use read::reader;

@@ -15,7 +15,7 @@
 //! archive can be cut between any two files ([`parts`]).
 //!
 //! Refused by name: what the kernel would silently skip or cut (files of 4 GiB, long paths, large device numbers).
-//! Kept out, and told ([`Losses`]): extended attributes, which newc cannot hold, and times outside 1970 to 2106, which are
+//! Kept out, and told ([`losses`]): extended attributes, which newc cannot hold, and times outside 1970 to 2106, which are
 //! clamped.
 //!
 //! Read: 070701 and 070702 (the same with a checksum), archives one after the other, zeros between them.
@@ -29,7 +29,7 @@ pub use read::{Member, Members};
 use crate::{
     Blob, Error, Result,
     error::At,
-    tree::{Content, Device, Inode, Tree},
+    tree::{Content, Device, Inode, Losses, Tree},
     units,
 };
 use std::{collections::HashMap, fmt::Write, iter};
@@ -47,29 +47,9 @@ const MAJOR_MAX: u32 = (1 << 12) - 1;
 /// And 20 of its minor number.
 const MINOR_MAX: u32 = (1 << 20) - 1;
 
-/// What a newc archive cannot say about a tree, by path, for a warning.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Files whose extended attributes stay behind, with the names of these.
-    pub xattrs: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
-    /// Files whose modification time does not fit 32 unsigned bits and was clamped.
-    pub times: Vec<Vec<u8>>,
-}
-
 /// What [`archive`] and [`parts`] leave out of a tree.
 pub fn losses(tree: &Tree) -> Losses {
-    let mut losses = Losses::default();
-    let root = (b".".as_slice(), 0);
-    for (path, inode) in iter::once(root).chain(tree.names.iter().map(|name| (name.path.as_slice(), name.inode))) {
-        let inode = &tree.inodes[inode];
-        if !inode.xattrs.is_empty() {
-            losses.xattrs.push((path.to_vec(), inode.xattrs.iter().map(|(name, _)| name.clone()).collect()));
-        }
-        if u32::try_from(inode.mtime).is_err() {
-            losses.times.push(path.to_vec());
-        }
-    }
-    losses
+    Losses::of(tree, |_| false, 0..=u32::MAX.into())
 }
 
 /// A tree as one archive: headers in memory, bodies by reference.

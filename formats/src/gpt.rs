@@ -26,6 +26,21 @@ pub const ESP: Guid = Guid::new(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
 pub const BIOS_BOOT: Guid = Guid::new(0x21686148_6449_6e6f_744e_656564454649);
 /// Linux file system data.
 pub const LINUX_DATA: Guid = Guid::new(0x0fc63daf_8483_4772_8e79_3d69d8477de4);
+/// Linux swap space.
+pub const LINUX_SWAP: Guid = Guid::new(0x0657fd6d_a4ab_43c4_84e5_0933c84b4f4f);
+/// `/home` (Discoverable Partitions Specification, UAPI.2).
+pub const LINUX_HOME: Guid = Guid::new(0x933ac7e1_2eb4_4f13_b844_0e14e2aef915);
+/// `/var` (UAPI.2).
+pub const LINUX_VAR: Guid = Guid::new(0x4d21b016_b534_45c2_a9fb_5c16e091fd2d);
+
+/// Root of x86-64 (UAPI.2).
+pub const LINUX_ROOT_X86_64: Guid = Guid::new(0x4f68bce3_e8cd_4db1_96e7_fbcaf984b709);
+/// Hashes of the root of x86-64 (UAPI.2).
+pub const LINUX_ROOT_X86_64_VERITY: Guid = Guid::new(0x2c7357ed_ebd2_46d9_aec1_23d437ec2bf5);
+/// Root of arm64 (UAPI.2).
+pub const LINUX_ROOT_ARM64: Guid = Guid::new(0xb921b045_1df0_41c3_af44_4c6f280d3fae);
+/// Hashes of the root of arm64 (UAPI.2).
+pub const LINUX_ROOT_ARM64_VERITY: Guid = Guid::new(0xdf3300ce_d69f_4c92_978c_9bfb0f38d820);
 
 /// Partitions start at multiples of this many bytes.
 pub const ALIGNMENT: u64 = MIB;
@@ -34,7 +49,8 @@ pub const FIRST_USABLE: Lba = Lba(2 + ENTRY_BLOCKS);
 /// Blocks behind the last that a partition may have: the backup's entries and header.
 pub const BACKUP_BLOCKS: u64 = ENTRY_BLOCKS + 1;
 
-const ENTRIES: u32 = 128;
+/// Partitions that the table holds.
+pub const ENTRIES: u32 = 128;
 const ENTRY_LEN: u32 = 128;
 const ENTRY_BLOCKS: u64 = 32;
 const HEADER_LEN: u32 = 92;

@@ -1,7 +1,8 @@
 //! GUIDs (RFC 9562) and the identifiers that an image needs, derived from a seed.
 
+use crate::Error;
 use sha2::{Digest, Sha256};
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// A GUID in RFC 9562 byte order, as it is printed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,20 @@ impl fmt::Debug for Guid {
     }
 }
 
+/// Reads what is printed, in either case.
+impl FromStr for Guid {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::bad_input(format!("'{text}' must be a GUID, as in {}", Self::NIL));
+        let hyphens = [8, 13, 18, 23];
+        let right =
+            text.len() == 36 && text.bytes().enumerate().all(|(i, b)| if hyphens.contains(&i) { b == b'-' } else { b.is_ascii_hexdigit() });
+        let digits = right.then(|| text.replace('-', "")).ok_or_else(wrong)?;
+        u128::from_str_radix(&digits, 16).map(Self::new).map_err(|_| wrong())
+    }
+}
+
 /// The source of every identifier in an image: a seed, never a clock or a random generator.
 ///
 /// The same seed and label always give the same identifier; different labels give unrelated ones.
@@ -98,6 +113,22 @@ mod tests {
         assert_eq!(esp.to_string(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
         assert_eq!(esp.to_mixed_endian()[..4], [0x28, 0x73, 0x2a, 0xc1]);
         assert_eq!(Guid::from_mixed_endian(esp.to_mixed_endian()), esp);
+    }
+
+    #[test]
+    fn what_is_printed_is_read() {
+        let guid = Ids::from_seed(b"a").guid("b");
+        assert_eq!(guid.to_string().parse::<Guid>().unwrap(), guid);
+        assert_eq!(guid.to_string().to_uppercase().parse::<Guid>().unwrap(), guid);
+        for bad in [
+            "",
+            "c12a7328",
+            "c12a7328-f81f-11d2-ba4b-00a0c93ec93",
+            "c12a7328-f81f-11d2-ba4b-00a0c93ec93g",
+            "c12a7328f-81f-11d2-ba4b-00a0c93ec93b",
+        ] {
+            assert!(bad.parse::<Guid>().is_err(), "{bad}");
+        }
     }
 
     #[test]

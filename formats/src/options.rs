@@ -37,7 +37,22 @@ pub enum Values {
         /// Largest.
         max: u64,
     },
+    /// A text of printable ASCII.
+    Text {
+        /// Its most characters.
+        max: usize,
+    },
+    /// A whole number, from min to max, or `auto`.
+    NumberOrAuto {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
 }
+
+/// Leaves a number to the format.
+const AUTO: &str = "auto";
 
 impl Values {
     /// What is right, in words: for help and for errors.
@@ -47,6 +62,8 @@ impl Values {
             Self::Flag => "on|off".to_owned(),
             Self::PowerOfTwo { min, max } => format!("a power of two from {} to {}", units::show_size(*min), units::show_size(*max)),
             Self::Number { min, max } => format!("{min} to {max}"),
+            Self::Text { max } => format!("a text of at most {max} characters of ASCII"),
+            Self::NumberOrAuto { min, max } => format!("{AUTO}|{min} to {max}"),
         }
     }
 
@@ -57,14 +74,22 @@ impl Values {
             Self::PowerOfTwo { min, max } => {
                 units::parse_size(text).ok().filter(|n| n.is_power_of_two() && (min..=max).contains(&n)).map(Value::Number)
             }
-            Self::Number { min, max } => text.parse().ok().filter(|n| (min..=max).contains(&n)).map(Value::Number),
+            Self::Text { max } => {
+                let is_right = text.len() <= *max && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+                is_right.then(|| Value::Text(text.to_owned()))
+            }
+            Self::NumberOrAuto { .. } if text == AUTO => Some(Value::Word(AUTO)),
+            Self::Number { min, max } | Self::NumberOrAuto { min, max } => {
+                text.parse().ok().filter(|n| (min..=max).contains(&n)).map(Value::Number)
+            }
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Value {
     Word(&'static str),
+    Text(String),
     Number(u64),
 }
 
@@ -106,6 +131,14 @@ impl Options {
         }
     }
 
+    /// A text option. Panics when the format lists no such option.
+    pub fn text(&self, name: &str) -> &str {
+        match self.0.get(name) {
+            Some(Value::Text(text)) => text,
+            other => panic!("option {name} is {other:?}, not a text"),
+        }
+    }
+
     /// Whether a flag is on. Panics when the format lists no such option.
     pub fn flag(&self, name: &str) -> bool {
         self.word(name) == "on"
@@ -113,8 +146,14 @@ impl Options {
 
     /// A number or size option. Panics when the format lists no such option.
     pub fn number(&self, name: &str) -> u64 {
+        self.number_or_auto(name).unwrap_or_else(|| panic!("option {name} is {AUTO}, not a number"))
+    }
+
+    /// A number, `None` where it is left to the format. Panics when the format lists no such option.
+    pub fn number_or_auto(&self, name: &str) -> Option<u64> {
         match self.0.get(name) {
-            Some(Value::Number(number)) => *number,
+            Some(Value::Number(number)) => Some(*number),
+            Some(Value::Word(AUTO)) => None,
             other => panic!("option {name} is {other:?}, not a number"),
         }
     }
@@ -132,7 +171,9 @@ fn unknown(key: &str, specs: &[OptionSpec]) -> Error {
 mod tests {
     use super::*;
 
-    static SPECS: [OptionSpec; 2] = [
+    static SPECS: [OptionSpec; 4] = [
+        OptionSpec { name: "label", values: Values::Text { max: 8 }, default: "", help: "" },
+        OptionSpec { name: "level", values: Values::NumberOrAuto { min: 1, max: 9 }, default: "auto", help: "" },
         OptionSpec { name: "cluster_size", values: Values::PowerOfTwo { min: 512, max: 2 << 20 }, default: "64K", help: "" },
         OptionSpec { name: "lazy_refcounts", values: Values::Flag, default: "off", help: "" },
     ];
@@ -142,6 +183,10 @@ mod tests {
         let options = Options::parse(&SPECS, [("lazy_refcounts", "on")]).unwrap();
         assert_eq!(options.number("cluster_size"), 65536);
         assert!(options.flag("lazy_refcounts"));
+        assert_eq!(options.number_or_auto("level"), None);
+        assert_eq!(options.text("label"), "");
+        assert_eq!(Options::parse(&SPECS, [("label", "a = b")]).unwrap().text("label"), "a = b");
+        assert_eq!(Options::parse(&SPECS, [("level", "9")]).unwrap().number_or_auto("level"), Some(9));
     }
 
     #[test]
@@ -150,5 +195,11 @@ mod tests {
         assert!(key.contains("cluster_size=a power of two from 512 bytes to 2 MiB"), "{key}");
         let value = Options::parse(&SPECS, [("lazy_refcounts", "yes")]).unwrap_err().to_string();
         assert!(value.contains("on|off"), "{value}");
+        for label in ["123456789", "größe", "a\nb"] {
+            let text = Options::parse(&SPECS, [("label", label)]).unwrap_err().to_string();
+            assert!(text.contains("at most 8 characters of ASCII"), "{text}");
+        }
+        let level = Options::parse(&SPECS, [("level", "10")]).unwrap_err().to_string();
+        assert!(level.contains("auto|1 to 9"), "{level}");
     }
 }

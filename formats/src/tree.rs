@@ -6,8 +6,9 @@ mod builder;
 
 pub use builder::{Builder, components};
 
-use crate::Blob;
-use std::{fmt, sync::Arc};
+use crate::{Blob, units};
+use sha2::{Digest, Sha256};
+use std::{fmt, iter, ops::RangeInclusive, sync::Arc};
 
 /// A file system tree. It always has a root directory, and every name's parent is a directory in it.
 #[derive(Clone, Debug)]
@@ -139,6 +140,35 @@ impl Tree {
         Self { inodes, names }
     }
 
+    /// SHA-256 of all that the tree says of its files, but for their content, whose size and time stand for it.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let mut text = |bytes: &[u8]| {
+            digest.update(units::bytes(bytes.len()).to_le_bytes());
+            digest.update(bytes);
+        };
+        for inode in &self.inodes {
+            let Inode { mode, uid, gid, mtime, mtime_nanos, .. } = inode;
+            let kind = inode.content.type_bits() | mode;
+            text(format!("{kind} {uid} {gid} {mtime} {mtime_nanos}").as_bytes());
+            match &inode.content {
+                Content::File(body) => text(&body.len().to_le_bytes()),
+                Content::Symlink(target) => text(target),
+                Content::CharacterDevice(device) | Content::BlockDevice(device) => text(format!("{device:?}").as_bytes()),
+                Content::Directory | Content::Fifo => {}
+            }
+            for (name, value) in &inode.xattrs {
+                text(name);
+                text(value);
+            }
+        }
+        for name in &self.names {
+            text(&name.path);
+            text(name.inode.to_string().as_bytes());
+        }
+        digest.finalize().into()
+    }
+
     /// How many names each inode has, by inode index. The root directory's one name is counted.
     pub fn name_counts(&self) -> Vec<u32> {
         let mut counts = vec![0; self.inodes.len()];
@@ -147,6 +177,34 @@ impl Tree {
             counts[name.inode] += 1;
         }
         counts
+    }
+}
+
+/// What an archive or a file system cannot say about a tree, by path, for a warning. The root directory is `.`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Files whose extended attributes stay behind, with the names of these.
+    pub xattrs: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+    /// Files whose modification time is clamped.
+    pub times: Vec<Vec<u8>>,
+}
+
+impl Losses {
+    /// What is lost where an extended attribute is held only if `is_held` says so of its name, and there are only those times.
+    pub(crate) fn of(tree: &Tree, is_held: impl Fn(&[u8]) -> bool, times: RangeInclusive<i64>) -> Self {
+        let mut losses = Self::default();
+        let root = (b".".as_slice(), 0);
+        for (path, inode) in iter::once(root).chain(tree.names.iter().map(|name| (name.path.as_slice(), name.inode))) {
+            let inode = &tree.inodes[inode];
+            let lost: Vec<_> = inode.xattrs.iter().map(|(name, _)| name.clone()).filter(|name| !is_held(name)).collect();
+            if !lost.is_empty() {
+                losses.xattrs.push((path.to_vec(), lost));
+            }
+            if !times.contains(&inode.mtime) {
+                losses.times.push(path.to_vec());
+            }
+        }
+        losses
     }
 }
 

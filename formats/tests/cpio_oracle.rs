@@ -1,5 +1,7 @@
 //! GNU cpio and lsinitramfs judge our newc archives; gzip, zstd, xz and lz4 judge our streams, and we theirs.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use formats::{
     Blob, Silent, Tree,
     compress::{self, Codec, Encoding},

@@ -7,9 +7,11 @@ use crate::{
     error::{At, Error, Result},
     image::{Image, ImageOptions},
     input::{self, Input, STDIN},
-    layout::{Boot, Size},
+    layout::{Boot, DataPart, Size},
     outputs::{self, Output},
     payload::InitrdCompression,
+    platforms::{self, Platform},
+    root::Root,
     ui::Step,
 };
 use formats::{Blob, Env, Progress, Silent, units, zeros};
@@ -43,6 +45,9 @@ pub(super) struct Convert {
     /// Output formats, see `moby formats` [default: told by the name of -o, else qcow2]
     #[arg(long, short, value_delimiter = ',', value_name = "FORMAT")]
     format: Vec<String>,
+    /// The platform that it is for: its format, size rule, consoles and options, see `moby formats --targets`
+    #[arg(long, short, value_name = "TARGET")]
+    target: Option<String>,
     /// What the names of the outputs begin with [default: the input's name; image for standard input]
     #[arg(long, short)]
     name: Option<String>,
@@ -62,10 +67,19 @@ pub(super) struct Convert {
     /// Which firmware the disk boots on; the formats named -bios and -efi have their own
     #[arg(long, value_enum, default_value = "hybrid", help_heading = "Disk")]
     boot: Boot,
+    /// An empty partition behind the boot partition; TYPE is linux (the default), swap, home, var, esp or a GUID
+    #[arg(long = "data-part", value_name = "NAME=SIZE[:TYPE]", help_heading = "Disk")]
+    data_parts: Vec<DataPart>,
+    /// Where the root file system is: initrd, or squashfs in a partition that the kernel mounts by itself
+    #[arg(long, default_value = "initrd", value_name = "WHERE", help_heading = "Disk")]
+    root: Root,
+    /// Let the kernel verify a root in a partition (dm-verity); the root hash goes on the command line
+    #[arg(long, help_heading = "Disk")]
+    verity: bool,
     /// Compress the clusters of formats that can (the same as --opt compressed=on)
     #[arg(long, short = 'c', help_heading = "Disk")]
     compress: bool,
-    /// Options of the container, see `moby formats --options`
+    /// Options of the format, see `moby formats --options`
     #[arg(long = "opt", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Disk")]
     options: Vec<(String, String)>,
     /// What the GUIDs and serial numbers are derived from [default: a digest of the content]
@@ -137,6 +151,9 @@ impl Convert {
                 chosen.push(output);
             }
         }
+        if let (true, Some(platform)) = (chosen.is_empty(), self.platform()?) {
+            chosen.push(outputs::output(platform.output)?);
+        }
         if chosen.is_empty() {
             let named = self.output.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
             chosen.push(match named.filter(|name| *name != STDIN) {
@@ -147,6 +164,11 @@ impl Convert {
             });
         }
         Ok(chosen)
+    }
+
+    /// What `--target` names.
+    fn platform(&self) -> Result<Option<&'static Platform>> {
+        self.target.as_deref().map(platforms::platform).transpose()
     }
 
     /// Where each file goes; refuses two of one name, and what must not be overwritten.
@@ -227,10 +249,14 @@ impl Convert {
         Request {
             boot: self.boot,
             size: self.size,
+            data_parts: self.data_parts.clone(),
             compression: self.initrd_compression,
             level: self.initrd_level,
             seed: self.seed.clone(),
+            root: self.root,
+            verity: self.verity,
             options,
+            platform: self.platform()?,
         }
         .checked(chosen)
     }
@@ -258,6 +284,7 @@ impl Convert {
                     ucode: open(&self.ucode)?,
                     cmdline: self.cmdline.clone(),
                     append: self.append.clone(),
+                    consoles: self.platform()?.map(|platform| platform.consoles),
                 };
                 Ok(Source::Image(Box::new(Image::read(&tar, &options).at(place)?)))
             }

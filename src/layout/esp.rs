@@ -89,6 +89,7 @@ mod tests {
             initrd: Some(Blob::bytes(*b"initrd")),
             cmdline: "console=ttyS0 \"a b\" ".to_owned(),
             cmdline_max: Some(20),
+            root: Vec::new(),
         }
     }
 

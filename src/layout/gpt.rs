@@ -17,8 +17,8 @@ const _: () = assert!(BACKUP_BLOCKS * SECTOR <= BACK);
 /// A partition and what is in it.
 #[derive(Debug)]
 pub(super) struct Partition {
-    /// Its name, of which its GUID is made too: no two may be equal.
-    pub(super) name: &'static str,
+    /// Its name, of which its GUID is made, too: no two may be equal.
+    pub(super) name: String,
     pub(super) type_guid: Guid,
     /// First byte on the disk.
     pub(super) start: u64,
@@ -28,25 +28,37 @@ pub(super) struct Partition {
     pub(super) body: Blob,
 }
 
-/// A disk of `size` bytes. Panics when partitions overlap or leave the disk: a planner bug.
+/// The GUID of the partition with this name.
+pub(super) fn partition_guid(ids: &Ids, name: &str) -> Guid {
+    ids.guid(&format!("partition {name}"))
+}
+
+/// A disk of `size` bytes, as [`write()`] makes it.
+pub(super) fn disk(size: u64, boot_code: [u8; 440], partitions: &[Partition], ids: &Ids) -> Result<Blob> {
+    let mut disk = Blob::zeros(size);
+    write(&mut disk, boot_code, partitions, ids)?;
+    Ok(disk)
+}
+
+/// Puts boot code, both tables and the partitions on a disk that has zeros there. Panics when partitions overlap, leave the
+/// disk or meet something: a planner bug.
 ///
 /// # Errors
 /// When a name is too long for the table.
-pub(super) fn disk(size: u64, boot_code: [u8; 440], partitions: &[Partition], ids: &Ids) -> Result<Blob> {
-    let mut disk = Blob::zeros(size);
-    disk.splice(0, &Blob::bytes(Mbr::protective(boot_code, size / SECTOR).to_bytes()));
+pub(super) fn write(disk: &mut Blob, boot_code: [u8; 440], partitions: &[Partition], ids: &Ids) -> Result<()> {
+    disk.splice(0, &Blob::bytes(Mbr::protective(boot_code, disk.len() / SECTOR).to_bytes()));
     let entry = |partition: &Partition| gpt::Partition {
         type_guid: partition.type_guid,
-        guid: ids.guid(&format!("partition {}", partition.name)),
-        name: partition.name.to_owned(),
+        guid: partition_guid(ids, &partition.name),
+        name: partition.name.clone(),
         attributes: 0,
         blocks: Lba(partition.start / SECTOR)..Lba((partition.start + partition.len) / SECTOR),
     };
     let table = Gpt { disk_guid: ids.guid("disk"), partitions: partitions.iter().map(entry).collect() };
-    table.write(&mut disk)?;
+    table.write(disk)?;
     for partition in partitions {
         assert!(partition.body.len() <= partition.len, "{} holds its content", partition.name);
         disk.splice(partition.start, &partition.body);
     }
-    Ok(disk)
+    Ok(())
 }

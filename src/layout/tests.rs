@@ -10,11 +10,12 @@ fn entry(initrd: u64) -> Entry {
         initrd: Some(Blob::zeros(initrd)),
         cmdline: "console=ttyS0".to_owned(),
         cmdline_max: Some(2047),
+        root: Vec::new(),
     }
 }
 
 fn disk(boot: Boot, size: Size, entry: &Entry) -> Result<Blob> {
-    Layout { boot, size }.disk(entry, Limits::default(), &Ids::from_seed(b"layout"), Timestamp(1_700_000_000))
+    Layout { boot, size, data_parts: Vec::new() }.disk(entry, Limits::default(), &Ids::from_seed(b"layout"), Timestamp(1_700_000_000))
 }
 
 #[test]
@@ -51,6 +52,37 @@ fn only_what_has_a_bios_gets_stage2_where_stage1_looks() {
 }
 
 #[test]
+fn an_iso_is_a_disk_to_the_loaders() {
+    let iso = |boot, arch, rootfs| {
+        let entry = Entry { arch, ..entry(5 * MIB) };
+        let layout = Iso { boot, identifier: "MOBY", application: "", joliet: false, rootfs };
+        layout.image(&entry, &Ids::from_seed(b"iso"), Timestamp(0))
+    };
+    let names = |disk: &Blob| crate::disk::partitions(disk).unwrap().into_iter().map(|p| p.name).collect::<Vec<_>>();
+    let tree = formats::Tree::default();
+    for (boot, arch, rootfs, partitions) in [
+        (Boot::Hybrid, Arch::X86_64, None, &["BIOS boot", "EFI system"][..]),
+        (Boot::Bios, Arch::X86_64, None, &["BIOS boot", "EFI system"]),
+        (Boot::Uefi, Arch::X86_64, Some(&tree), &["EFI system"]),
+        (Boot::Hybrid, Arch::Aarch64, None, &["EFI system"]),
+    ] {
+        let iso = iso(boot, arch, rootfs).unwrap();
+        assert_eq!(names(&iso), partitions);
+        let mut spool = Spool::new(tempfile::tempfile().unwrap());
+        let found = crate::disk::boot(&iso, arch.efi_name(), &mut spool).unwrap();
+        assert_eq!(found.initrds[0].1.len(), 5 * MIB);
+        let is_cd = boot != Boot::Uefi && arch == Arch::X86_64;
+        let stage1 = iso.slice(24 * 2048..25 * 2048).to_vec(2048).unwrap();
+        assert_eq!(stage1.iter().any(|byte| *byte != 0), is_cd);
+        if is_cd {
+            // The same stage2, counted in sectors of a disk and of a CD.
+            assert_eq!((iso.read_array(0x19c).unwrap(), &stage1[0x19c..0x1a4]), (100_u64.to_le_bytes(), &25_u64.to_le_bytes()[..]));
+        }
+    }
+    assert!(iso(Boot::Bios, Arch::Aarch64, None).unwrap_err().to_string().contains("arm64"));
+}
+
+#[test]
 fn a_size_is_kept_or_refused_with_one_that_would_do() {
     let fixed = |size, initrd| disk(Boot::Hybrid, Size::Fixed(size), &entry(initrd));
     assert_eq!(fixed(64 * MIB, 1).unwrap().len(), 64 * MIB);
@@ -74,7 +106,7 @@ fn a_disk_of_10_tib_is_planned_like_a_small_one() {
 #[test]
 fn the_container_rounds_the_size_and_bounds_it() {
     let plan = |size, size_multiple, size_max| {
-        let layout = Layout { boot: Boot::Hybrid, size };
+        let layout = Layout { boot: Boot::Hybrid, size, data_parts: Vec::new() };
         layout.disk(&entry(1), Limits { size_multiple, size_max }, &Ids::from_seed(b""), Timestamp(0))
     };
     let disk = plan(Size::Auto, GIB, units::TIB).unwrap();
@@ -87,9 +119,30 @@ fn the_container_rounds_the_size_and_bounds_it() {
 #[test]
 fn identifiers_come_from_the_seed_alone() {
     let plan = |seed: &[u8]| {
-        let disk = Layout { boot: Boot::Hybrid, size: Size::Auto }.disk(&entry(1), Limits::default(), &Ids::from_seed(seed), Timestamp(9));
+        let layout = Layout { boot: Boot::Hybrid, size: Size::Auto, data_parts: Vec::new() };
+        let disk = layout.disk(&entry(1), Limits::default(), &Ids::from_seed(seed), Timestamp(9));
         disk.unwrap().to_vec(GIB).unwrap()
     };
     assert!(plan(b"a") == plan(b"a"));
     assert!(plan(b"a") != plan(b"b"));
+}
+
+#[test]
+fn data_partitions_follow_the_boot_partition() {
+    let plan = |size, parts: &[&str]| {
+        let data_parts = parts.iter().map(|part| part.parse().unwrap()).collect();
+        let layout = Layout { boot: Boot::Hybrid, size, data_parts };
+        layout.disk(&entry(1), Limits::default(), &Ids::from_seed(b"a"), Timestamp(9))
+    };
+    for size in [Size::Auto, Size::Fixed(5 * GIB)] {
+        let parts = crate::disk::partitions(&plan(size, &["A=1G", "B=300M:var"]).unwrap()).unwrap();
+        let found: Vec<_> = parts.iter().map(|part| (part.name.as_str(), part.len)).collect();
+        assert_eq!(found[2..], [("A", GIB), ("B", 300 * MIB)]);
+        assert!(parts.windows(2).all(|pair| pair[0].start + pair[0].len <= pair[1].start));
+    }
+    let error = plan(Size::Fixed(300 * MIB), &["A=300M"]).unwrap_err().to_string();
+    assert!(error.starts_with("a disk of 300 MiB is too small, "), "{error}");
+    assert!(plan(Size::Auto, &["A=1G", "A=1G"]).unwrap_err().to_string().contains("'A'"));
+    assert!(plan(Size::Auto, &["EFI system=1G"]).is_err());
+    assert!(plan(Size::Auto, &["A=8388607T", "B=8388607T"]).is_err());
 }

@@ -17,8 +17,6 @@ use std::{
 const ARCHIVE: u64 = 8 * units::MIB;
 /// How much of a frame is kept before it goes to the spool.
 const BUFFER: usize = 1 << 20;
-/// How much is read at once to be hashed.
-const CHUNK: u64 = units::MIB;
 
 /// SHA-256 of something.
 type Sum = [u8; 32];
@@ -31,7 +29,7 @@ pub(super) fn compressed(tree: &Tree, encoding: Encoding, env: &mut Env) -> Resu
     let archive = cpio::archive(tree)?;
     if encoding.codec() == Codec::None {
         env.progress.advance(archive.len());
-        let digest = digest(&archive)?;
+        let digest = archive.sha256()?;
         return Ok(vec![(archive, digest)]);
     }
     let mark = env.spool.position();
@@ -110,19 +108,4 @@ impl Write for Hashed<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
-}
-
-/// SHA-256 of a blob.
-pub(super) fn digest(blob: &Blob) -> Result<Sum> {
-    let mut digest = Sha256::new();
-    let mut chunk = vec![0; units::index(CHUNK.min(blob.len()))];
-    let mut at = 0;
-    while at < blob.len() {
-        let len = CHUNK.min(blob.len() - at);
-        let chunk = &mut chunk[..units::index(len)];
-        blob.read_at(at, chunk)?;
-        digest.update(&*chunk);
-        at += len;
-    }
-    Ok(digest.finalize().into())
 }

@@ -13,7 +13,7 @@ fn amd64() -> &'static Images {
     IMAGES.get_or_init(|| Images::of_debian("boot-debian", Arch::Amd64, 5, &["--format", "raw,qcow2,raw-bios,qcow2-efi"]))
 }
 
-fn boots(images: &Images, file: &str, bus: Bus, machine: Machine, firmware: &str) {
+pub(crate) fn boots(images: &Images, file: &str, bus: Bus, machine: Machine, firmware: &str) {
     let format = if file.ends_with("qcow2") { "qcow2" } else { "raw" };
     let console = machine.disk(bus, &images.path(file), format).run_until("MOBY-MARKER-");
     console.expect("MOBY-MARKER-OK").expect(&format!("MOBY-FIRMWARE {firmware}\n"));

@@ -6,6 +6,9 @@
 mod support;
 
 mod broken;
+mod containers;
 mod debian;
 mod edited;
+mod iso;
+mod isofs;
 mod testkernel;

@@ -17,7 +17,7 @@ pub(crate) fn small() -> &'static Images {
 }
 
 /// Boots one output of `images` and checks everything that the test kernel reports.
-fn boots(images: &Images, file: &str, bus: Bus, machine: Machine) {
+pub(crate) fn boots(images: &Images, file: &str, bus: Bus, machine: Machine) {
     let format = if file.ends_with("qcow2") { "qcow2" } else { "raw" };
     machine
         .disk(bus, &images.path(file), format)

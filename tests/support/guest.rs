@@ -58,6 +58,9 @@ pub fn write_tagged_tar(to: &Path, arch: Arch, random_mib: u64) -> io::Result<()
     tar.entry("dev/console", 0o600, Kind::CharacterDevice(5, 1))?;
     tar.entry("dev/testnull", 0o666, Kind::CharacterDevice(1, 3))?;
     tar.entry("dev/testram", 0o660, Kind::BlockDevice(1, 0))?;
+    // A root that is read only cannot be given these by its init.
+    tar.entry("proc", 0o755, Kind::Directory)?;
+    tar.entry("sys", 0o755, Kind::Directory)?;
     tar.entry("data", 0o755, Kind::Directory)?;
     let mut random = Random::new(random_mib << 20);
     tar.stream("data/random", 0o644, random_mib << 20, &mut random)?;

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# PID 1 of the guest: checks that every byte and every kind of file of the initrd arrived, says so, and turns the machine off.
+# PID 1 of the guest: checks that every byte and every kind of file of its root arrived, says so, and turns the machine off.
 # The root file system comes from tests/support/guest.rs.
 PATH=/bin
 busybox mkdir -p /proc /sys

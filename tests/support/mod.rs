@@ -5,6 +5,7 @@
 
 pub mod guest;
 pub mod images;
+pub mod initrd;
 pub mod qemu;
 pub mod tagged_tar;
 pub mod tools;

@@ -53,6 +53,10 @@ pub enum Bus {
     Usb,
     /// As a CD in an AHCI drive.
     Cd,
+    /// As a CD in a virtio-scsi drive.
+    CdScsi,
+    /// As a CD in a USB drive.
+    CdUsb,
 }
 
 /// A virtual machine to be.
@@ -134,7 +138,9 @@ impl Machine {
 
     /// Attaches a disk image; the guest's writes are thrown away. `format` is QEMU's name of the container.
     pub fn disk(mut self, bus: Bus, image: &Path, format: &str) -> Self {
-        let id = format!("d{}", self.disks.len());
+        // The order of the disks is the order of booting, behind a kernel that is booted directly, which is 0.
+        let place = self.disks.len();
+        let id = format!("d{place}");
         let image = text(image).replace(',', ",,");
         let (read, device): (&str, &[&str]) = match bus {
             Bus::VirtioBlk => ("snapshot=on", &["virtio-blk-pci,drive="]),
@@ -143,16 +149,19 @@ impl Machine {
             Bus::Nvme => ("snapshot=on", &["nvme,serial=moby,drive="]),
             Bus::Usb => ("snapshot=on", &["qemu-xhci", "usb-storage,drive="]),
             Bus::Cd => ("media=cdrom,readonly=on", &["ahci,id=ahci", "ide-cd,bus=ahci.0,drive="]),
+            Bus::CdScsi => ("media=cdrom,readonly=on", &["virtio-scsi-pci", "scsi-cd,drive="]),
+            Bus::CdUsb => ("media=cdrom,readonly=on", &["qemu-xhci", "usb-storage,drive="]),
         };
         self.disks.extend(["-drive".into(), format!("if=none,id={id},format={format},file={image},{read}")]);
         for device in device {
-            let end = if device.ends_with('=') { format!("{id},bootindex=0") } else { String::new() };
+            // Index 0 is that of a kernel without a disk.
+            let end = if device.ends_with('=') { format!("{id},bootindex={}", place + 1) } else { String::new() };
             self.disks.extend(["-device".into(), format!("{device}{end}")]);
         }
         self
     }
 
-    /// Boots a kernel and an initrd as a machine's owner would, without a disk.
+    /// Boots a kernel and an initrd as a machine's owner would, instead of a disk.
     pub fn direct(mut self, kernel: &Path, initrd: &Path, cmdline: &str) -> Self {
         self.direct = ["-kernel", text(kernel), "-initrd", text(initrd), "-append", cmdline].map(String::from).into();
         self
@@ -204,7 +213,9 @@ impl Machine {
         for drive in flash {
             command.args(["-drive", &drive]);
         }
-        command.args(&self.disks).args(&self.direct);
+        // A kernel that QEMU loads by itself takes the first place in the boot order.
+        let taken = if self.direct.is_empty() { "" } else { ",bootindex=0" };
+        command.args(self.disks.iter().map(|argument| argument.strip_suffix(taken).unwrap_or(argument))).args(&self.direct);
         command
     }
 }

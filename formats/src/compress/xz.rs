@@ -56,11 +56,26 @@ pub(super) fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-fn block(bytes: &[u8], options: XzOptions) -> Result<Block> {
+/// A unit (a block of squashfs, say) as a stream of its own, with CRC32 and a dictionary of so many bytes.
+///
+/// # Errors
+/// Only by a fault of the compressor.
+pub(crate) fn unit(bytes: &[u8], level: u32, dictionary: u32) -> Result<Vec<u8>> {
+    let mut options = XzOptions::with_preset(level);
+    options.set_check_sum_type(CheckType::Crc32);
+    options.lzma_options.dict_size = dictionary;
+    stream(bytes, options)
+}
+
+fn stream(bytes: &[u8], options: XzOptions) -> Result<Vec<u8>> {
     let bug = |error| Error::new(Kind::Bug, "xz compression failed").because(error);
     let mut writer = XzWriter::new(Vec::with_capacity(bytes.len() / 2), options).map_err(bug)?;
     writer.write_all(bytes).map_err(bug)?;
-    let mut stream = writer.finish().map_err(bug)?;
+    writer.finish().map_err(bug)
+}
+
+fn block(bytes: &[u8], options: XzOptions) -> Result<Block> {
+    let mut stream = stream(bytes, options)?;
     cut(&mut stream)
         .map(|unpadded| Block { bytes: stream, unpadded, uncompressed: units::bytes(bytes.len()) })
         .ok_or_else(|| Error::new(Kind::Bug, "the xz compressor did not give a stream of one block"))

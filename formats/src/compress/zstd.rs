@@ -48,6 +48,18 @@ pub fn unit(bytes: &[u8], level: u32) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// As [`unit`], without a checksum: for many small units whose reader would spend time on it.
+///
+/// # Errors
+/// Only by a fault of the compressor.
+pub(crate) fn bare_unit(bytes: &[u8], level: u32) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(bytes.len() / 2 + 64);
+    let mut encoder = Encoder::new(&mut out, units::bytes(bytes.len()), level)?;
+    encoder.context.set_content_checksum(false)?;
+    encoder.write_all(bytes).and_then(|()| encoder.finish())?;
+    Ok(out)
+}
+
 /// The unit that a frame holds, which has `len` bytes. What follows the frame is ignored.
 ///
 /// # Errors

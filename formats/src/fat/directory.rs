@@ -5,7 +5,7 @@ use super::{
     geometry::Geometry,
     name::{self, ShortNames, Stored},
 };
-use crate::{Error, Result, Timestamp, units};
+use crate::{Error, Result, Timestamp, calendar::Moment, units};
 use std::collections::HashMap;
 use zerocopy::{
     Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -292,33 +292,15 @@ struct Stamp {
 
 impl From<Timestamp> for Stamp {
     fn from(Timestamp(seconds): Timestamp) -> Self {
-        const DAY: i64 = 86_400;
         /// 1980-01-01 00:00:00 and 2107-12-31 23:59:59.
         const RANGE: (i64, i64) = (315_532_800, 4_354_819_199);
-        let seconds = seconds.clamp(RANGE.0, RANGE.1);
-        let (year, month, day) = civil(seconds / DAY);
-        let of_day = seconds % DAY;
-        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        let pack = |value: i64| u16::try_from(value).expect("every field is in its range");
+        let Moment { year, month, day, hour, minute, second } = Moment::of(Timestamp(seconds.clamp(RANGE.0, RANGE.1)));
         Self {
-            date: pack((year - 1980) << 9 | month << 5 | day),
-            time: pack(hour << 11 | minute << 5 | (second / 2)),
+            date: (year - 1980) << 9 | u16::from(month) << 5 | u16::from(day),
+            time: u16::from(hour) << 11 | u16::from(minute) << 5 | u16::from(second / 2),
             hundredths: if second % 2 == 0 { 0 } else { 100 },
         }
     }
-}
-
-/// Year, month and day of a count of days since 1970-01-01, in the Gregorian calendar.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Years here begin on 1 March, so that a leap day is the last of its year; eras have 400 years, the first began in year 0.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const CONFIG_END: &[u8] = b"IKCFG_ED";
 const BANNER: &[u8] = b"Linux version ";
 const BANNER_MAX: usize = 512;
 
-/// A decompressor for the initramfs: its codec, its option, and an error text of its `lib/decompress_*.c`, which is in every
+/// A decompressor for the initramfs or for squashfs: its codec, its option, and an error text of its `lib/decompress_*.c`, which is in every
 /// kernel that has it and in no other. (The names of all codecs are in every kernel.) What unpacks the kernel itself stands
 /// outside of what is searched.
 struct Decompressor {
@@ -36,6 +36,14 @@ const DECOMPRESSORS: [Decompressor; 6] = [
     Decompressor { codec: Codec::Bzip2, option: "CONFIG_RD_BZIP2", text: b"Compressed file ends unexpectedly\0" },
 ];
 
+/// Decompressors of squashfs, where that is built in; the texts are those of its `*_wrapper.c`.
+const SQUASHFS: [Decompressor; 4] = [
+    Decompressor { codec: Codec::Zstd, option: "CONFIG_SQUASHFS_ZSTD", text: b"SQUASHFS error: Failed to allocate zstd workspace\n" },
+    Decompressor { codec: Codec::Gzip, option: "CONFIG_SQUASHFS_ZLIB", text: b"SQUASHFS error: Failed to allocate zlib workspace\n" },
+    Decompressor { codec: Codec::Xz, option: "CONFIG_SQUASHFS_XZ", text: b"SQUASHFS error: Failed to initialise xz decompressor\n" },
+    Decompressor { codec: Codec::Lz4, option: "CONFIG_SQUASHFS_LZ4", text: b"SQUASHFS error: Failed to initialise LZ4 decompressor\n" },
+];
+
 /// What a kernel says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -45,6 +53,8 @@ pub struct Facts {
     pub config: Option<Config>,
     /// What it can unpack its initramfs with, besides [`Codec::None`]. [`Codec::Lz4`] is the legacy frame.
     pub initramfs_codecs: Vec<Codec>,
+    /// What it can read squashfs with; empty where that is not built in.
+    pub squashfs_codecs: Vec<Codec>,
 }
 
 /// A kernel's configuration: the text of its `.config`.
@@ -79,13 +89,15 @@ pub(super) fn facts(kernel: &mut dyn Read) -> Result<Facts> {
 #[derive(Default)]
 struct Search {
     found: [bool; DECOMPRESSORS.len()],
+    squashfs: [bool; SQUASHFS.len()],
     banner: Option<String>,
     config: Option<Config>,
 }
 
 impl Search {
     fn look_at(&mut self, window: &[u8]) {
-        for (found, decompressor) in self.found.iter_mut().zip(&DECOMPRESSORS) {
+        let initramfs = self.found.iter_mut().zip(&DECOMPRESSORS);
+        for (found, decompressor) in initramfs.chain(self.squashfs.iter_mut().zip(&SQUASHFS)) {
             *found = *found || memmem::find(window, decompressor.text).is_some();
         }
         if self.banner.is_none() {
@@ -97,14 +109,17 @@ impl Search {
     }
 
     fn finish(self) -> Facts {
-        let Self { found, banner, config } = self;
-        let has = |(found, decompressor): (bool, &Decompressor)| match &config {
-            Some(config) => config.get("CONFIG_BLK_DEV_INITRD") == Some("y") && config.get(decompressor.option) == Some("y"),
-            None => found,
+        let Self { found, squashfs, banner, config } = self;
+        let codecs = |found: &[bool], decompressors: &[Decompressor], subsystem| {
+            let has = |(found, decompressor): &(&bool, &Decompressor)| match &config {
+                Some(config) => config.get(subsystem) == Some("y") && config.get(decompressor.option) == Some("y"),
+                None => **found,
+            };
+            found.iter().zip(decompressors).filter(has).map(|(_, decompressor)| decompressor.codec).collect()
         };
-        let initramfs_codecs =
-            found.into_iter().zip(&DECOMPRESSORS).filter(|pair| has(*pair)).map(|(_, decompressor)| decompressor.codec).collect();
-        Facts { banner, config, initramfs_codecs }
+        let initramfs_codecs = codecs(&found, &DECOMPRESSORS, "CONFIG_BLK_DEV_INITRD");
+        let squashfs_codecs = codecs(&squashfs, &SQUASHFS, "CONFIG_SQUASHFS");
+        Facts { banner, config, initramfs_codecs, squashfs_codecs }
     }
 }
 

@@ -66,12 +66,13 @@ fn a_bzimage_and_what_is_in_it() {
         let facts = found.facts().unwrap();
         assert_eq!(facts.banner.as_deref(), Some("Linux version 6.1.0-test (us) #1"), "{codec}");
         assert_eq!(facts.initramfs_codecs, [Codec::Zstd, Codec::Lz4]);
+        assert!(facts.squashfs_codecs.is_empty());
     }
 }
 
 #[test]
 fn a_configuration_in_the_kernel_has_the_last_word() {
-    let config = b"CONFIG_BLK_DEV_INITRD=y\nCONFIG_RD_XZ=y\n# CONFIG_RD_ZSTD is not set\nCONFIG_LOCALVERSION=\"-x\"\n";
+    let config = b"CONFIG_BLK_DEV_INITRD=y\nCONFIG_RD_XZ=y\nCONFIG_SQUASHFS=y\nCONFIG_SQUASHFS_ZLIB=y\n# CONFIG_RD_ZSTD is not set\nCONFIG_LOCALVERSION=\"-x\"\n";
     let texts = [b"IKCFG_ST".to_vec(), packed(Codec::Gzip, config), b"IKCFG_ED".to_vec()].concat();
     // Once within a chunk, once across the end of one.
     for before in [1, 1_048_560 - 700_000] {
@@ -80,8 +81,16 @@ fn a_configuration_in_the_kernel_has_the_last_word() {
         let facts = scan::facts(&mut &kernel[..]).unwrap();
         assert_eq!(facts.initramfs_codecs, [Codec::Xz]);
         let config = facts.config.unwrap();
+        assert_eq!(facts.squashfs_codecs, [Codec::Gzip]);
         assert_eq!((config.get("CONFIG_LOCALVERSION"), config.get("CONFIG_RD_ZSTD")), (Some("\"-x\""), None));
     }
+}
+
+#[test]
+fn a_kernel_says_what_squashfs_it_reads() {
+    let texts = ["zstd workspace", "xz workspace"].map(|text| format!("\x013SQUASHFS error: Failed to allocate {text}\n\0").into_bytes());
+    let kernel = inside(&[&texts[0], &texts[1]]);
+    assert_eq!(scan::facts(&mut &kernel[..]).unwrap().squashfs_codecs, [Codec::Zstd]);
 }
 
 #[test]

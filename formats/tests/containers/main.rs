@@ -7,5 +7,7 @@
 mod check;
 mod decode;
 mod follow;
+mod golden;
 mod oracle;
+mod property;
 mod support;

@@ -62,7 +62,7 @@ for name, raw, path, size in zip(*[iter(files)] * 4):
 fn dissect_reads_the_same_disk() {
     const READ: &str = "import sys
 from dissect.hypervisor.disk import qcow2, vdi, vhd, vhdx, vmdk
-readers = {'qcow2': qcow2.QCow2, 'vhd': vhd.VHD, 'vhdx': vhdx.VHDX, 'vdi': lambda file: vdi.VDI(file).open(), 'vmdk': vmdk.VMDK}
+readers = {'qcow2': lambda file: qcow2.QCow2(file).open(), 'vhd': vhd.VHD, 'vhdx': vhdx.VHDX, 'vdi': lambda file: vdi.VDI(file).open(), 'vmdk': vmdk.VMDK}
 kind, files = sys.argv[1], sys.argv[2:]
 for name, raw, path, size in zip(*[iter(files)] * 4):
     disk, raw, left = readers[kind](open(path, 'rb')), open(raw, 'rb'), int(size)
@@ -78,11 +78,14 @@ for name, raw, path, size in zip(*[iter(files)] * 4):
     }
 }
 
-/// 7-Zip opens these as archives with the disk as the one member.
+/// 7-Zip opens these as archives with the disk as the one member. It knows qcow2 with deflate only.
 #[test]
 fn seven_zip_reads_the_same_disk() {
     each(|case, name, raw, file, _| {
-        let kind = format!("-t{}", case.format);
+        if case.options.contains(&("compression_type", "zstd")) {
+            return;
+        }
+        let kind = format!("-t{}", if case.format == "qcow2" { "qcow" } else { case.format });
         run("7z", &[&"t", &kind, &file]);
         let out = file.with_extension("out");
         run("7z", &[&"x", &kind, &"-y", &format!("-o{}", out.display()), &file]);

@@ -1,0 +1,75 @@
+//! Seconds since 1970 as dates of the Gregorian calendar, in UTC: what FAT and ISO 9660 store.
+
+use crate::Timestamp;
+
+const DAY: i64 = 86_400;
+const YEARS: std::ops::RangeInclusive<i64> = 0..=9999;
+
+/// A moment, each part in its range. Years are those of the common era.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) year: u16,
+    /// 1 to 12.
+    pub(crate) month: u8,
+    /// 1 to 31.
+    pub(crate) day: u8,
+    pub(crate) hour: u8,
+    pub(crate) minute: u8,
+    pub(crate) second: u8,
+}
+
+impl Moment {
+    /// The moment of a time within the years 0 to 9999. Panics outside, which clamping before must exclude.
+    pub(crate) fn of(Timestamp(seconds): Timestamp) -> Self {
+        let (year, month, day) = civil(seconds.div_euclid(DAY));
+        let of_day = seconds.rem_euclid(DAY);
+        assert!(YEARS.contains(&year), "the year {year} was to be clamped");
+        let narrow = |value: i64| u8::try_from(value).expect("every part is in its range");
+        Self {
+            year: u16::try_from(year).expect("the year has four digits"),
+            month: narrow(month),
+            day: narrow(day),
+            hour: narrow(of_day / 3600),
+            minute: narrow(of_day / 60 % 60),
+            second: narrow(of_day % 60),
+        }
+    }
+}
+
+/// Year, month and day of a count of days since 1970-01-01.
+fn civil(days: i64) -> (i64, i64, i64) {
+    // Years here begin on 1 March, so that a leap day is the last of its year; eras have 400 years, the first began in year 0.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let shown = |seconds| {
+            let Moment { year, month, day, hour, minute, second } = Moment::of(Timestamp(seconds));
+            format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+        };
+        for (seconds, date) in [
+            (1_709_210_096, "2024-02-29 12:34:56"),
+            (951_868_799, "2000-02-29 23:59:59"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+            (0, "1970-01-01 00:00:00"),
+            (-1, "1969-12-31 23:59:59"),
+            (-2_208_988_800, "1900-01-01 00:00:00"),
+            (-62_167_219_200, "0000-01-01 00:00:00"),
+            (253_402_300_799, "9999-12-31 23:59:59"),
+        ] {
+            assert_eq!(shown(seconds), date);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! EROFS, the kernel's read-only file system: Linux `Documentation/filesystems/erofs.rst` and `fs/erofs/erofs_fs.h`. Blocks of
+//! 4 KiB; all integers are little-endian.
+//!
+//! ```text
+//! 0        1024          1152                        whole blocks
+//! | zeros  | superblock  | metadata                  | data: directories, then files, each in one run of blocks
+//!            and what the  inodes at multiples of 32:
+//!            compressors   | inode | attributes | index of chunks or clusters | tail |
+//!            are           32 or 64  in line                                    in line, up to the end of its block
+//! ```
+//! A file's place is its number: inode n stands 32 × n bytes behind block 0. What does not fill a block at the end of a file,
+//! directory or link stands behind its inode where a block has room for both, so small files take no block of their own. An
+//! inode has 32 bytes where these hold all (owner below 65,536, the time of the volume), else 64.
+//!
+//! Written: every type a [`Tree`] has, hard links, times with nanoseconds, extended attributes, gaps of files as absent
+//! chunks. Uncompressed bodies are referred to, never copied. Compressed ones are LZ4 blocks of 128 KiB of the file, each in
+//! whole blocks behind the zeros that fill the first of them; a file, or a piece of it, that does not get smaller stays plain.
+//!
+//! Refused by name: what the kernel could not show (names over 255 bytes, attributes of unknown classes, device numbers over
+//! 12 and 20 bits), and volumes of 16 TiB.
+//!
+//! Oracles: `fsck.erofs`, `dump.erofs`, the crate `erofs-rs`, the kernel.
+
+mod chunks;
+mod clusters;
+mod directory;
+mod inode;
+mod place;
+mod plan;
+mod xattr;
+
+use crate::{Blob, Env, Error, OptionSpec, Options, Result, Values, crc32c::crc32c, error::At, tree::ShowPath, tree::Tree, units};
+use inode::Node;
+use std::mem::offset_of;
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    little_endian::{U16, U32, U64},
+};
+
+/// The options of a volume.
+pub static OPTIONS: [OptionSpec; 1] = [OptionSpec {
+    name: "compression",
+    values: Values::Choice(&["lz4", "none"]),
+    default: "lz4",
+    help: "of file content; none leaves it to the disk",
+}];
+
+/// Bytes of a block: a page of most machines, and what every kernel that has EROFS takes.
+const BLOCK: u64 = 1 << BLOCK_BITS;
+const BLOCK_BITS: u8 = 12;
+/// Where the superblock stands: what is before it is for boot loaders.
+const SUPERBLOCK_AT: u64 = 1024;
+/// `EROFS_SUPER_MAGIC_V1`.
+const MAGIC: u32 = 0xe0f5_e1e2;
+/// Inodes are numbered by their place in units of this.
+const SLOT: u64 = 32;
+/// A block address that says there is no block.
+const NO_BLOCK: u32 = u32::MAX;
+
+/// Bits of [`Superblock::feature_compat`].
+mod compat {
+    /// The superblock has a checksum.
+    pub(super) const SB_CHKSUM: u32 = 1;
+    /// Inodes have the time of modification, not of change.
+    pub(super) const MTIME: u32 = 2;
+}
+
+/// Bits of [`Superblock::feature_incompat`].
+mod incompat {
+    /// Zeros stand before compressed data, not behind it.
+    pub(super) const LZ4_0PADDING: u32 = 1;
+    /// Compressed data of several blocks; what the compressors are stands behind the superblock.
+    pub(super) const BIG_PCLUSTER: u32 = 2;
+    /// Files made of chunks.
+    pub(super) const CHUNKED_FILE: u32 = 4;
+}
+
+/// `struct erofs_super_block`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Superblock {
+    /// 0: [`MAGIC`].
+    magic: U32,
+    /// 4: CRC-32C without its final inversion, from here to the end of the block, with 0 here.
+    checksum: U32,
+    /// 8: see [`compat`].
+    feature_compat: U32,
+    /// 12: [`BLOCK_BITS`].
+    block_bits: u8,
+    /// 13: units of 16 bytes by which it is longer.
+    ext_slots: u8,
+    /// 14: inode number of the root directory.
+    root_nid: U16,
+    /// 16: inodes.
+    inos: U64,
+    /// 24: when it was made; the time of every compact inode.
+    build_time: U64,
+    /// 32: nanoseconds of that.
+    build_time_nsec: U32,
+    /// 36: blocks of the volume.
+    blocks: U32,
+    /// 40: the block that inode 0 would start.
+    meta_blkaddr: U32,
+    /// 44: first block of shared attributes: there are none.
+    xattr_blkaddr: U32,
+    /// 48: identifies the volume.
+    uuid: [u8; 16],
+    /// 64: label.
+    volume_name: [u8; 16],
+    /// 80: see [`incompat`].
+    feature_incompat: U32,
+    /// 84: bit 0: LZ4 is used.
+    compr_algs: U16,
+    /// 86: 0.
+    extra_devices: U16,
+    /// 88: 0.
+    devt_slotoff: U16,
+    /// 90: of a directory's blocks, more than [`BLOCK_BITS`]: 0.
+    dir_block_bits: u8,
+    /// 91: zeros.
+    reserved: [u8; 37],
+}
+const _: () = assert!(size_of::<Superblock>() == 128 && offset_of!(Superblock, uuid) == 48 && offset_of!(Superblock, compr_algs) == 84);
+
+/// `struct z_erofs_lz4_cfgs` with the length before it.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Lz4Config {
+    /// 0: bytes that follow: 14.
+    len: U16,
+    /// 2: how far back matches reach.
+    max_distance: U16,
+    /// 4: most blocks of a piece of compressed data.
+    max_pcluster_blocks: U16,
+    /// 6: zeros.
+    reserved: [u8; 10],
+}
+const _: () = assert!(size_of::<Lz4Config>() == 16);
+
+/// The volume that holds `tree`: whole blocks.
+///
+/// # Errors
+/// Names the file that EROFS cannot hold; or content cannot be read or spooled.
+pub fn write(tree: &Tree, options: &Options, env: &mut Env) -> Result<Blob> {
+    let is_compressed = options.word("compression") == "lz4";
+    let mut nodes = plan::nodes(tree, is_compressed, env.time)?;
+    if is_compressed {
+        clusters::compress(&mut nodes, env)?;
+    }
+    let config_len = if is_compressed { size_of::<Lz4Config>() } else { 0 };
+    let used = SUPERBLOCK_AT + units::bytes(size_of::<Superblock>() + config_len);
+    let meta_len = place::place(&mut nodes, used);
+    let blocks = deal(&mut nodes, meta_len / BLOCK)?;
+    let mut image = inode::metadata(&nodes, meta_len)?;
+    for number in plan::data_order(&nodes) {
+        image.append(&nodes[number].blocks(&nodes));
+        image.pad_to(BLOCK);
+    }
+    assert_eq!(image.len(), blocks * BLOCK, "every block was dealt");
+    with_superblock(&image, &nodes, is_compressed, env)
+}
+
+/// Gives every inode with data its run of blocks, behind the metadata; gives back the blocks of the volume.
+fn deal(nodes: &mut [Node<'_>], first: u64) -> Result<u64> {
+    let mut next = first;
+    for number in plan::data_order(nodes) {
+        let node = &mut nodes[number];
+        let count = node.block_count();
+        if count > 0 {
+            node.start = narrow(next).filter(|block| *block != NO_BLOCK).ok_or_else(too_large).at(|| ShowPath(node.path))?;
+            next += count;
+        }
+    }
+    narrow(next).map(u64::from).ok_or_else(too_large)
+}
+
+fn too_large() -> Error {
+    Error::unsupported(format!("the volume grows past {}, which is where EROFS ends", units::show_size(BLOCK << 32)))
+}
+
+/// A number of blocks as the disk has it.
+fn narrow(blocks: u64) -> Option<u32> {
+    u32::try_from(blocks).ok()
+}
+
+/// Puts the superblock into its gap in the first block, whose rest its checksum covers.
+fn with_superblock(image: &Blob, nodes: &[Node<'_>], is_compressed: bool, env: &Env) -> Result<Blob> {
+    let mut incompat = if is_compressed { incompat::LZ4_0PADDING | incompat::BIG_PCLUSTER } else { 0 };
+    if nodes.iter().any(Node::is_chunked) {
+        incompat |= incompat::CHUNKED_FILE;
+    }
+    let mut superblock = Superblock {
+        magic: MAGIC.into(),
+        checksum: 0.into(),
+        feature_compat: (compat::SB_CHKSUM | compat::MTIME).into(),
+        block_bits: BLOCK_BITS,
+        ext_slots: 0,
+        root_nid: u16::try_from(nodes[0].nid()).expect("the root is placed first").into(),
+        inos: units::bytes(nodes.len()).into(),
+        build_time: env.time.0.cast_unsigned().into(),
+        build_time_nsec: 0.into(),
+        blocks: narrow(image.len() / BLOCK).expect("the blocks were counted when dealt").into(),
+        meta_blkaddr: 0.into(),
+        xattr_blkaddr: 0.into(),
+        uuid: *env.ids.guid("erofs").as_bytes(),
+        volume_name: [0; 16],
+        feature_incompat: incompat.into(),
+        compr_algs: u16::from(is_compressed).into(),
+        extra_devices: 0.into(),
+        devt_slotoff: 0.into(),
+        dir_block_bits: 0,
+        reserved: [0; 37],
+    };
+    let config = is_compressed.then(clusters::config);
+    let config = config.as_ref().map_or(&[][..], IntoBytes::as_bytes);
+    let used = size_of::<Superblock>() + config.len();
+    let mut rest = image.slice(SUPERBLOCK_AT..BLOCK).to_vec(BLOCK)?;
+    rest[size_of::<Superblock>()..used].copy_from_slice(config);
+    rest[..size_of::<Superblock>()].copy_from_slice(superblock.as_bytes());
+    superblock.checksum = (!crc32c(&rest)).into();
+    let mut whole = Blob::zeros(SUPERBLOCK_AT);
+    whole.append(&Blob::bytes([superblock.as_bytes(), config].concat()));
+    whole.append(&image.slice(whole.len()..image.len()));
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests;

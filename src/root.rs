@@ -1,0 +1,230 @@
+//! The root file system as an image that the kernel mounts, instead of an initrd that it unpacks: a file of its own
+//! (`kernel+squashfs`), or a partition of a disk (`--root squashfs`), where it can be verified (`--verity`).
+
+use crate::{
+    error::{Error, Result},
+    image::Cmdline,
+    layout::{self, RootPart},
+    payload,
+};
+use formats::{
+    At, Blob, Env, Ids, OptionSpec, Options, Tree, erofs, gpt,
+    kernel::{Arch, Facts},
+    parallel, squashfs, units,
+    verity::Verity,
+};
+use sha2::{Digest, Sha256};
+use std::{fmt, str::FromStr};
+
+/// Names of the partitions.
+const ROOT_NAME: &str = "root";
+const VERITY_NAME: &str = "root verity";
+/// How much is hashed in one go.
+const PIECE: u64 = units::MIB;
+
+/// A file system that a root can be written as.
+#[derive(Debug)]
+pub struct RootFs {
+    /// What Linux calls it.
+    pub name: &'static str,
+    /// What `--opt` can say of it.
+    pub options: &'static [OptionSpec],
+    /// Writes a tree for a kernel.
+    make: fn(&Tree, &Options, &Result<Facts>, &mut Env) -> Result<RootImage>,
+}
+
+/// Every file system that a root can be written as.
+pub static ROOT_FILE_SYSTEMS: &[&RootFs] = &[&SQUASHFS, &EROFS];
+
+/// squashfs.
+pub static SQUASHFS: RootFs = RootFs { name: "squashfs", options: &squashfs::OPTIONS, make: make_squashfs };
+
+/// EROFS.
+pub static EROFS: RootFs = RootFs { name: "erofs", options: &erofs::OPTIONS, make: make_erofs };
+
+/// A root file system, written.
+#[derive(Clone, Debug)]
+pub struct RootImage {
+    /// The image: whole blocks of 4 KiB.
+    pub image: Blob,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Where the root file system of a disk is.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Root {
+    /// In an initrd.
+    #[default]
+    Initrd,
+    /// In a partition.
+    Partition(&'static RootFs),
+}
+
+impl FromStr for Root {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "initrd" {
+            return Ok(Self::Initrd);
+        }
+        let found = ROOT_FILE_SYSTEMS.iter().find(|root| root.name == text);
+        let names = || ROOT_FILE_SYSTEMS.iter().map(|root| root.name).collect::<Vec<_>>().join(", ");
+        found.map(|root| Self::Partition(root)).ok_or_else(|| Error::unsupported(format!("root '{text}': choose initrd, {}", names())))
+    }
+}
+
+/// As users spell it.
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Initrd => "initrd",
+            Self::Partition(root) => root.name,
+        })
+    }
+}
+
+impl Root {
+    /// What `--opt` can say of it.
+    pub fn option_specs(self) -> &'static [OptionSpec] {
+        match self {
+            Self::Initrd => &[],
+            Self::Partition(root) => root.options,
+        }
+    }
+}
+
+impl RootFs {
+    /// Writes a root file system for a kernel that says this of itself.
+    ///
+    /// # Errors
+    /// Names the file that the file system cannot hold; when reading or spooling fails.
+    pub fn make(&self, tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
+        (self.make)(tree, options, facts, env).at(|| self.name)
+    }
+}
+
+fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
+    let mut warnings = Vec::new();
+    let known = match facts {
+        Ok(facts) => facts.squashfs_codecs.clone(),
+        Err(error) => {
+            warnings.push(format!("whether the kernel has squashfs is unknown, as it cannot be asked: {error}"));
+            Vec::new()
+        }
+    };
+    let settings = squashfs::Settings::new(options, &known)?;
+    let codec = settings.codec();
+    if known.is_empty() && warnings.is_empty() {
+        warnings.push("the kernel does not say that squashfs is built in: it would need an initrd to mount this root".into());
+    } else if !known.is_empty() && codec != formats::compress::Codec::None && !known.contains(&codec) {
+        let has: Vec<_> = known.iter().map(|codec| codec.name()).collect();
+        warnings.push(format!("the kernel cannot read squashfs compressed with {codec}: it has {}", has.join(", ")));
+    }
+    warnings.extend(payload::lost("squashfs", "1970 to 2106", &squashfs::losses(tree)));
+    Ok(RootImage { image: squashfs::write(tree, &settings, env)?, warnings })
+}
+
+/// It holds everything that a tree has.
+fn make_erofs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
+    let warnings = missing(facts, &["CONFIG_EROFS_FS"], "mount this root").into_iter().collect();
+    Ok(RootImage { image: erofs::write(tree, options, env)?, warnings })
+}
+
+/// What a kernel with a configuration inside lacks to verify its root by the command line alone.
+pub fn verity_warning(facts: &Result<Facts>) -> Option<String> {
+    missing(facts, &["CONFIG_BLK_DEV_DM", "CONFIG_DM_INIT", "CONFIG_DM_VERITY"], "verify its root")
+}
+
+/// Says which of these options a kernel with a configuration inside has not built in.
+fn missing(facts: &Result<Facts>, needed: &[&str], purpose: &str) -> Option<String> {
+    let config = facts.as_ref().ok()?.config.as_ref()?;
+    let missing: Vec<_> = needed.iter().copied().filter(|option| config.get(option) != Some("y")).collect();
+    let what = format!("the kernel has no {} built in: it would need an initrd to {purpose}", missing.join(", "));
+    (!missing.is_empty()).then_some(what)
+}
+
+/// A value that is the same for the same image, made on all cores: SHA-256 over that of each piece.
+///
+/// # Errors
+/// When the image cannot be read.
+pub fn digest(image: &Blob, env: &Env) -> Result<[u8; 32]> {
+    let mut digest = Sha256::new();
+    let pieces = (0..image.len().div_ceil(PIECE)).map(|nth| Ok(image.slice(nth * PIECE..((nth + 1) * PIECE).min(image.len()))));
+    let hash = |piece: Blob| Ok(Sha256::digest(piece.to_vec(PIECE)?));
+    parallel::ordered(env.threads, pieces, hash, |sum| {
+        digest.update(sum);
+        Ok(())
+    })?;
+    Ok(digest.finalize().into())
+}
+
+/// The partitions of a root, for the kernel's architecture, and what the command line needs to say of them.
+///
+/// # Errors
+/// When the image cannot be read, or the command line has a root of its own beside `--verity`.
+pub fn partitions(
+    root: &RootFs,
+    image: &Blob,
+    is_verified: bool,
+    arch: Arch,
+    cmdline: &Cmdline,
+    env: &mut Env,
+) -> Result<(Vec<RootPart>, String)> {
+    let ids = env.ids.clone();
+    let (root_type, verity_type) = match arch {
+        Arch::Aarch64 => (gpt::LINUX_ROOT_ARM64, gpt::LINUX_ROOT_ARM64_VERITY),
+        _ => (gpt::LINUX_ROOT_X86_64, gpt::LINUX_ROOT_X86_64_VERITY),
+    };
+    let mut parts = vec![RootPart { name: ROOT_NAME, type_guid: root_type, body: image.clone() }];
+    let has_root = cmdline.has_root();
+    let mount = format!("rootfstype={} ro rootwait", root.name);
+    if !is_verified {
+        let arguments = format!("root={} {mount}", part_uuid(&ids, ROOT_NAME));
+        return Ok((parts, if has_root { String::new() } else { arguments }));
+    }
+    if has_root {
+        return Err(Error::bad_input("the command line has a root= of its own, which would not be verified")
+            .hint("take it out, or leave --verity out"));
+    }
+    let verity = Verity { salt: *ids.guid("verity salt").as_bytes(), uuid: ids.guid("verity") };
+    let hashed = verity.hash(image, env)?;
+    let (data, hashes) = (part_uuid(&ids, ROOT_NAME), part_uuid(&ids, VERITY_NAME));
+    let table = hashed.table(&data, &hashes);
+    let sectors = image.len() / units::SECTOR;
+    parts.push(RootPart { name: VERITY_NAME, type_guid: verity_type, body: hashed.image });
+    // The kernel makes the device before it mounts the root (Documentation/admin-guide/device-mapper/dm-init.rst).
+    let create = format!("dm-mod.create=\"root,,0,ro,0 {sectors} {table}\" dm-mod.waitfor={data},{hashes}");
+    Ok((parts, format!("{create} root=/dev/dm-0 {mount}")))
+}
+
+fn part_uuid(ids: &Ids, name: &str) -> String {
+    format!("PARTUUID={}", layout::partition_guid(ids, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_are_chosen_by_name() {
+        assert!(matches!("initrd".parse().unwrap(), Root::Initrd));
+        assert_eq!("squashfs".parse::<Root>().unwrap().to_string(), "squashfs");
+        assert_eq!("ext4".parse::<Root>().unwrap_err().to_string(), "root 'ext4': choose initrd, squashfs");
+    }
+
+    #[test]
+    fn a_digest_depends_on_the_bytes_alone() {
+        let env = |threads| Env {
+            spool: formats::Spool::new(tempfile::tempfile().unwrap()),
+            ids: Ids::from_seed(b""),
+            time: formats::Timestamp(0),
+            threads: std::num::NonZeroUsize::new(threads).unwrap(),
+            progress: std::sync::Arc::new(formats::Silent),
+        };
+        let image = Blob::from(vec![7; 3_000_000]);
+        let of = |image: &Blob, threads| digest(image, &env(threads)).unwrap();
+        assert_eq!(of(&image, 1), of(&image, 3));
+        assert_ne!(of(&image, 1), of(&image.slice(1..3_000_000), 1));
+    }
+}

@@ -1,0 +1,86 @@
+//! ISOs, as the CDs that they look like to some firmware and as the disks that they look like to others.
+
+use super::{debian, testkernel::boots};
+use crate::support::{
+    guest::Arch,
+    images::{CMDLINE, Images},
+    qemu::{Board, Bus, Firmware, Machine},
+};
+use std::sync::OnceLock;
+
+const NAMES_BIOS: [&str; 6] = ["--format", "iso-bios", "--name", "bios", "--initrd-compression", "none"];
+
+/// The test kernel with 5 MiB of random data as every ISO; `bios.iso` is the one whose name would be the hybrid's.
+fn small() -> &'static Images {
+    static IMAGES: OnceLock<Images> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let images = Images::of_test_kernel("boot-iso", 5, "kernel+initrd,iso,iso-efi-initrd,iso-efi");
+        images.convert(&NAMES_BIOS);
+        images
+    })
+}
+
+/// Tests of the small ISOs: name, board and firmware, bus, output.
+macro_rules! boots {
+    ($($name:ident: $board:ident $firmware:ident $bus:ident $file:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            boots(small(), $file, Bus::$bus, Machine::new(Board::$board, Firmware::$firmware));
+        }
+    )*};
+}
+
+boots! {
+    bios_cd: Q35 SeaBios Cd "guest.iso";
+    bios_cd_on_a_pc: Pc SeaBios Cd "guest.iso";
+    bios_scsi_cd: Q35 SeaBios CdScsi "guest.iso";
+    bios_disk: Q35 SeaBios VirtioBlk "guest.iso";
+    bios_usb_stick: Q35 SeaBios Usb "guest.iso";
+    bios_only_cd: Q35 SeaBios Cd "bios.iso";
+    bios_only_disk: Q35 SeaBios VirtioBlk "bios.iso";
+
+    uefi_cd: Q35 Ovmf4M Cd "guest.iso";
+    uefi_cd_2m_firmware: Pc Ovmf2M Cd "guest.iso";
+    uefi_scsi_cd: Q35 Ovmf4M CdScsi "guest.iso";
+    uefi_usb_cd: Q35 Ovmf4M CdUsb "guest.iso";
+    uefi_disk: Q35 Ovmf4M VirtioBlk "guest.iso";
+    uefi_usb_stick: Q35 Ovmf4M Usb "guest.iso";
+    uefi_only_cd: Q35 Ovmf4M Cd "guest-efi-initrd.iso";
+    uefi_only_usb_stick: Q35 Ovmf4M Usb "guest-efi-initrd.iso";
+}
+
+/// From 32 MiB on El Torito cannot say how long the FAT volume is; from 128 MiB on it is FAT32.
+#[test]
+fn large_isos_are_read_whole() {
+    for (mib, name) in [(40, "boot-iso-40"), (200, "boot-iso-200")] {
+        let images = Images::of_test_kernel(name, mib, "kernel+initrd,iso");
+        let (bios, uefi) = (Machine::new(Board::Q35, Firmware::SeaBios).memory(1024), Machine::uefi().memory(1024));
+        for machine in [bios, uefi] {
+            boots(&images, "guest.iso", Bus::Cd, machine);
+        }
+        images.remove();
+    }
+}
+
+/// The root file system stays on the CD, and the kernel is told where that is.
+#[test]
+fn a_cd_that_is_the_root_file_system_has_no_initrd() {
+    let console = Machine::uefi().disk(Bus::Cd, &small().path("guest-efi.iso"), "raw").run();
+    console.expect("TESTKERNEL initrd none").expect(&format!("TESTKERNEL cmdline [{CMDLINE} root=/dev/sr0]\n")).exited(33);
+}
+
+#[test]
+fn debian_boots_from_cd() {
+    let images = Images::of_debian("boot-iso-debian", Arch::Amd64, 5, &["--format", "iso"]);
+    debian::boots(&images, "guest.iso", Bus::Cd, Machine::new(Board::Q35, Firmware::SeaBios), "bios");
+    debian::boots(&images, "guest.iso", Bus::Cd, Machine::uefi(), "efi");
+}
+
+#[test]
+fn arm64_boots_from_cd_and_disk() {
+    let images = Images::of_debian("boot-iso-arm64", Arch::Arm64, 5, &["--format", "iso"]);
+    for bus in [Bus::CdScsi, Bus::VirtioBlk] {
+        let console = Machine::arm64().limit(400).disk(bus, &images.path("guest.iso"), "raw").run_until("MOBY-MARKER-");
+        console.expect("MOBY-MARKER-OK aarch64").expect("MOBY-FIRMWARE efi\n");
+    }
+}

@@ -1,0 +1,48 @@
+//! An initrd that does what Debian's kernel cannot do by itself, as its drivers and file systems are modules: mount a root.
+
+use super::{
+    guest::Arch,
+    text,
+    tools::{run, tool},
+};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+const INIT: &[u8] = include_bytes!("root_init.sh");
+
+/// Makes the initrd in a directory.
+pub fn make(dir: &Path) -> PathBuf {
+    let tree = dir.join("initrd");
+    for inside in ["bin", "lib", "lib64", "modules"] {
+        fs::create_dir_all(tree.join(inside)).expect("the scratch directory can be written");
+    }
+    let copy = |from: &Path, to: &str| {
+        fs::copy(from, tree.join(to)).unwrap_or_else(|error| panic!("{}: {error}; tests/setup.sh brings it", from.display()));
+    };
+    fs::write(tree.join("init"), INIT).expect("the scratch directory can be written");
+    fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    copy(&Arch::Amd64.debian("busybox"), "bin/busybox");
+    let modules = Arch::Amd64.debian("modules");
+    for module in fs::read_dir(modules).expect("tests/setup.sh copied modules") {
+        let module = module.expect("a name").path();
+        copy(&module, &format!("modules/{}", text(Path::new(module.file_name().expect("a name")))));
+    }
+    // The guest's processor is the host's kind: dmsetup comes from here, with its libraries.
+    let dmsetup = run("sh", ["-c", "command -v dmsetup || echo /usr/sbin/dmsetup"]);
+    copy(Path::new(dmsetup.trim()), "bin/dmsetup");
+    for library in run("ldd", [dmsetup.trim()]).split_whitespace().filter(|word| word.starts_with('/')) {
+        let name = library.rsplit('/').next().expect("a name");
+        let place = if library.starts_with("/lib64/") { "lib64" } else { "lib" };
+        copy(Path::new(library), &format!("{place}/{name}"));
+    }
+    let archive = dir.join("root-initrd");
+    let out = fs::File::create(&archive).expect("the scratch directory can be written");
+    let pack = "find . | cpio --quiet -o -H newc";
+    let status = tool("sh").args(["-c", pack]).current_dir(&tree).stdin(Stdio::null()).stdout(out).status().expect("sh can be run");
+    assert!(status.success(), "{pack}");
+    archive
+}
