@@ -8,6 +8,7 @@ mod extract;
 mod files;
 mod formats;
 mod inspect;
+mod lint;
 mod man;
 
 use crate::{
@@ -37,6 +38,7 @@ Examples:
   moby extract image.qcow2 tar -o image.tar          what was put in
   moby compare disk.vmdk disk.qcow2                  the same content?
   moby check disk.qcow2                              sound?
+  moby lint image.vhd --target azure                 fit to upload?
   moby formats                                       every output format
 
 Exit codes: 0 success, 1 a fault in moby, 2 wrong usage or bad input, 3 not supported,
@@ -108,6 +110,7 @@ enum Command {
     Extract(extract::Extract),
     Check(check::Check),
     Compare(compare::Compare),
+    Lint(lint::Lint),
     Formats(formats::Formats),
     Completion(completion::Completion),
     Man(man::Man),
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Convert(command) => command.run(&cli.global),
         Command::Inspect(command) => command.run(&cli.global),
         Command::Extract(command) => command.run(&cli.global),
+        Command::Lint(command) => command.run(&cli.global),
         Command::Check(command) => return command.run(&cli.global),
         Command::Compare(command) => return command.run(&cli.global),
         Command::Formats(command) => command.run(),

@@ -12,6 +12,7 @@ pub mod image;
 pub mod initrd;
 pub mod input;
 pub mod layout;
+pub mod lint;
 pub mod loaders;
 pub mod outputs;
 pub mod payload;

@@ -32,8 +32,8 @@ pub struct Rules {
     pub platform: &'static str,
     /// Containers that it imports; the first is best. None: any.
     pub containers: &'static [&'static str],
-    /// The container must be of this sub-format, as `inspect` names it.
-    pub subformats: &'static [&'static str],
+    /// Containers and the sub-formats of them that alone are taken, as `inspect` names these.
+    pub subformats: &'static [(&'static str, &'static str)],
     /// Largest disk in bytes.
     pub size_max: u64,
     /// Which firmware its x86 machines have.
@@ -64,11 +64,8 @@ pub struct Driver {
     pub any: &'static [(&'static str, &'static str)],
 }
 
-const VIRTIO_DISK: Driver = Driver {
-    what: "disk",
-    needed: true,
-    any: &[("CONFIG_VIRTIO_BLK", "virtio_blk"), ("CONFIG_SCSI_VIRTIO", "virtio_scsi")],
-};
+const VIRTIO_DISK: Driver =
+    Driver { what: "disk", needed: true, any: &[("CONFIG_VIRTIO_BLK", "virtio_blk"), ("CONFIG_SCSI_VIRTIO", "virtio_scsi")] };
 const VIRTIO_NET: Driver = Driver { what: "network", needed: false, any: &[("CONFIG_VIRTIO_NET", "virtio_net")] };
 const VIRTIO_PCI: Driver = Driver { what: "bus", needed: true, any: &[("CONFIG_VIRTIO_PCI", "virtio_pci")] };
 const VIRTIO: &[Driver] = &[VIRTIO_PCI, VIRTIO_DISK, VIRTIO_NET];
@@ -93,9 +90,18 @@ const VMWARE: &[Driver] = &[
     Driver {
         what: "disk",
         needed: true,
-        any: &[("CONFIG_FUSION_SPI", "mptspi"), ("CONFIG_VMWARE_PVSCSI", "vmw_pvscsi"), ("CONFIG_SATA_AHCI", "ahci"), ("CONFIG_BLK_DEV_NVME", "nvme")],
+        any: &[
+            ("CONFIG_FUSION_SPI", "mptspi"),
+            ("CONFIG_VMWARE_PVSCSI", "vmw_pvscsi"),
+            ("CONFIG_SATA_AHCI", "ahci"),
+            ("CONFIG_BLK_DEV_NVME", "nvme"),
+        ],
     },
-    Driver { what: "network", needed: false, any: &[("CONFIG_VMXNET3", "vmxnet3"), ("CONFIG_E1000", "e1000"), ("CONFIG_E1000E", "e1000e")] },
+    Driver {
+        what: "network",
+        needed: false,
+        any: &[("CONFIG_VMXNET3", "vmxnet3"), ("CONFIG_E1000", "e1000"), ("CONFIG_E1000E", "e1000e")],
+    },
 ];
 const VIRTUALBOX: &[Driver] = &[
     Driver { what: "disk", needed: true, any: &[("CONFIG_SATA_AHCI", "ahci")] },
@@ -109,7 +115,7 @@ const fn rules(platform: &'static str, containers: &'static [&'static str], firm
 /// Every row.
 pub static RULES: &[Rules] = &[
     Rules { size_max: 16 * TIB, ..rules("aws", &["raw", "vhd", "vhdx", "vmdk"], Firmware::Either, AWS) },
-    Rules { subformats: &["fixed"], size_max: 1023 * GIB, ..rules("azure", &["vhd"], Firmware::Either, AZURE) },
+    Rules { subformats: &[("vhd", "fixed")], size_max: 1023 * GIB, ..rules("azure", &["vhd"], Firmware::Either, AZURE) },
     Rules { size_max: 100 * GIB, ..rules("digitalocean", &["raw", "qcow2", "vhdx", "vdi", "vmdk"], Firmware::BiosFirst, VIRTIO) },
     rules("gcp", &["raw"], Firmware::Either, GCP),
     rules("hyperv", &["vhdx", "vhd"], Firmware::Either, HYPERV),
@@ -117,14 +123,14 @@ pub static RULES: &[Rules] = &[
     rules("libvirt", &["qcow2", "raw"], Firmware::BiosFirst, VIRTIO),
     rules("metal", &["raw"], Firmware::Either, &[]),
     Rules {
-        subformats: &["monolithicSparse", "streamOptimized"],
+        subformats: &[("vmdk", "monolithicSparse"), ("vmdk", "streamOptimized")],
         ..rules("openstack", &["qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi"], Firmware::BiosFirst, VIRTIO)
     },
     Rules { size_max: 400 * GIB, ..rules("oracle", &["qcow2", "vmdk"], Firmware::Either, VIRTIO) },
     rules("proxmox", &["qcow2", "raw", "vmdk"], Firmware::BiosFirst, VIRTIO),
     rules("scaleway", &["qcow2"], Firmware::Uefi, VIRTIO),
     rules("virtualbox", &["vdi", "vmdk", "vhd"], Firmware::BiosFirst, VIRTUALBOX),
-    Rules { subformats: &["streamOptimized"], ..rules("vmware", &["vmdk"], Firmware::BiosFirst, VMWARE) },
+    Rules { subformats: &[("vmdk", "streamOptimized")], ..rules("vmware", &["vmdk"], Firmware::BiosFirst, VMWARE) },
     Rules { size_max: 150 * GIB, ..rules("vultr", &["raw"], Firmware::BiosFirst, VIRTIO) },
 ];
 
@@ -219,13 +225,12 @@ impl Lint {
         let info = subject.format.info(subject.file)?;
         let text = |wanted: &str| info.specific.iter().find(|(key, _)| *key == wanted).map(|(_, fact)| fact.to_string());
         let subformat = text("subformat").or_else(|| text("create-type"));
+        let taken: Vec<_> = rules.subformats.iter().filter(|(container, _)| *container == name).map(|(_, subformat)| *subformat).collect();
         if let Some(subformat) = subformat
-            && !rules.subformats.is_empty()
-            && ["vhd", "vmdk"].contains(&name)
-            && !(name == "vhd" && !rules.containers.starts_with(&["vhd"]))
-            && !rules.subformats.contains(&subformat.as_str())
+            && !taken.is_empty()
+            && !taken.contains(&subformat.as_str())
         {
-            self.error("container", format!("{name}, {subformat}"), format!("{name}, {}", rules.subformats.join(" or ")), self.fix());
+            self.error("container", format!("{name}, {subformat}"), format!("{name}, {}", taken.join(" or ")), self.fix());
         }
         if info.backing_file.is_some() || info.specific.iter().any(|(key, _)| *key == "data-file") {
             self.error("container", "a disk in several files".to_owned(), "one file", "moby convert IMAGE --follow");
@@ -341,7 +346,13 @@ impl Lint {
             let (options, names): (Vec<_>, Vec<_>) = driver.any.iter().copied().unzip();
             let severity = if driver.needed { Severity::Error } else { Severity::Warning };
             let needed = format!("{} built in, or the module {} in the initrd", options.join(" or "), names.join(" or "));
-            self.find(severity, "drivers", format!("no driver for the {}", driver.what), needed, "build the image with another kernel or its modules");
+            self.find(
+                severity,
+                "drivers",
+                format!("no driver for the {}", driver.what),
+                needed,
+                "build the image with another kernel or its modules",
+            );
         }
         Ok(())
     }

@@ -277,3 +277,58 @@ fn files_are_listed_and_compared_and_equal_ones_found() {
         assert!(equal.ends_with("1 kinds of equal files cost 2.9 KiB\n"), "{equal}");
     }
 }
+
+/// The disk that is made for a platform breaks none of its hard rules but the drivers, of which the test kernel has none to show;
+/// a wrong one breaks the rule that it should.
+#[test]
+fn lint_says_why_a_platform_would_refuse_a_disk() {
+    let dir = scratch("disks-lint");
+    let tar = dir.join("in.tar");
+    tagged_tar(&tar);
+    let path = |name: &str| text(&dir.join(name)).to_owned();
+    let lint = |disk: &str, target: &str, code: i32, words: &[&str]| {
+        let run = ours(&["lint", disk, "--target", target]);
+        assert_eq!(run.code(), code, "{run}");
+        for word in words {
+            assert!(run.text().contains(word), "{word}: {run}");
+        }
+        assert_eq!(run.text().contains("error "), code == 2, "{run}");
+        assert!(ours(&["lint", disk, "--target", target, "--json"]).text().starts_with('['));
+    };
+    for (target, format, file) in
+        [("azure", "azure", "a.vhd"), ("gcp", "gcp", "g.img.tar.gz"), ("openstack", "qcow2", "o.qcow2"), ("aws", "aws", "w.raw")]
+    {
+        ours(&["convert", text(&tar), "--format", format, "--target", target, "-o", &path(file)]).success();
+        lint(&path(file), target, 0, &["warning drivers: found a kernel that does not say what it has"]);
+    }
+    lint(&path("o.qcow2"), "azure", 2, &["error container: found qcow2; needed vhd; fix: moby convert IMAGE --format azure"]);
+    lint(&path("a.vhd"), "aws", 2, &["error size: ", "a multiple of 1 GiB"]);
+    ours(&["convert", text(&tar), "--format", "dynamic-vhd", "-o", &path("d.vhd")]).success();
+    lint(&path("d.vhd"), "azure", 2, &["error container: found vhd, dynamic; needed vhd, fixed"]);
+    ours(&["convert", text(&tar), "--format", "raw-bios", "-o", &path("b.img")]).success();
+    lint(&path("b.img"), "vultr", 0, &["warning console: found ttyS0"][..0]);
+    raw(&dir.join("none.raw"), 9);
+    lint(&path("none.raw"), "metal", 2, &["error boot", "error partitions: found no GPT"]);
+    assert_eq!(ours(&["lint", &path("b.img"), "--target", "mars"]).code(), 3);
+}
+
+/// The packaging of a disk is taken off: Compute Engine's tar, an OVA, and what compresses them.
+#[test]
+fn wrapped_disks_are_taken_out() {
+    let dir = scratch("disks-wrapped");
+    let tar = dir.join("in.tar");
+    tagged_tar(&tar);
+    let path = |name: &str| text(&dir.join(name)).to_owned();
+    for (format, file) in [("gcp", "g.img.tar.gz"), ("ova", "o.ova"), ("raw", "r.img"), ("vmdk", "v.vmdk")] {
+        ours(&["convert", text(&tar), "--format", format, "-o", &path(file)]).success();
+    }
+    run("xz", ["-k", "-0", &path("v.vmdk")]);
+    run("zstd", ["-q", "-k", &path("o.ova")]);
+    for file in ["o.ova", "o.ova.zst", "v.vmdk", "v.vmdk.xz"] {
+        let compared = ours(&["compare", &path("r.img"), &path(file)]);
+        assert_eq!(compared.code(), 0, "{compared}");
+    }
+    // Of whole GiB, so its backup GPT stands elsewhere; but it boots the same.
+    let files = ours(&["compare", "--files", &path("g.img.tar.gz"), text(&tar)]);
+    assert!(files.code() == 0, "{files}");
+}

@@ -1,5 +1,7 @@
 //! What a container says about itself besides the disk, under the keys of `qemu-img info --output=json`.
 
+use std::fmt;
+
 /// Facts about a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Info {
@@ -39,6 +41,16 @@ pub enum Fact {
     Number(u64),
     /// Yes or no.
     Flag(bool),
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Flag(flag) => flag.fmt(f),
+        }
+    }
 }
 
 impl From<&str> for Fact {
