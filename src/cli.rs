@@ -1,15 +1,20 @@
 //! The command line: one file a command under `cli/`; nothing else prints.
 
+mod check;
+mod compare;
 mod completion;
 mod convert;
+mod extract;
+mod files;
 mod formats;
 mod inspect;
+mod lint;
 mod man;
 
 use crate::{
     emit,
     error::{self, At, Error, Kind, Result},
-    ui,
+    input, ui,
 };
 use ::formats::{Env, Ids, Silent, Spool, Timestamp};
 use clap::{Parser, Subcommand};
@@ -30,10 +35,15 @@ Examples:
   linuxkit build -o - app.yml | moby convert - -o app.qcow2
   docker export box | moby convert - --kernel vmlinuz --cmdline console=ttyS0 -o box.img
   moby inspect image.tar                             what is inside
+  moby extract image.qcow2 tar -o image.tar          what was put in
+  moby compare disk.vmdk disk.qcow2                  the same content?
+  moby check disk.qcow2                              sound?
+  moby lint image.vhd --target azure                 fit to upload?
   moby formats                                       every output format
 
 Exit codes: 0 success, 1 a fault in moby, 2 wrong usage or bad input, 3 not supported,
-4 no space, memory or permission, 6 input/output error, 130 interrupted.";
+4 no space, memory or permission, 6 input/output error, 130 interrupted.
+compare and check have qemu-img's: see their --help.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -70,10 +80,37 @@ impl Global {
     }
 }
 
+/// How a disk is opened, for every command that opens one.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Reading")]
+struct ReadingArgs {
+    /// An internal snapshot of a qcow2 image, by its name or number, and not its present state
+    #[arg(long, value_name = "NAME")]
+    snapshot: Option<String>,
+    /// Open the other files that the image names: backing files, external data, extents. Only for images that you trust
+    #[arg(long)]
+    follow: bool,
+    /// Read also an image that is marked dirty or corrupt
+    #[arg(long)]
+    force: bool,
+}
+
+impl ReadingArgs {
+    /// For the image of this path: its neighbours are looked for beside it.
+    fn of(&self, path: &Path) -> input::Opening {
+        let directory = || path.parent().map(Path::to_owned).unwrap_or_default();
+        input::Opening { snapshot: self.snapshot.clone(), force: self.force, follow: self.follow.then(directory) }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Convert(Box<convert::Convert>),
     Inspect(inspect::Inspect),
+    Extract(extract::Extract),
+    Check(check::Check),
+    Compare(compare::Compare),
+    Lint(lint::Lint),
     Formats(formats::Formats),
     Completion(completion::Completion),
     Man(man::Man),
@@ -88,6 +125,10 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Convert(command) => command.run(&cli.global),
         Command::Inspect(command) => command.run(&cli.global),
+        Command::Extract(command) => command.run(&cli.global),
+        Command::Lint(command) => command.run(&cli.global),
+        Command::Check(command) => return command.run(&cli.global),
+        Command::Compare(command) => return command.run(&cli.global),
         Command::Formats(command) => command.run(),
         Command::Completion(command) => command.run(),
         Command::Man(command) => command.run(),
@@ -105,13 +146,23 @@ fn interrupted() {
 }
 
 fn fail(error: &Error) -> ExitCode {
+    tell(error);
+    error::exit_code(error.kind())
+}
+
+/// For the commands whose exit codes are `qemu-img`'s.
+fn fail_with(error: &Error, code: u8) -> ExitCode {
+    tell(error);
+    ExitCode::from(code)
+}
+
+fn tell(error: &Error) {
     let mut to = io::stderr().lock();
     // Standard error may be closed; the exit code still tells.
     let _: io::Result<()> = writeln!(to, "moby: error: {error}");
     if let Some(hint) = error.hint_text() {
         let _: io::Result<()> = writeln!(to, "  hint: {hint}");
     }
-    error::exit_code(error.kind())
 }
 
 /// Takes LinuxKit's old spellings with a single dash (`-format aws`), which would otherwise read as `-f ormat`.

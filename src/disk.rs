@@ -1,6 +1,11 @@
 //! Looking into a disk with the reader that the loaders use: partitions, the boot entry, and the files that it names.
 
-use crate::error::{At, Error, Result};
+use crate::{
+    error::{At, Error, Result},
+    image::{Cmdline, Image},
+    initrd::Initrd,
+    loaders::Arch,
+};
 use bootfs::{
     BlockDevice, Volume,
     choose::{EntryFile, choose},
@@ -8,7 +13,7 @@ use bootfs::{
     fat::File,
     gpt,
 };
-use formats::{Blob, Guid, Spool, units};
+use formats::{Blob, Env, Guid, Spool, Tree, units};
 use std::{
     fmt,
     io::{self, Read},
@@ -121,6 +126,54 @@ pub fn boot(disk: &Blob, architecture: &str, spool: &mut Spool) -> Result<Boot> 
         initrds: entry.initrds().map(&mut file).collect::<Result<_>>()?,
         cmdline: entry.options().collect::<Vec<_>>().join(" "),
     })
+}
+
+/// What the loaders would boot, of the first architecture that has an entry.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_any(disk: &Blob, spool: &mut Spool) -> Result<Boot> {
+    boot(disk, Arch::X86_64.efi_name(), spool).or_else(|_| boot(disk, Arch::Aarch64.efi_name(), spool))
+}
+
+/// A file of the EFI system partition.
+///
+/// # Errors
+/// When there is no such partition or file.
+pub fn esp_file(disk: &Blob, path: &str, spool: &mut Spool) -> Result<Blob> {
+    let mut device = open(disk)?;
+    let table = gpt::Gpt::read(&mut device).map_err(bad)?;
+    let esp = table.find(&mut device, &gpt::ESP).map_err(bad)?;
+    let mut volume = Volume::open(device, esp.start, esp.len).map_err(bad)?;
+    read(&mut volume, path, spool)
+}
+
+/// What a disk boots, taken apart: kernel, command line, and the microcode and the root file system of its initrd.
+///
+/// # Errors
+/// As [`boot`], and when the initrd is damaged.
+pub fn image(disk: &Blob, env: &mut Env) -> Result<Image> {
+    let boot = boot_any(disk, &mut env.spool)?;
+    let initrd = Initrd::read(&boot.initrd(), env).at(|| "initrd")?;
+    Ok(Image {
+        cmdline: Cmdline::new(&boot.cmdline)?,
+        kernel: boot.kernel.1,
+        ucode: initrd.ucode,
+        rootfs: initrd.rootfs,
+        boot: Tree::default(),
+    })
+}
+
+impl Boot {
+    /// All initrds, as the loaders put them into memory: one after the other.
+    pub fn initrd(&self) -> Blob {
+        let mut all = Blob::default();
+        for (_, body) in &self.initrds {
+            all.pad_to(4);
+            all.append(body);
+        }
+        all
+    }
 }
 
 /// A file of the boot partition.

@@ -14,6 +14,19 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (130, "interrupted; nothing was left behind"),
 ];
 
+/// The exit codes of `moby compare`, which are those of `qemu-img compare`.
+pub const COMPARE_EXIT_CODES: &[(u8, &str)] =
+    &[(0, "the same"), (1, "different"), (2, "a disk cannot be opened"), (3, "unused: allocation is not compared"), (4, "reading failed")];
+
+/// The exit codes of `moby check`, which are those of `qemu-img check`.
+pub const CHECK_EXIT_CODES: &[(u8, &str)] = &[
+    (0, "sound"),
+    (1, "not checked to the end"),
+    (2, "corrupt"),
+    (3, "space is leaked, but nothing is corrupt"),
+    (63, "the format, or a feature that the file uses, cannot be checked"),
+];
+
 /// The exit code of a kind of error.
 pub fn exit_code(kind: Kind) -> ExitCode {
     ExitCode::from(match kind {

@@ -14,7 +14,7 @@ use crate::platforms::Consoles;
 use formats::{
     At, Blob, Error, Result, Tree,
     kernel::Kernel,
-    tar::{Entry, Members},
+    tar::{Dialect, Entry, Members, Writer},
     tree::{self, Content, Inode, Origin, ShowPath},
     units,
 };
@@ -97,6 +97,23 @@ impl Image {
         let kernel = kernel(&boot, &kernels, options)?;
         let cmdline = cmdline(&boot, &kernel, options)?;
         Ok(Self { kernel, cmdline, ucode: ucode(&boot, options)?, rootfs, boot })
+    }
+
+    /// A tagged tar that makes the same image again. The names of components are in it where the image has them: one that went
+    /// through an initrd has lost them.
+    ///
+    /// # Errors
+    /// When a tar cannot hold a file.
+    pub fn tar(&self) -> Result<Blob> {
+        let mut tar = Writer::new(Dialect::Pax);
+        let mut add = |path: &[u8], body: Blob| tar.add(path, &Inode::new(Content::File(body), 0o644));
+        add(KERNEL, self.kernel.clone())?;
+        add(CMDLINE, Blob::bytes(self.cmdline.as_str().as_bytes()))?;
+        if let Some(ucode) = &self.ucode {
+            add(UCODE, ucode.clone())?;
+        }
+        tar.tree(&self.rootfs)?;
+        Ok(tar.finish())
     }
 
     /// What each component of the build put into the tar, `boot/` included; nobody's files stand first.
@@ -274,10 +291,7 @@ fn file<'a>(path: &[u8], inode: &'a Inode) -> Result<&'a Blob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use formats::{
-        Kind,
-        tar::{Dialect, Writer},
-    };
+    use formats::Kind;
 
     fn inode(content: &[u8], source: &str) -> Inode {
         let origin = Origin { source: source.into(), location: "kernel".into() };

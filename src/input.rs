@@ -1,15 +1,18 @@
 //! Opening what the user names: a file, `-` for standard input, compressed or not, as one [`Blob`].
 
+mod parts;
+
 use crate::error::{At, Error, Kind, Result};
 use formats::{
     Blob, Env, Format, Progress, Spool,
     compress::{self, Codec},
-    raw, tar, zeros,
+    raw, tar,
+    tree::{Content, ShowPath},
 };
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -42,36 +45,68 @@ pub enum Input {
     Tar(Blob),
     /// A disk, out of its container.
     Disk {
-        /// The container's name.
-        format: &'static str,
+        /// The container's format.
+        format: &'static dyn Format,
+        /// The container: the file itself, or a member of it where the file is a tar around a disk (OVA, Compute Engine).
+        file: Blob,
         /// What the guest sees.
         disk: Blob,
     },
+}
+
+/// How a disk is opened where there is a choice.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// An internal snapshot, and not the present state.
+    pub snapshot: Option<String>,
+    /// Also what was not closed properly.
+    pub force: bool,
+    /// Where the other files are looked for that the disk names; without it they are not opened.
+    pub follow: Option<PathBuf>,
 }
 
 /// Tells what a file is, by `from` if the user says it, else by its magic. Raw is never guessed for what another format claims.
 ///
 /// # Errors
 /// When nothing claims the file, or the container is malformed.
-pub fn recognise(file: &Blob, from: Option<&str>, env: &mut Env) -> Result<Input> {
-    match from {
-        Some(TAR) => return Ok(Input::Tar(file.clone())),
-        Some(name) => return decode(formats::format(name).ok_or_else(|| unknown_format(name))?, file, env),
-        None => {}
-    }
-    for format in formats::FORMATS {
-        if format.probe(file)? {
-            return decode(*format, file, env);
-        }
-    }
-    if tar::probe(file)? {
+pub fn recognise(file: &Blob, from: Option<&str>, opening: &Opening, env: &mut Env) -> Result<Input> {
+    if from == Some(TAR) {
         return Ok(Input::Tar(file.clone()));
     }
-    if has_boot_signature(file)? {
-        return decode(&raw::Raw, file, env);
+    if from.is_none() && !is_of_a_format(file)? && tar::probe(file)? {
+        return match wrapped(file, env)? {
+            None => Ok(Input::Tar(file.clone())),
+            Some((member, from)) => parts::decode(&member, from, opening, env),
+        };
     }
-    Err(Error::bad_input("is neither a tar nor a disk of a known format")
-        .hint("a raw disk without a partition table must be named as such: --from raw"))
+    parts::decode(file, from, opening, env)
+}
+
+fn is_of_a_format(file: &Blob) -> Result<bool> {
+    formats::FORMATS.iter().try_fold(false, |any, format| Ok(any || format.probe(file)?))
+}
+
+/// The format of a file by its magic; raw only where there is a boot sector and nothing else claims the file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn probe(file: &Blob) -> Result<Option<&'static dyn Format>> {
+    for format in formats::FORMATS {
+        if format.probe(file)? {
+            return Ok(Some(*format));
+        }
+    }
+    let is_raw = !tar::probe(file)? && has_boot_signature(file)?;
+    Ok(is_raw.then_some(&raw::Raw as &dyn Format))
+}
+
+/// The format of a name, also by the one that `qemu-img` has for it.
+///
+/// # Errors
+/// When there is none.
+pub fn format(name: &str) -> Result<&'static dyn Format> {
+    let ours = if name == "vpc" { "vhd" } else { name };
+    formats::format(ours).ok_or_else(|| Error::unsupported(format!("format '{name}' is unknown, the formats are: {}", kinds().join(", "))))
 }
 
 /// The value of `--from` that means a tar.
@@ -82,15 +117,37 @@ pub fn kinds() -> Vec<&'static str> {
     [TAR].into_iter().chain(formats::FORMATS.iter().map(|f| f.name())).collect()
 }
 
-fn unknown_format(name: &str) -> Error {
-    Error::unsupported(format!("--from {name} is unknown, the formats are: {}", kinds().join(", ")))
-}
-
-fn decode(format: &'static dyn Format, file: &Blob, env: &mut Env) -> Result<Input> {
-    let disk = format.decode(file, env).at(|| format.name())?;
-    // What others wrote may hold zeros as data; a unit as small as a page finds most of them.
-    let disk = zeros::drop_zeros(&disk, 4096, env)?;
-    Ok(Input::Disk { format: format.name(), disk })
+/// The disk in a tar that is nothing but packaging, and its format where the packaging says it: Compute Engine's `disk.raw`, and the
+/// one disk of an OVA (DSP0243), whose descriptor is the first member.
+fn wrapped(tar: &Blob, env: &mut Env) -> Result<Option<(Blob, Option<&'static str>)>> {
+    /// An OVA has a descriptor, a manifest, a certificate and disks.
+    const MEMBERS_MAX: usize = 32;
+    let mut files = Vec::new();
+    for member in tar::Members::new(tar).take(MEMBERS_MAX) {
+        let Ok(tar::Member { path, entry: tar::Entry::Inode(inode) }) = member else { return Ok(None) };
+        let Content::File(body) = inode.content else { return Ok(None) };
+        files.push((path, body));
+    }
+    let is = |path: &[u8], ending: &[u8]| path.to_ascii_lowercase().ends_with(ending);
+    match files.as_slice() {
+        [(path, disk)] if path == b"disk.raw" || path == b"./disk.raw" => Ok(Some((disk.clone(), Some("raw")))),
+        [(first, _), rest @ ..] if is(first, b".ovf") => {
+            let disks: Vec<_> =
+                rest.iter().filter(|(path, _)| ![b".mf".as_slice(), b".cert", b".ovf"].iter().any(|e| is(path, e))).collect();
+            let [(path, disk)] = disks.as_slice() else {
+                return Err(Error::unsupported(format!("is an OVA with {} disks, must have one", disks.len()))
+                    .hint("unpack it with tar, and convert its disks one by one"));
+            };
+            let disk = match Codec::of(disk)? {
+                Codec::None => disk.clone(),
+                codec => {
+                    unpack(codec, io::BufReader::with_capacity(1 << 18, disk.reader()), &mut env.spool).at(|| ShowPath(path).to_string())?
+                }
+            };
+            Ok(Some((disk, None)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A master boot record or a boot sector ends in 55 AA (UEFI 2.10, section 5.2.1).
@@ -101,6 +158,16 @@ fn has_boot_signature(file: &Blob) -> Result<bool> {
 /// How much there is to read, for the progress bar; `None` for a pipe.
 pub fn len(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len())
+}
+
+/// How much room a file takes where it is stored; `None` for a pipe.
+pub fn allocated(path: &Path) -> Option<u64> {
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    #[cfg(unix)]
+    let len = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
+    #[cfg(not(unix))]
+    let len = metadata.len();
+    Some(len)
 }
 
 /// Opens an input as it is.

@@ -6,6 +6,8 @@
 pub mod blob;
 mod blocks;
 mod calendar;
+pub mod check;
+pub mod compare;
 pub mod compress;
 pub mod cpio;
 mod crc32c;
@@ -15,6 +17,7 @@ pub mod error;
 pub mod fat;
 pub mod gpt;
 pub mod guid;
+pub mod info;
 pub mod iso9660;
 pub mod kernel;
 pub mod mbr;
@@ -23,6 +26,7 @@ pub mod ova;
 pub mod parallel;
 pub mod qcow2;
 pub mod raw;
+mod reading;
 pub mod spool;
 pub mod squashfs;
 pub mod tar;
@@ -36,9 +40,12 @@ pub mod vmdk;
 pub mod zeros;
 
 pub use blob::Blob;
+pub use check::Check;
 pub use error::{At, Error, Kind, Result};
 pub use guid::{Guid, Ids};
+pub use info::Info;
 pub use options::{OptionSpec, Options, Values};
+pub use reading::{Parts, Reading};
 pub use spool::Spool;
 pub use tree::Tree;
 
@@ -85,6 +92,34 @@ pub trait Format: fmt::Debug + Sync {
     /// # Errors
     /// When the file is malformed, or uses a feature that we refuse.
     fn decode(&self, file: &Blob, env: &mut Env) -> Result<Blob>;
+
+    /// The disk that a file holds, read as asked.
+    ///
+    /// # Errors
+    /// As [`Format::decode`], and when the format does not have what is asked for.
+    fn decode_as(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
+        reading.refuse_snapshot(self.name())?;
+        self.decode(file, env)
+    }
+
+    /// What a file says about itself besides the disk.
+    ///
+    /// # Errors
+    /// When its header is malformed.
+    fn info(&self, _file: &Blob) -> Result<Info> {
+        Ok(Info::default())
+    }
+
+    /// What is wrong with a file. Most formats have nothing to compare their tables with: then what [`Format::decode`] refuses is
+    /// what is wrong.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is of a kind that we do not check ([`Kind::Unsupported`]).
+    fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
+        let mut check = Check::default();
+        check.decoded(self.decode(file, env))?;
+        Ok(check)
+    }
 
     /// The structures of a file as text.
     ///

@@ -10,17 +10,22 @@
 //! with a window of 4 KiB, or one zstd frame) are made on all cores; one that does not shrink is stored as it is, one of zeros
 //! not at all.
 //!
-//! Read: clusters plain, packed and zero, extended L2 entries. Refused by name: backing files, external data files, encryption,
-//! images marked corrupt, unknown incompatible features. Refcounts and snapshots are not looked at.
+//! Read: clusters plain, packed and zero, extended L2 entries, internal snapshots by name. Backing files and external data files only
+//! where [`Reading::parts`] gives them. Refused by name: encryption, unknown incompatible features, and, unless forced, images that
+//! are marked dirty or corrupt. Refcounts are not looked at, but by a check, which compares all of them.
 //!
 //! Oracle: `qemu-img check`, `compare` and `convert`.
 
+mod check;
 mod decode;
 mod encode;
 mod header;
+mod info;
+mod snapshot;
+mod tables;
 
 use crate::{
-    Blob, Env, Format, Limits, OptionSpec, Options, Result, Values,
+    Blob, Check, Env, Format, Info, Limits, OptionSpec, Options, Reading, Result, Values,
     dump::Dump,
     units::{self, MIB, SECTOR},
 };
@@ -88,7 +93,19 @@ impl Format for Qcow2 {
     }
 
     fn decode(&self, file: &Blob, env: &mut Env) -> Result<Blob> {
-        decode::disk(file, env)
+        decode::disk(file, &Reading::default(), env)
+    }
+
+    fn decode_as(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
+        decode::disk(file, reading, env)
+    }
+
+    fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
+        check::check(file, env)
+    }
+
+    fn info(&self, file: &Blob) -> Result<Info> {
+        info::info(file)
     }
 
     fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! Written as a sparse file where the target can hold one. There is no magic: raw is never guessed, it is what remains.
 
-use crate::{Blob, Env, Format, Options, Result, dump::Dump};
+use crate::{Blob, Check, Env, Error, Format, Options, Result, dump::Dump};
 
 /// The raw format.
 #[derive(Debug)]
@@ -23,6 +23,10 @@ impl Format for Raw {
 
     fn decode(&self, file: &Blob, _: &mut Env) -> Result<Blob> {
         Ok(file.clone())
+    }
+
+    fn check(&self, _: &Blob, _: &mut Env) -> Result<Check> {
+        Err(Error::unsupported("a raw disk has no structures of its own that could be checked"))
     }
 
     fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {

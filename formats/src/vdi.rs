@@ -13,7 +13,7 @@
 //! Oracles: `qemu-img`, 7-Zip, oslo.utils, dissect.hypervisor.
 
 use crate::{
-    Blob, Env, Error, Format, Limits, Options, Result,
+    Blob, Check, Env, Error, Format, Info, Limits, Options, Result,
     blocks::{self, Claims, Table},
     dump::Dump,
     error::At,
@@ -159,6 +159,33 @@ impl Format for Vdi {
         disk.extend_to(size);
         claims.finish()?;
         Ok(disk)
+    }
+
+    fn info(&self, file: &Blob) -> Result<Info> {
+        let (header, ..) = Header::read(file)?;
+        let kind = if header.image_type == image_type::STATIC { "static" } else { "dynamic" };
+        let specific = vec![("image-type", kind.into())];
+        Ok(Info { cluster_size: Some(header.block_size.get().into()), specific, ..Info::default() })
+    }
+
+    /// The header counts the blocks that the map names; what the file has besides is leaked.
+    fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
+        let mut check = Check::default();
+        if check.decoded(self.decode(file, env))?.is_none() {
+            return Ok(check);
+        }
+        let (header, _, map) = Header::read(file)?;
+        let used =
+            blocks::entries(map).try_fold(0_u64, |used, entry| entry.map(|e| used + u64::from(u32::from_le_bytes(e) < ENTRY_ZERO)))?;
+        let counted = u64::from(header.blocks_allocated.get());
+        if used != counted {
+            check.corrupt(|| format!("the block map names {used} blocks, the header counts {counted}"));
+        }
+        let present = file.len().saturating_sub(header.data_offset.get().into()) / u64::from(header.block_size.get());
+        if present > used {
+            check.leak(present - used, || format!("the file has {present} blocks, the block map names {used}"));
+        }
+        Ok(check)
     }
 
     fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
@@ -312,6 +339,21 @@ mod tests {
             bytes[at] = byte;
             assert!(decode(bytes).unwrap_err().to_string().contains("differencing"));
         }
+    }
+
+    #[test]
+    fn a_check_counts_blocks() {
+        let check = |bytes: Vec<u8>| Vdi.check(&Blob::bytes(bytes), &mut env()).unwrap();
+        assert_eq!(check(encode()), Check::default());
+        let mut counted = encode();
+        counted[388] += 1;
+        assert_eq!((check(counted.clone()).corruptions, check(counted).leaks), (1, 0));
+        let mut leaked = encode();
+        leaked.extend(vec![7; 2 << 20]);
+        assert_eq!((check(leaked.clone()).corruptions, check(leaked).leaks), (0, 2));
+        let mut twice = encode();
+        twice[512 + 4 * 4] = 0;
+        assert_eq!(check(twice).corruptions, 1);
     }
 
     #[test]

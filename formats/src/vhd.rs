@@ -16,7 +16,7 @@
 //! Oracles: `qemu-img` (which calls it `vpc`), 7-Zip, oslo.utils.
 
 use crate::{
-    Blob, Env, Error, Format, Limits, OptionSpec, Options, Result, Timestamp, Values,
+    Blob, Check, Env, Error, Format, Info, Limits, OptionSpec, Options, Result, Timestamp, Values,
     blocks::{self, Claims, Table},
     dump::Dump,
     error::At,
@@ -176,6 +176,39 @@ impl Format for Vhd {
                 .hint("merge it into its parent first")),
             other => Err(Error::bad_input(format!("VHD footer: disk type is {other}, must be 2 or 3"))),
         }
+    }
+
+    fn info(&self, file: &Blob) -> Result<Info> {
+        let footer = Footer::find(file)?;
+        let (kind, cluster_size) = match footer.disk_type.get() {
+            disk_type::DYNAMIC => ("dynamic", Some(DynamicHeader::find(file, &footer)?.0.block_size.get().into())),
+            _ => ("fixed", None),
+        };
+        let specific = vec![("subformat", kind.into()), ("creator", footer.creator_application.escape_ascii().to_string().into())];
+        Ok(Info { cluster_size, specific, ..Info::default() })
+    }
+
+    /// A dynamic disk has its footer twice.
+    fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
+        let mut check = Check::default();
+        if check.decoded(self.decode(file, env))?.is_none() {
+            return Ok(check);
+        }
+        let mut read = |at, name: &str| match Footer::read(file, at) {
+            Ok(footer) => Some(footer),
+            Err(error) => {
+                check.corrupt(|| format!("the {name} is damaged: {error}"));
+                None
+            }
+        };
+        let footer = read(file.len() - SECTOR, "footer");
+        if Footer::find(file)?.disk_type == disk_type::DYNAMIC
+            && let (Some(footer), Some(copy)) = (footer, read(0, "copy of the footer"))
+            && footer.as_bytes() != copy.as_bytes()
+        {
+            check.corrupt(|| "the footer and its copy differ".to_owned());
+        }
+        Ok(check)
     }
 
     fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
@@ -524,6 +557,20 @@ mod tests {
         let mut damaged = file.slice(0..file.len() - 512);
         damaged.append(&Blob::bytes([0x55; 512]));
         same(&Vhd.decode(&damaged, &mut env()).unwrap(), &sample());
+    }
+
+    #[test]
+    fn a_check_looks_at_both_footers() {
+        let file = Vhd.encode(&sample(), &options("dynamic"), &mut env()).unwrap().to_vec(u64::MAX).unwrap();
+        let corruptions = |bytes: &[u8]| Vhd.check(&Blob::bytes(bytes), &mut env()).unwrap().corruptions;
+        assert_eq!(corruptions(&file), 0);
+        for at in [20, file.len() - 500] {
+            let mut damaged = file.clone();
+            damaged[at] ^= 1;
+            assert_eq!(corruptions(&damaged), 1);
+        }
+        let fixed = Vhd.encode(&sample(), &options("fixed"), &mut env()).unwrap();
+        assert_eq!(Vhd.check(&fixed, &mut env()).unwrap(), Check::default());
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod read;
 mod write;
 
 use crate::{
-    Blob, Env, Format, Limits, OptionSpec, Options, Result, Values,
+    Blob, Check, Env, Format, Info, Limits, OptionSpec, Options, Result, Values,
     crc32c::crc32c,
     dump::Dump,
     guid::Guid,
@@ -244,6 +244,18 @@ impl Format for Vhdx {
         read::disk(file)
     }
 
+    fn info(&self, file: &Blob) -> Result<Info> {
+        read::info(file)
+    }
+
+    fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
+        let mut check = Check::default();
+        if check.decoded(self.decode(file, env))?.is_some() {
+            read::check_copies(file, &mut check)?;
+        }
+        Ok(check)
+    }
+
     fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
         read::dump(file, to)
     }
@@ -311,8 +323,9 @@ mod tests {
             let mut bytes = encode(&sample(), "1M").to_vec(u64::MAX).unwrap();
             for (damaged, at) in (1..).zip(pair) {
                 bytes[units::index(at) + 20] ^= 1;
-                let decoded = Vhdx.decode(&Blob::bytes(bytes.as_slice()), &mut env());
-                assert_eq!(decoded.is_ok(), damaged == 1);
+                let file = Blob::bytes(bytes.as_slice());
+                assert_eq!(Vhdx.decode(&file, &mut env()).is_ok(), damaged == 1);
+                assert_eq!(Vhdx.check(&file, &mut env()).unwrap().corruptions, 1);
             }
         }
     }

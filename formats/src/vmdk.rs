@@ -12,7 +12,9 @@
 //! Written: streamOptimized, which vSphere imports and Glance takes, with grains compressed on all cores and grains of zeros
 //! left out; and monolithicSparse, which hosted products run from. Entries are 32-bit sectors, so no file grows past 2 TiB.
 //!
-//! Refused when read: descriptors that name other files (flat, split, raw device), deltas of a parent, ESXi's own sparse kinds
+//! Read: both, and disks in several files (flat and split ones) where [`Reading::parts`] gives the files that a descriptor names.
+//!
+//! Refused when read: other extents (raw devices), deltas of a parent, ESXi's own sparse kinds
 //! (`COWD`, SESparse), compression other than deflate, compressed grains without markers.
 //!
 //! Oracles: `qemu-img`, 7-Zip, oslo.utils (Glance's rules), dissect.hypervisor.
@@ -23,7 +25,7 @@ mod sparse;
 mod stream;
 
 use crate::{
-    Blob, Env, Error, Format, Limits, OptionSpec, Options, Result, Values,
+    Blob, Check, Env, Error, Format, Info, Limits, OptionSpec, Options, Reading, Result, Values,
     dump::Dump,
     units::{self, GIB, KIB, SECTOR, TIB},
 };
@@ -177,7 +179,24 @@ impl Format for Vmdk {
     }
 
     fn decode(&self, file: &Blob, env: &mut Env) -> Result<Blob> {
-        read::disk(file, env)
+        read::disk(file, &Reading::default(), env)
+    }
+
+    fn decode_as(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
+        reading.refuse_snapshot(self.name())?;
+        read::disk(file, reading, env)
+    }
+
+    fn info(&self, file: &Blob) -> Result<Info> {
+        read::info(file)
+    }
+
+    fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
+        let mut check = Check::default();
+        if check.decoded(self.decode(file, env))?.is_some() {
+            read::check_copies(file, &mut check)?;
+        }
+        Ok(check)
     }
 
     fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {

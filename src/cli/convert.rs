@@ -14,7 +14,7 @@ use crate::{
     root::Root,
     ui::Step,
 };
-use formats::{Blob, Env, Progress, Silent, units};
+use formats::{Blob, Env, Progress, Silent, units, zeros};
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
@@ -104,6 +104,8 @@ pub(super) struct Convert {
     /// Compression level of the initrd [default: the codec's own]
     #[arg(long, value_name = "N", help_heading = "Image")]
     initrd_level: Option<u32>,
+    #[command(flatten)]
+    reading: super::ReadingArgs,
 }
 
 impl Convert {
@@ -271,8 +273,9 @@ impl Convert {
     fn source(&self, env: &mut Env) -> Result<Source> {
         let place = || input::show(&self.input);
         let file = input::open(&self.input, env)?;
-        match input::recognise(&file, self.from.as_deref(), env).at(place)? {
-            Input::Disk { disk, .. } => Ok(Source::Disk(disk)),
+        match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), env).at(place)? {
+            // What others wrote may hold zeros as data; a unit as small as a page finds most of them.
+            Input::Disk { disk, .. } => Ok(Source::Disk(zeros::drop_zeros(&disk, 4096, env)?)),
             Input::Tar(tar) => {
                 let mut open =
                     |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();

@@ -1,26 +1,27 @@
 //! `moby inspect`: what is in a tar or on a disk, and what would boot.
 
-use super::Global;
+use super::{Global, files};
 use crate::{
     disk,
-    error::{At, Error, Result},
+    error::{At, Result},
+    file_system,
     image::{Image, ImageOptions},
     input::{self, Input},
-    loaders::Arch,
 };
 use formats::{
-    Blob, Env,
+    Blob, Env, Format,
     compress::Codec,
+    info::{Fact, SnapshotInfo},
     kernel::{Form, Kernel},
-    tree::Content,
+    tree::{Content, ShowPath},
     units::show_size,
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Show what is in a tagged tar or on a disk: kernel, command line, initrd, components, partitions
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  moby inspect image.tar\n  moby inspect image.qcow2 --json")]
+#[command(after_help = "Examples:\n  moby inspect image.tar\n  moby inspect image.qcow2 --json\n  moby inspect image.tar --duplicates")]
 pub(super) struct Inspect {
     /// A tagged tar or a disk, plain or compressed; - for standard input
     #[arg(value_name = "TAR|DISK|-")]
@@ -31,16 +32,29 @@ pub(super) struct Inspect {
     /// As JSON
     #[arg(long)]
     json: bool,
+    /// List the files instead: of the tar, or of the initrd that the disk boots
+    #[arg(long, conflicts_with = "json")]
+    files: bool,
+    /// List the files of equal content instead, and what they cost
+    #[arg(long, conflicts_with_all = ["json", "files"])]
+    duplicates: bool,
+    #[command(flatten)]
+    reading: super::ReadingArgs,
 }
 
 impl Inspect {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let mut env = super::env(global, &std::env::temp_dir())?;
+        let opening = self.reading.of(&self.input);
+        if self.files || self.duplicates {
+            let image = files::image(&self.input, self.from.as_deref(), &opening, &mut env)?;
+            return super::print(&if self.files { list(&image) } else { duplicates(&image)? });
+        }
         let place = || input::show(&self.input);
         let file = input::open(&self.input, &mut env)?;
-        let facts = match input::recognise(&file, self.from.as_deref(), &mut env).at(place)? {
+        let facts = match input::recognise(&file, self.from.as_deref(), &opening, &mut env).at(place)? {
             Input::Tar(tar) => tar_facts(&tar).at(place)?,
-            Input::Disk { format, disk } => disk_facts(&file, format, &disk, &mut env).at(place)?,
+            Input::Disk { format, file, disk } => disk_facts(&self.input, format, &file, &disk, &mut env).at(place)?,
         };
         if self.json {
             return super::print(&format!("{facts:#}\n"));
@@ -80,22 +94,56 @@ fn tar_facts(tar: &Blob) -> Result<Value> {
     }))
 }
 
-fn disk_facts(file: &Blob, format: &str, disk: &Blob, env: &mut Env) -> Result<Value> {
+/// The keys are those of `qemu-img info --output=json` where it has the fact.
+fn disk_facts(path: &Path, format: &dyn Format, file: &Blob, disk: &Blob, env: &mut Env) -> Result<Value> {
     let partitions = match disk::partitions(disk) {
         Err(error) => json!({"error": error.to_string()}),
-        Ok(found) => found.iter().map(partition_facts).collect(),
+        Ok(found) => found.iter().map(|partition| partition_facts(partition, disk)).collect(),
     };
-    Ok(json!({
-        "format": format,
-        "bytes": file.len(),
+    let info = format.info(file)?;
+    let mut facts = json!({
+        "filename": path.to_string_lossy(),
+        "format": format.name(),
         "virtual-size": disk.len(),
+        "actual-size": input::allocated(path).unwrap_or_else(|| file.data_len()),
+        "bytes": file.len(),
         "data-size": disk.data_len(),
-        "partitions": partitions,
-        "boot": boot_facts(disk, env),
-    }))
+        "dirty-flag": info.dirty,
+    });
+    let optional = [
+        ("cluster-size", info.cluster_size.map(Value::from)),
+        ("backing-filename", info.backing_file.map(Value::from)),
+        ("backing-filename-format", info.backing_format.map(Value::from)),
+    ];
+    for (key, value) in optional {
+        if let Some(value) = value {
+            facts[key] = value;
+        }
+    }
+    if !info.snapshots.is_empty() {
+        let row = |s: &SnapshotInfo| json!({"id": s.id, "name": s.name, "date-sec": s.seconds, "disk-size": s.size});
+        facts["snapshots"] = info.snapshots.iter().map(row).collect();
+    }
+    if !info.specific.is_empty() {
+        let data: serde_json::Map<_, _> = info.specific.into_iter().map(|(key, fact)| (key.to_owned(), value(fact))).collect();
+        facts["format-specific"] = json!({"type": format.name(), "data": data});
+    }
+    facts["partitions"] = partitions;
+    facts["boot"] = boot_facts(disk, env);
+    Ok(facts)
 }
 
-fn partition_facts(partition: &disk::Partition) -> Value {
+fn value(fact: Fact) -> Value {
+    match fact {
+        Fact::Text(text) => text.into(),
+        Fact::Number(number) => number.into(),
+        Fact::Flag(flag) => flag.into(),
+    }
+}
+
+fn partition_facts(partition: &disk::Partition, disk: &Blob) -> Value {
+    let end = partition.start.checked_add(partition.len).filter(|end| *end <= disk.len());
+    let file_system = end.and_then(|end| file_system::of(&disk.slice(partition.start..end)).ok().flatten());
     json!({
         "number": partition.number,
         "name": partition.name,
@@ -103,28 +151,43 @@ fn partition_facts(partition: &disk::Partition) -> Value {
         "guid": partition.guid.to_string(),
         "start": partition.start,
         "size": partition.len,
+        "file-system": file_system,
     })
+}
+
+fn list(image: &Image) -> String {
+    files::files(image).into_iter().map(|(path, (_, inode))| files::line(path, inode)).collect()
+}
+
+fn duplicates(image: &Image) -> Result<String> {
+    let listed = files::files(image);
+    let found = files::duplicates(&listed)?;
+    let waste: u64 = found.iter().map(|duplicate| duplicate.waste).sum();
+    let mut text: String = found
+        .iter()
+        .map(|d| {
+            let names: String = d.paths.iter().map(|path| format!("  {}\n", ShowPath(path))).collect();
+            format!("{} times {}: {} to spare\n{names}", d.paths.len(), show_size(d.len), show_size(d.waste))
+        })
+        .collect();
+    text += &format!("{} kinds of equal files cost {}\n", found.len(), show_size(waste));
+    Ok(text)
 }
 
 /// What the loaders would do with the disk: of the first architecture that has an entry.
 fn boot_facts(disk: &Blob, env: &mut Env) -> Value {
-    let mut refused = Error::bad_input("nothing to boot");
-    for arch in [Arch::X86_64, Arch::Aarch64] {
-        match disk::boot(disk, arch.efi_name(), &mut env.spool) {
-            Err(error) => refused = error,
-            Ok(boot) => {
-                let initrds: Vec<_> = boot.initrds.iter().map(|(path, body)| initrd_facts(path, body)).collect();
-                return json!({
-                    "entry": boot.entry,
-                    "kernel-path": boot.kernel.0,
-                    "kernel": kernel_facts(&boot.kernel.1),
-                    "initrds": initrds,
-                    "cmdline": boot.cmdline,
-                });
-            }
-        }
-    }
-    json!({"error": refused.to_string()})
+    let boot = match disk::boot_any(disk, &mut env.spool) {
+        Err(error) => return json!({"error": error.to_string()}),
+        Ok(boot) => boot,
+    };
+    let initrds: Vec<_> = boot.initrds.iter().map(|(path, body)| initrd_facts(path, body)).collect();
+    json!({
+        "entry": boot.entry,
+        "kernel-path": boot.kernel.0,
+        "kernel": kernel_facts(&boot.kernel.1),
+        "initrds": initrds,
+        "cmdline": boot.cmdline,
+    })
 }
 
 fn initrd_facts(path: &str, body: &Blob) -> Value {
@@ -182,6 +245,7 @@ fn one_line(row: &Value) -> String {
     match row {
         Value::Object(fields) => {
             let field = |(key, value): (&String, &Value)| match value {
+                Value::Null => None,
                 Value::String(text) if text.is_empty() => None,
                 value => Some(format!("{key} {}", scalar(key, value))),
             };

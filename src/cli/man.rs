@@ -8,7 +8,7 @@ use clap::CommandFactory;
 #[command(after_help = "Example: moby man convert | man -l -")]
 pub(super) struct Man {
     /// The command [default: the overview]
-    #[arg(value_parser = ["convert", "inspect", "formats", "completion", "man"])]
+    #[arg(value_parser = ["convert", "inspect", "extract", "check", "compare", "lint", "formats", "completion", "man"])]
     command: Option<String>,
 }
 

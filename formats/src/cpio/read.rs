@@ -6,6 +6,8 @@ use crate::{Blob, Error, Result, error::At, tree::Device, units};
 /// A member of an archive, as it stands there.
 #[derive(Clone, Debug)]
 pub struct Member {
+    /// Where its header is.
+    pub at: u64,
     /// The path's bytes, without the NUL.
     pub name: Vec<u8>,
     /// Inode number: names with the same number, in one archive, and more than one link, are one file.
@@ -35,18 +37,29 @@ pub struct Members<'a> {
     at: u64,
     is_inside: bool,
     is_over: bool,
+    archives: u64,
 }
 
 impl<'a> Members<'a> {
     /// The members from the beginning of a blob on.
     pub fn new(archive: &'a Blob) -> Self {
-        Self { archive, at: 0, is_inside: false, is_over: false }
+        Self { archive, at: 0, is_inside: false, is_over: false, archives: 0 }
     }
 
     /// Where reading stands. At the end: the first byte behind the last archive that is neither a zero nor another
     /// archive, so perhaps the beginning of a compressed one.
     pub fn position(&self) -> u64 {
         self.at
+    }
+
+    /// How many archives were begun: inode numbers are those of one archive.
+    pub fn archives(&self) -> u64 {
+        self.archives
+    }
+
+    /// Whether the last archive has not reached its trailer.
+    pub fn is_inside(&self) -> bool {
+        self.is_inside
     }
 
     /// Moves over zeros between archives; whether another archive follows.
@@ -68,8 +81,11 @@ impl<'a> Members<'a> {
 
     fn member(&mut self) -> Result<Option<Member>> {
         loop {
-            if !self.is_inside && !self.find_archive()? {
-                return Ok(None);
+            if !self.is_inside {
+                if !self.find_archive()? {
+                    return Ok(None);
+                }
+                self.archives += 1;
             }
             self.is_inside = true;
             let member = self.read_member()?;
@@ -104,6 +120,7 @@ impl<'a> Members<'a> {
             return Err(Error::bad_input(format!("{text}: a body of {size} bytes reaches past the end of the archive")));
         }
         let member = Member {
+            at: self.at,
             name,
             ino: field(0)?,
             mode: field(1)?,

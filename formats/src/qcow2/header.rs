@@ -83,6 +83,9 @@ pub(super) mod incompatible {
 /// [`Header::compatible_features`]: refcounts may be updated late.
 pub(super) const COMPATIBLE_LAZY_REFCOUNTS: u64 = 1;
 
+/// [`Header::autoclear_features`]: the bitmaps are right.
+const AUTOCLEAR_BITMAPS: u64 = 1;
+
 /// What a reader needs to know, checked.
 #[derive(Debug)]
 pub(super) struct Checked {
@@ -103,7 +106,12 @@ impl Checked {
         if header.magic != MAGIC {
             return Err(Error::bad_input("no qcow2: it does not start with QFI\\xfb"));
         }
-        header.check(file).at(|| "qcow2 header")
+        header.check().at(|| "qcow2 header")
+    }
+
+    /// Log2 of the bits of a refcount.
+    pub(super) fn refcount_order(&self) -> u32 {
+        if self.header.version.get() == 2 { 4 } else { self.header.refcount_order.get() }
     }
 
     /// Bytes of the disk.
@@ -140,17 +148,12 @@ impl Header {
         Ok(header)
     }
 
-    fn check(self, file: &Blob) -> Result<Checked> {
+    fn check(self) -> Result<Checked> {
         let version = self.version.get();
         if !(2..=3).contains(&version) {
             return Err(Error::unsupported(format!("version {version}, must be 2 or 3")));
         }
         self.check_features()?;
-        if self.backing_file_offset.get() != 0 {
-            let name = backing_file_name(&self, file)?;
-            return Err(Error::unsupported(format!("the disk is an overlay of '{name}', which is not followed"))
-                .hint("merge it into its backing file first: qemu-img convert"));
-        }
         let bits = self.cluster_bits.get();
         if !(9..=21).contains(&bits) {
             return Err(Error::bad_input(format!("cluster_bits is {bits}, must be 9 to 21")));
@@ -179,14 +182,16 @@ impl Header {
         if length < V3_LEN_MIN || !length.is_multiple_of(8) {
             return Err(Error::bad_input(format!("the header has {length} bytes, must be at least {V3_LEN_MIN} and a multiple of 8")));
         }
+        let order = self.refcount_order.get();
+        if order > 6 {
+            return Err(Error::bad_input(format!("refcount_order is {order}, must be 0 to 6")));
+        }
         let features = self.incompatible_features.get();
-        if features & incompatible::CORRUPT != 0 {
-            return Err(Error::bad_input("the image is marked corrupt").hint("repair it first: qemu-img check -r all"));
-        }
-        if features & incompatible::EXTERNAL_DATA != 0 {
-            return Err(Error::unsupported("its data is in another file, which is not followed"));
-        }
-        let known = incompatible::DIRTY | incompatible::COMPRESSION_TYPE | incompatible::EXTENDED_L2;
+        let known = incompatible::DIRTY
+            | incompatible::CORRUPT
+            | incompatible::EXTERNAL_DATA
+            | incompatible::COMPRESSION_TYPE
+            | incompatible::EXTENDED_L2;
         if features & !known != 0 {
             return Err(Error::unsupported(format!("unknown incompatible features {:#x}", features & !known)));
         }
@@ -195,12 +200,17 @@ impl Header {
 }
 
 impl Checked {
+    /// Entries that the L1 table of a disk must have.
+    pub(super) fn l1_entries(&self, size: u64) -> u64 {
+        size.div_ceil(self.covered())
+    }
+
     fn check_l1(self) -> Result<Self> {
         let (size, entries) = (self.size(), u64::from(self.header.l1_size.get()));
         if i64::try_from(size).is_err() {
             return Err(Error::bad_input(format!("the disk has {size} bytes, must be below 2^63")));
         }
-        let needed = size.div_ceil(self.covered());
+        let needed = self.l1_entries(size);
         if entries < needed || entries * 8 > L1_MAX {
             let what = format!("the L1 table has {entries} entries, must have {needed} to {}", L1_MAX / 8);
             return Err(Error::bad_input(what));
@@ -209,9 +219,86 @@ impl Checked {
     }
 }
 
-fn backing_file_name(header: &Header, file: &Blob) -> Result<String> {
-    const NAME_MAX: u32 = 1023;
-    let mut name = vec![0; units::index(u64::from(header.backing_file_size.get().min(NAME_MAX)))];
-    file.read_at(header.backing_file_offset.get(), &mut name).at(|| "backing file name")?;
-    Ok(String::from_utf8_lossy(&name).escape_debug().collect())
+/// Types of header extensions.
+mod extension {
+    pub(super) const END: u32 = 0;
+    pub(super) const BACKING_FORMAT: u32 = 0xe279_2aca;
+    pub(super) const BITMAPS: u32 = 0x2385_2875;
+    pub(super) const DATA_FILE: u32 = 0x4441_5441;
+}
+
+/// Longest name of another file.
+const NAME_MAX: u64 = 1023;
+
+/// The other files that a header names.
+impl Checked {
+    /// The backing file and its format, where the disk is an overlay.
+    pub(super) fn backing_file(&self, file: &Blob) -> Result<Option<(String, Option<String>)>> {
+        let Header { backing_file_offset, backing_file_size, .. } = self.header;
+        if backing_file_offset == 0 {
+            return Ok(None);
+        }
+        let name = read_name(file, backing_file_offset.get(), backing_file_size.get().into()).at(|| "qcow2 backing file name")?;
+        let format = self.extension(file, extension::BACKING_FORMAT)?;
+        Ok(Some((name, format.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))))
+    }
+
+    /// The file that has the data, where this one has none.
+    pub(super) fn data_file(&self, file: &Blob) -> Result<Option<String>> {
+        if !self.has(incompatible::EXTERNAL_DATA) {
+            return Ok(None);
+        }
+        let name = self.extension(file, extension::DATA_FILE)?;
+        let name = name.ok_or_else(|| Error::bad_input("qcow2 header: the data is in another file, which it does not name"))?;
+        Ok(Some(String::from_utf8_lossy(&name).into_owned()))
+    }
+
+    /// Number, offset and length of the bitmap directory, where there is a valid one.
+    pub(super) fn bitmaps(&self, file: &Blob) -> Result<Option<(u32, u64, u64)>> {
+        if self.header.version.get() < 3 || self.header.autoclear_features.get() & AUTOCLEAR_BITMAPS == 0 {
+            return Ok(None);
+        }
+        let Some(bytes) = self.extension(file, extension::BITMAPS)? else { return Ok(None) };
+        let bytes =
+            <[u8; 24]>::try_from(bytes).map_err(|_| Error::bad_input("the bitmaps extension has not 24 bytes").at("qcow2 header"))?;
+        let [number, _, len_high, len_low, at_high, at_low]: [U32; 6] = zerocopy::transmute!(bytes);
+        let join = |high: U32, low: U32| u64::from(high.get()) << 32 | u64::from(low.get());
+        Ok(Some((number.get(), join(at_high, at_low), join(len_high, len_low))))
+    }
+
+    /// Whether an incompatible feature is on.
+    pub(super) fn has(&self, feature: u64) -> bool {
+        self.header.version.get() >= 3 && self.header.incompatible_features.get() & feature != 0
+    }
+
+    /// The content of the first header extension of a type ("Header extensions"). They end in the first cluster.
+    fn extension(&self, file: &Blob, wanted: u32) -> Result<Option<Vec<u8>>> {
+        let mut at = if self.header.version.get() == 2 { units::bytes(V2_LEN) } else { self.header.header_length.get().into() };
+        let end = self.cluster.min(file.len());
+        while at + 8 <= end {
+            let [kind, len]: [U32; 2] = zerocopy::transmute!(file.read_array::<8>(at)?);
+            let (len, from) = (u64::from(len.get()), at + 8);
+            if kind == extension::END {
+                break;
+            }
+            if len > end - from {
+                let what = format!("extension {kind:#x} of {len} bytes reaches past byte {end}, where the first cluster ends");
+                return Err(Error::bad_input(what).at("qcow2 header"));
+            }
+            if kind == wanted {
+                return file.slice(from..from + len).to_vec(self.cluster).map(Some);
+            }
+            at = (from + len).next_multiple_of(8);
+        }
+        Ok(None)
+    }
+}
+
+fn read_name(file: &Blob, at: u64, len: u64) -> Result<String> {
+    if len > NAME_MAX {
+        return Err(Error::bad_input(format!("it has {len} bytes, at most {NAME_MAX}")));
+    }
+    let mut name = vec![0; units::index(len)];
+    file.read_at(at, &mut name)?;
+    Ok(String::from_utf8_lossy(&name).into_owned())
 }

@@ -58,7 +58,9 @@ fn what_we_do_not_read_is_refused_by_name() {
     assert!(refused(36, &[0xff; 4]).contains("L1 table"));
     let named = overwrite(&overwrite(&file, 8, &[0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 5]), 512, b"/evil");
     assert!(decode(&named).unwrap_err().to_string().contains("overlay of '/evil'"));
-    decode(&overwrite(&file, 79, &[1])).unwrap();
+    let dirty = overwrite(&file, 79, &[1]);
+    assert!(decode(&dirty).unwrap_err().to_string().contains("marked dirty"));
+    Qcow2.decode_as(&dirty, &Reading { force: true, ..Reading::default() }, &mut env()).unwrap();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{
     RegionTableEntry, RegionTableHeader, SIZE_MAX, TABLE_LEN, bat_entries, block_state, chunk_ratio, known, log, metadata_flags,
 };
 use crate::{
-    Blob, Error, Result,
+    Blob, Check, Error, Info, Result,
     blocks::{self, Claims},
     crc32c::crc32c,
     dump::Dump,
@@ -41,6 +41,34 @@ pub(super) fn disk(file: &Blob) -> Result<Blob> {
     disk.extend_to(size);
     claims.finish()?;
     Ok(disk)
+}
+
+pub(super) fn info(file: &Blob) -> Result<Info> {
+    let image = Image::open(file)?;
+    let Metadata { block_size, logical_sector, physical_sector, .. } = image.metadata;
+    let has_log = image.header.log_guid != [0; 16];
+    let specific = vec![
+        ("block-size", block_size.into()),
+        ("logical-sector-size", logical_sector.into()),
+        ("physical-sector-size", physical_sector.into()),
+        ("log-to-replay", has_log.into()),
+    ];
+    Ok(Info { cluster_size: Some(block_size), specific, ..Info::default() })
+}
+
+/// Headers and region tables are there twice, so that one may be lost while it is written.
+pub(super) fn check_copies(file: &Blob, check: &mut Check) -> Result<()> {
+    for (number, at) in (1..).zip(HEADERS_AT) {
+        if header(file, at)?.is_none() {
+            check.corrupt(|| format!("header {number} is damaged"));
+        }
+    }
+    for (number, at) in (1..).zip(REGION_TABLES_AT) {
+        if region_entries(file, at)?.is_none() {
+            check.corrupt(|| format!("region table {number} is damaged"));
+        }
+    }
+    Ok(())
 }
 
 /// The structures of a file.
@@ -119,13 +147,15 @@ impl Image {
     }
 }
 
+/// The header at a place, if it is valid.
+fn header(file: &Blob, at: u64) -> Result<Option<Header>> {
+    let header: Header = zerocopy::transmute!(file.read_array::<4096>(at)?);
+    Ok((header.signature == *b"head" && header.checksum == header.right_checksum()).then_some(header))
+}
+
 /// The valid header with the higher sequence number (section 2.2.2).
 fn current_header(file: &Blob) -> Result<Header> {
-    let read = |at| -> Result<Option<Header>> {
-        let header: Header = zerocopy::transmute!(file.read_array::<4096>(at)?);
-        Ok((header.signature == *b"head" && header.checksum == header.right_checksum()).then_some(header))
-    };
-    let [first, second] = [read(HEADERS_AT[0])?, read(HEADERS_AT[1])?];
+    let [first, second] = [header(file, HEADERS_AT[0])?, header(file, HEADERS_AT[1])?];
     let header = [first, second].into_iter().flatten().max_by_key(|header| header.sequence_number.get());
     let header = header.ok_or_else(|| Error::bad_input("both VHDX headers are damaged: neither has its signature and checksum"))?;
     if header.version != 1 {
@@ -137,22 +167,28 @@ fn current_header(file: &Blob) -> Result<Header> {
 /// The first valid region table (section 2.2.3).
 fn region_table(file: &Blob) -> Result<Vec<RegionTableEntry>> {
     for at in REGION_TABLES_AT {
-        let mut bytes = file.slice(at..at + TABLE_LEN).to_vec(TABLE_LEN)?;
-        let (header, _) = RegionTableHeader::read_from_prefix(&bytes).expect("64 KiB hold a header");
-        bytes[4..8].fill(0);
-        let count = usize::try_from(header.entry_count.get()).unwrap_or(usize::MAX);
-        if header.signature != *b"regi" || header.checksum != crc32c(&bytes) || count > ENTRIES_MAX {
-            continue;
-        }
-        let table = &bytes[size_of::<RegionTableHeader>()..];
-        let (entries, _) = <[RegionTableEntry]>::ref_from_prefix_with_elems(table, count).expect("64 KiB hold ENTRIES_MAX");
+        let Some(entries) = region_entries(file, at)? else { continue };
         let is_known = |entry: &RegionTableEntry| [known::BAT, known::METADATA].iter().any(|known| known.to_mixed_endian() == entry.guid);
         if let Some(entry) = entries.iter().find(|entry| entry.required != 0 && !is_known(entry)) {
             return Err(Error::unsupported(format!("the VHDX needs the unknown region {}", Guid::from_mixed_endian(entry.guid))));
         }
-        return Ok(entries.to_vec());
+        return Ok(entries);
     }
     Err(Error::bad_input("both VHDX region tables are damaged: neither has its signature and checksum"))
+}
+
+/// The entries of the region table at a place, if it is valid.
+fn region_entries(file: &Blob, at: u64) -> Result<Option<Vec<RegionTableEntry>>> {
+    let mut bytes = file.slice(at..at + TABLE_LEN).to_vec(TABLE_LEN)?;
+    let (header, _) = RegionTableHeader::read_from_prefix(&bytes).expect("64 KiB hold a header");
+    bytes[4..8].fill(0);
+    let count = usize::try_from(header.entry_count.get()).unwrap_or(usize::MAX);
+    if header.signature != *b"regi" || header.checksum != crc32c(&bytes) || count > ENTRIES_MAX {
+        return Ok(None);
+    }
+    let table = &bytes[size_of::<RegionTableHeader>()..];
+    let (entries, _) = <[RegionTableEntry]>::ref_from_prefix_with_elems(table, count).expect("64 KiB hold ENTRIES_MAX");
+    Ok(Some(entries.to_vec()))
 }
 
 /// The system's items of the metadata region.

@@ -1,13 +1,19 @@
 //! Reading hosted sparse extents, compressed or not.
 
-use super::{DIRECTORY_AT_END, Header, descriptor, flags, stream::GrainMarker};
+use super::{
+    DIRECTORY_AT_END, Header, SIZE_MAX,
+    descriptor::{self, ExtentKind},
+    flags,
+    stream::GrainMarker,
+};
 use crate::{
-    Blob, Env, Error, Result,
+    Blob, Check, Env, Error, Info, Parts, Reading, Result,
     blocks::{self, Claims},
     dump::Dump,
     error::At,
     parallel,
     units::{self, MIB, SECTOR},
+    zeros::is_zero,
 };
 use flate2::{Decompress, FlushDecompress, Status};
 use std::ops::Range;
@@ -45,9 +51,58 @@ pub(super) fn kind(file: &Blob) -> Result<Option<Kind>> {
     })
 }
 
-/// The disk in a file.
-pub(super) fn disk(file: &Blob, env: &mut Env) -> Result<Blob> {
-    let extent = Extent::read(file)?;
+/// The disk in a file, or in the files that a descriptor names.
+pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
+    match (kind(file)?, reading.parts) {
+        (Some(Kind::Text), Some(parts)) => joined(&text_of(file)?, parts, env),
+        _ => sparse(file, &Extent::read(file)?, env),
+    }
+}
+
+/// The text of a descriptor on its own.
+fn text_of(file: &Blob) -> Result<String> {
+    Ok(descriptor::text(&file.slice(0..file.len().min(DESCRIPTOR_MAX)).to_vec(DESCRIPTOR_MAX)?))
+}
+
+/// A disk in several files.
+fn joined(text: &str, parts: &dyn Parts, env: &mut Env) -> Result<Blob> {
+    descriptor::refuse_parent(text)?;
+    let mut disk = Blob::default();
+    for line in descriptor::extents(text)? {
+        let place = || format!("VMDK extent '{}'", line.file.escape_debug());
+        let bytes = |sectors: u64| {
+            sectors
+                .checked_mul(SECTOR)
+                .filter(|n| *n <= SIZE_MAX)
+                .ok_or_else(|| Error::bad_input(format!("{sectors} sectors are too many")))
+        };
+        let len = bytes(line.sectors).at(place)?;
+        let extent = match line.kind {
+            ExtentKind::Zero => Blob::zeros(len),
+            ExtentKind::Flat => {
+                let file = parts.file(&line.file, env).at(place)?;
+                let range = Claims::on(&file).claim(bytes(line.offset).at(place)?, len, || "its data".to_owned()).at(place)?;
+                file.slice(range)
+            }
+            ExtentKind::Sparse => {
+                let file = parts.file(&line.file, env).at(place)?;
+                let extent = Extent::part(&file).and_then(|extent| sparse(&file, &extent, env)).at(place)?;
+                if extent.len() < len {
+                    return Err(Error::bad_input(format!("it has {} bytes, must have {len}", extent.len())).at(place()));
+                }
+                extent.slice(0..len)
+            }
+        };
+        disk.append(&extent);
+        if disk.len() > SIZE_MAX {
+            return Err(Error::bad_input(format!("the VMDK's extents have together more than {SIZE_MAX} bytes")));
+        }
+    }
+    Ok(disk)
+}
+
+/// The disk, or a part of it, in a hosted sparse extent.
+fn sparse(file: &Blob, extent: &Extent, env: &mut Env) -> Result<Blob> {
     let mut claims = Claims::on(file);
     let mut disk = Blob::default();
     let grains = extent.grains(file, &mut claims)?;
@@ -59,7 +114,7 @@ pub(super) fn disk(file: &Blob, env: &mut Env) -> Result<Blob> {
             Ok((grain.disk.start, bytes))
         };
         parallel::ordered(*threads, grains, work, |(at, bytes)| {
-            if bytes.iter().any(|byte| *byte != 0) {
+            if !is_zero(&bytes) {
                 disk.extend_to(at);
                 disk.append(&spool.append(&bytes)?);
             }
@@ -75,6 +130,47 @@ pub(super) fn disk(file: &Blob, env: &mut Env) -> Result<Blob> {
     disk.extend_to(extent.size);
     claims.finish()?;
     Ok(disk)
+}
+
+/// What the descriptor says, in the words of `qemu-img info`.
+pub(super) fn info(file: &Blob) -> Result<Info> {
+    let (text, cluster_size, compressed) = match kind(file)? {
+        Some(Kind::Text) => (text_of(file)?, None, false),
+        _ => {
+            let extent = Extent::read(file)?;
+            let compressed = extent.header.has(flags::COMPRESSED);
+            (extent.descriptor, Some(extent.grain), compressed)
+        }
+    };
+    let id = |key| descriptor::value(&text, key).and_then(|value| u64::from_str_radix(value, 16).ok());
+    let mut specific = vec![("create-type", descriptor::create_type(&text)?.into()), ("compressed", compressed.into())];
+    specific.extend(id("CID").map(|id| ("cid", id.into())));
+    specific.extend(id("parentCID").map(|id| ("parent-cid", id.into())));
+    Ok(Info { cluster_size, specific, ..Info::default() })
+}
+
+/// Compares the grain directory with the redundant one, where there is one: they have to lead to the same grains.
+pub(super) fn check_copies(file: &Blob, check: &mut Check) -> Result<()> {
+    let extent = Extent::read(file)?;
+    if !extent.header.has(flags::REDUNDANT) {
+        return Ok(());
+    }
+    let mut copy = Extent::read(file)?;
+    copy.header.directory = extent.header.redundant_directory;
+    let (mut claims, mut copied_claims) = (Claims::on(file), Claims::on(file));
+    let mut copied = copy.grains(file, &mut copied_claims)?;
+    for grain in extent.grains(file, &mut claims)? {
+        let grain = grain?;
+        let same = matches!(copied.next(), Some(Ok(other)) if other.disk == grain.disk && other.file == grain.file);
+        if !same {
+            check.corrupt(|| format!("the redundant grain directory differs at sector {}", grain.disk.start / SECTOR));
+            return Ok(());
+        }
+    }
+    if copied.next().is_some() {
+        check.corrupt(|| "the redundant grain directory has a grain that the other has not".to_owned());
+    }
+    Ok(())
 }
 
 /// The structures of a file.
@@ -119,8 +215,7 @@ impl Extent {
         match kind(file)? {
             Some(Kind::Sparse) => {}
             Some(Kind::Text) => {
-                let text = file.slice(0..file.len().min(DESCRIPTOR_MAX)).to_vec(DESCRIPTOR_MAX)?;
-                descriptor::check(&descriptor::text(&text))?;
+                descriptor::check(&text_of(file)?)?;
                 return Err(Error::unsupported("the VMDK is a descriptor whose data is in another file, which is not followed"));
             }
             Some(kind @ (Kind::Cowd | Kind::SeSparse)) => {
@@ -129,13 +224,22 @@ impl Extent {
             }
             None => return Err(Error::bad_input("no VMDK: it starts with neither KDMV nor a descriptor")),
         }
+        let extent = Self::part(file)?;
+        let descriptor = descriptor_text(file, &extent.header)?;
+        Ok(Self { descriptor, ..extent })
+    }
+
+    /// An extent of a disk in several files; its descriptor is elsewhere.
+    fn part(file: &Blob) -> Result<Self> {
+        if kind(file)? != Some(Kind::Sparse) {
+            return Err(Error::bad_input("no hosted sparse extent: it does not start with KDMV"));
+        }
         let mut header: Header = zerocopy::transmute!(file.read_array::<512>(0).at(|| "VMDK header")?);
         if header.directory == DIRECTORY_AT_END {
             header = footer(file, &header).at(|| "VMDK footer")?;
         }
-        let descriptor = descriptor_text(file, &header)?;
         let (size, grain) = sizes(&header).at(|| "VMDK header")?;
-        Ok(Self { header, descriptor, size, grain })
+        Ok(Self { header, descriptor: String::new(), size, grain })
     }
 
     /// The grains that the file has, in the order of the disk.

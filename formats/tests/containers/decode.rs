@@ -1,7 +1,7 @@
 //! What `qemu-img` writes, in each of its sub-formats, we read as the same disk; damaged files are refused or read right.
 
 use crate::support::{Desk, disks, env, run};
-use formats::{Blob, Error, Format, dump::Dump, units};
+use formats::{Blob, Check, Error, Format, Info, dump::Dump, units};
 
 /// A container as `qemu-img convert -O NAME -o OPTIONS` makes it, and what we call the format.
 struct Foreign {
@@ -49,7 +49,7 @@ impl Foreign {
 }
 
 fn decode(format: &dyn Format, file: &Blob) -> Result<Blob, Error> {
-    format.decode(file, &mut env(2))
+    format.decode(file, &mut env(1))
 }
 
 #[test]
@@ -65,6 +65,8 @@ fn every_qemu_subformat_is_read_as_qemu_reads_it() {
             let path = desk.put("decoded", &decoded);
             run("cmp", &[&path, &desk.path("wanted")]);
             foreign.format().dump(&file, &mut Dump::new()).unwrap();
+            let check = foreign.format().check(&file, &mut env(2)).unwrap();
+            assert_eq!((check.corruptions, check.leaks), (0, 0), "{} {disk_name}: {:?}", foreign.name(), check.messages);
         }
     }
 }
@@ -91,6 +93,10 @@ fn a_truncated_file_is_refused_or_read_right() {
             let cut = Blob::bytes(&file[..len]);
             let _: Result<bool, _> = format.probe(&cut);
             let _: Result<(), _> = format.dump(&cut, &mut Dump::new());
+            let _: Result<Info, _> = format.info(&cut);
+            if len % 5 == 0 {
+                let _: Result<Check, _> = format.check(&cut, &mut env(1));
+            }
             if let Ok(disk) = decode(format, &cut) {
                 assert!(disk.to_vec(u64::MAX).unwrap() == wanted, "{name} cut to {len} of {} bytes", file.len());
             }
@@ -109,6 +115,10 @@ fn flipped_bits_never_panic_or_claim_much() {
             file[at] ^= bit;
             let broken = Blob::bytes(file.as_slice());
             let _: Result<(), _> = format.dump(&broken, &mut Dump::new());
+            let _: Result<Info, _> = format.info(&broken);
+            if turn % 5 == 0 {
+                let _: Result<Check, _> = format.check(&broken, &mut env(1));
+            }
             if let Ok(disk) = decode(format, &broken) {
                 assert!(disk.data_len() <= 8 * units::MIB + units::bytes(file.len()), "{name} byte {at}");
             }

@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod check;
 mod decode;
+mod follow;
 mod golden;
 mod oracle;
 mod property;

@@ -135,6 +135,12 @@ impl Desk {
     }
 }
 
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Desk").field(&self.0.path()).finish()
+    }
+}
+
 /// Runs a program that must succeed, and gives what it printed.
 pub(crate) fn run(program: &str, args: &[&dyn AsArg]) -> String {
     let mut command = Command::new(program);

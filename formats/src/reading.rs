@@ -1,0 +1,49 @@
+//! How a file is read where there is a choice, and the other files that some disks consist of.
+
+use crate::{Blob, Env, Error, Result};
+use std::fmt;
+
+/// What to read of a file, and how far to trust it. The default: its present state, if it was closed properly, and no other file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading<'a> {
+    /// An internal snapshot, by its name or else its number, and not the present state.
+    pub snapshot: Option<&'a str>,
+    /// Read also what was not closed properly.
+    pub force: bool,
+    /// Where other files come from; without it, a disk that needs some is refused by name.
+    pub parts: Option<&'a dyn Parts>,
+}
+
+/// Gives the other files of a disk in several files. A name comes out of a file that may be hostile: whoever implements this
+/// decides whether it is opened.
+pub trait Parts: fmt::Debug {
+    /// A file as it is.
+    ///
+    /// # Errors
+    /// When it is not to be had.
+    fn file(&self, name: &str, env: &mut Env) -> Result<Blob>;
+
+    /// The disk in a file, which is of the format that is named, or of what it turns out to be.
+    ///
+    /// # Errors
+    /// As [`Parts::file`], and when it holds no disk.
+    fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob>;
+}
+
+impl Reading<'_> {
+    /// Refuses what only some formats have.
+    pub(crate) fn refuse_snapshot(&self, format: &str) -> Result<()> {
+        match self.snapshot {
+            None => Ok(()),
+            Some(name) => Err(Error::unsupported(format!("snapshot '{name}' is asked for, {format} files have no internal snapshots"))),
+        }
+    }
+
+    /// The other files, or `refusal` with advice.
+    pub(crate) fn parts(&self, refusal: impl FnOnce() -> String) -> Result<&dyn Parts> {
+        self.parts.ok_or_else(|| {
+            let hint = "if you trust the file, have the files opened that it names: --follow";
+            Error::unsupported(refusal()).hint(hint)
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! Disks in several files, which `qemu-img` made, and snapshots: read only when asked, and then as qemu reads them.
+
+use crate::support::{Desk, env, noise, run};
+use formats::{Blob, Env, Error, Kind, Parts, Reading, units};
+
+/// Files of a desk, by the name that another file has for them.
+#[derive(Debug)]
+struct Beside<'a>(&'a Desk);
+
+impl Parts for Beside<'_> {
+    fn file(&self, name: &str, _: &mut Env) -> Result<Blob, Error> {
+        Ok(self.0.get(name))
+    }
+
+    fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob, Error> {
+        let reading = Reading { parts: Some(self), ..Reading::default() };
+        formats::format(format.unwrap()).unwrap().decode_as(&self.0.get(name), &reading, env)
+    }
+}
+
+fn decode(desk: &Desk, format: &str, reading: &Reading<'_>) -> Result<Blob, Error> {
+    formats::format(format).unwrap().decode_as(&desk.get("image"), reading, &mut env(2))
+}
+
+/// Qemu runs in the desk, so that the names in its files are relative.
+fn qemu(desk: &Desk, program: &str, arguments: &str) {
+    let script = format!("cd \"$0\" && {program} {arguments}");
+    run("sh", &[&"-c", &script, &desk.path("")]);
+}
+
+#[track_caller]
+fn same(desk: &Desk, decoded: &Blob) {
+    let decoded = desk.put("decoded", decoded);
+    run("cmp", &[&decoded, &desk.path("wanted")]);
+}
+
+fn raw(desk: &Desk) {
+    let mut disk = Blob::zeros(9 * units::MIB);
+    disk.splice(0, &Blob::bytes(noise(200_000, 1)));
+    disk.splice(3 * units::MIB, &Blob::bytes(vec![5; 700_000]));
+    disk.splice(9 * units::MIB - 512, &Blob::bytes(noise(512, 2)));
+    desk.put("raw", &disk);
+}
+
+/// Names what is missing, and reads it when it is given.
+#[track_caller]
+fn refused_then_read(desk: &Desk, format: &str, name: &str) {
+    let error = decode(desk, format, &Reading::default()).unwrap_err();
+    assert!(error.kind() == Kind::Unsupported && error.to_string().contains(name), "{error}");
+    assert!(error.hint_text().unwrap().contains("--follow"));
+    let beside = Beside(desk);
+    let reading = Reading { parts: Some(&beside), ..Reading::default() };
+    same(desk, &decode(desk, format, &reading).unwrap());
+}
+
+#[test]
+fn a_chain_of_overlays_is_read_as_qemu_reads_it() {
+    for options in ["compat=1.1", "extended_l2=on", "cluster_size=512"] {
+        let desk = Desk::new();
+        raw(&desk);
+        qemu(&desk, "qemu-img", "convert -f raw -O qcow2 raw base");
+        // The one in the middle is shorter, the last is longer again: between them are zeros.
+        qemu(&desk, "qemu-img", &format!("create -q -f qcow2 -o {options} -F qcow2 -b base middle 8M"));
+        qemu(&desk, "qemu-io", "-f qcow2 -c 'write -P 1 100k 3k' -c 'write -z 3M 64k' -c 'discard 3200k 64k' middle");
+        qemu(&desk, "qemu-img", "create -q -f qcow2 -F qcow2 -b middle image 10M");
+        qemu(&desk, "qemu-io", "-f qcow2 -c 'write -P 2 7M 100k' -c 'write -z 0 64k' image");
+        qemu(&desk, "qemu-img", "convert -f qcow2 -O raw image wanted");
+        refused_then_read(&desk, "qcow2", "middle");
+    }
+}
+
+#[test]
+fn data_in_another_file_is_read_as_qemu_reads_it() {
+    for options in ["data_file=data", "data_file=data,data_file_raw=on,preallocation=metadata"] {
+        let desk = Desk::new();
+        raw(&desk);
+        qemu(&desk, "qemu-img", &format!("create -q -f qcow2 -o {options} image 9M"));
+        qemu(&desk, "qemu-img", "convert -n -f raw -O qcow2 raw image");
+        qemu(&desk, "qemu-img", "convert -f qcow2 -O raw image wanted");
+        refused_then_read(&desk, "qcow2", "data");
+    }
+}
+
+#[test]
+fn split_and_flat_vmdks_are_read_as_qemu_reads_them() {
+    for subformat in ["monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse"] {
+        let desk = Desk::new();
+        raw(&desk);
+        // Past the 2 GB of one extent, and most of it holes.
+        qemu(&desk, "qemu-img", "resize -q -f raw raw 2100M");
+        qemu(&desk, "qemu-io", "-f raw -c 'write -P 6 2080M 1M' raw");
+        qemu(&desk, "qemu-img", &format!("convert -f raw -O vmdk -o subformat={subformat} raw image"));
+        let error = decode(&desk, "vmdk", &Reading::default()).unwrap_err();
+        assert!(error.to_string().contains(subformat), "{error}");
+        let beside = Beside(&desk);
+        let disk = decode(&desk, "vmdk", &Reading { parts: Some(&beside), ..Reading::default() }).unwrap();
+        assert_eq!(disk.len(), 2100 * units::MIB, "{subformat}");
+        let near = |at: u64| desk.put("near", &disk.slice(at..at + 20 * units::MIB));
+        for at in [0, 2040, 2080] {
+            let ours = near(at * units::MIB);
+            qemu(&desk, "qemu-img", &format!("dd -f vmdk -O raw if=image of=wanted bs=1M skip={at} count={}", at + 20));
+            run("cmp", &[&ours, &desk.path("wanted")]);
+        }
+    }
+}
+
+#[test]
+fn snapshots_are_read_by_name_and_by_number() {
+    for options in ["compat=1.1", "compat=0.10", "extended_l2=on"] {
+        let desk = Desk::new();
+        raw(&desk);
+        qemu(&desk, "qemu-img", &format!("convert -c -f raw -O qcow2 -o {options} raw image"));
+        for (name, write) in [("first", "write -P 7 1M 2M"), ("second", "write -P 8 2M 2M"), ("2", "write -z 0 64k")] {
+            qemu(&desk, "qemu-img", &format!("snapshot -c {name} image"));
+            qemu(&desk, "qemu-io", &format!("-f qcow2 -c '{write}' image"));
+        }
+        // The third is called 2, and names go before numbers.
+        for (asked, name) in [("first", "first"), ("1", "first"), ("second", "second"), ("2", "2"), ("3", "2")] {
+            qemu(&desk, "qemu-img", &format!("convert -f qcow2 -O raw -l snapshot.name={name} image wanted"));
+            same(&desk, &decode(&desk, "qcow2", &Reading { snapshot: Some(asked), ..Reading::default() }).unwrap());
+        }
+        let error = decode(&desk, "qcow2", &Reading { snapshot: Some("none"), ..Reading::default() }).unwrap_err();
+        assert!(error.to_string().contains("'first', 'second', '2'"), "{error}");
+    }
+}
+
+#[test]
+fn what_was_not_closed_is_read_only_by_force() {
+    let desk = Desk::new();
+    raw(&desk);
+    qemu(&desk, "qemu-img", "convert -f raw -O qcow2 -o lazy_refcounts=on raw image");
+    // Qemu dies with refcounts that were not written.
+    qemu(&desk, "qemu-io", "-f qcow2 -c 'write -P 4 5M 1M' -c flush -c 'abort' image 2>/dev/null; true");
+    let error = decode(&desk, "qcow2", &Reading::default()).unwrap_err();
+    assert!(error.to_string().contains("dirty") && error.hint_text().unwrap().contains("--force"), "{error}");
+    let decoded = decode(&desk, "qcow2", &Reading { force: true, ..Reading::default() }).unwrap();
+    qemu(&desk, "qemu-img", "convert -f qcow2 -O raw image wanted");
+    same(&desk, &decoded);
+    assert!(
+        formats::format("vdi").unwrap().decode_as(&decoded, &Reading { snapshot: Some("x"), ..Reading::default() }, &mut env(1)).is_err()
+    );
+}

@@ -1,0 +1,109 @@
+//! `moby check`: whether a disk image is sound.
+
+use super::Global;
+use crate::{
+    error::{At, Error, Kind, Result},
+    input,
+};
+use formats::{Check as Findings, Env, Format, Progress};
+use serde_json::{Value, json};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+/// Check the structures of a disk image
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  moby check disk.qcow2
+  moby check disk.vhdx --json
+
+Exit codes, those of qemu-img: 0 sound, 1 not checked to the end, 2 corrupt, 3 space is leaked but nothing is corrupt,
+63 the format, or a feature that the file uses, cannot be checked. Nothing is repaired.")]
+pub(super) struct Check {
+    /// A disk image, plain or compressed; - for standard input
+    #[arg(value_name = "FILE|-")]
+    input: PathBuf,
+    /// What the input is [default: told by its content]
+    #[arg(long, short = 'f', value_name = "FORMAT")]
+    from: Option<String>,
+    /// As JSON, with qemu-img's keys
+    #[arg(long)]
+    json: bool,
+}
+
+/// The exit codes of `qemu-img check`.
+mod code {
+    pub(super) const SOUND: u8 = 0;
+    pub(super) const INCOMPLETE: u8 = 1;
+    pub(super) const CORRUPT: u8 = 2;
+    pub(super) const LEAKS: u8 = 3;
+    pub(super) const NOT_SUPPORTED: u8 = 63;
+}
+
+impl Check {
+    pub(super) fn run(&self, global: &Global) -> ExitCode {
+        let checked = super::env(global, &std::env::temp_dir()).and_then(|mut env| self.check(global, &mut env));
+        let (format, findings) = match checked {
+            Ok(checked) => checked,
+            Err(error) if error.kind() == Kind::Unsupported => return super::fail_with(&error, code::NOT_SUPPORTED),
+            Err(error) => return super::fail_with(&error, code::INCOMPLETE),
+        };
+        let text = if self.json { format!("{:#}\n", self.report(format, &findings)) } else { text(&findings) };
+        match super::print(&text) {
+            Err(error) => super::fail_with(&error, code::INCOMPLETE),
+            Ok(()) => ExitCode::from(match findings {
+                Findings { corruptions: 1.., .. } => code::CORRUPT,
+                Findings { leaks: 1.., .. } => code::LEAKS,
+                _ => code::SOUND,
+            }),
+        }
+    }
+
+    fn check(&self, global: &Global, env: &mut Env) -> Result<(&'static str, Findings)> {
+        let place = || input::show(&self.input);
+        let file = input::open(&self.input, env)?;
+        let format: &dyn Format = match &self.from {
+            Some(name) => input::format(name)?,
+            None => input::probe(&file).at(place)?.ok_or_else(|| {
+                Error::unsupported("is of no format that can be checked").hint("say which one it is with --from").at(place())
+            })?,
+        };
+        let step = global.ui().step("check", Some(file.data_len()));
+        env.progress = Arc::clone(&step) as Arc<dyn Progress>;
+        let findings = format.check(&file, env).at(place);
+        env.progress = Arc::new(formats::Silent);
+        Ok((format.name(), findings?))
+    }
+
+    fn report(&self, format: &str, findings: &Findings) -> Value {
+        let mut report = json!({
+            "filename": self.input.to_string_lossy(),
+            "format": format,
+            "check-errors": 0,
+            "corruptions": findings.corruptions,
+            "leaks": findings.leaks,
+            "messages": findings.messages,
+        });
+        if let Some(clusters) = findings.clusters {
+            report["image-end-offset"] = clusters.end.into();
+            report["total-clusters"] = clusters.total.into();
+            report["allocated-clusters"] = clusters.allocated.into();
+            report["compressed-clusters"] = clusters.compressed.into();
+        }
+        report
+    }
+}
+
+fn text(findings: &Findings) -> String {
+    let Findings { corruptions, leaks, messages, clusters } = findings;
+    let mut text: String = messages.iter().map(|message| format!("{message}\n")).collect();
+    let more = (corruptions + leaks).saturating_sub(u64::try_from(messages.len()).unwrap_or(u64::MAX));
+    match (corruptions, leaks) {
+        (0, 0) => text += "No errors were found.\n",
+        _ => text += &format!("{corruptions} corruptions, {leaks} leaks{}.\n", if more > 0 { ", the first of them above" } else { "" }),
+    }
+    if let Some(clusters) = clusters {
+        text +=
+            &format!("{} of {} clusters are allocated, {} of them compressed.\n", clusters.allocated, clusters.total, clusters.compressed);
+    }
+    text
+}

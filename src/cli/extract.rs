@@ -1,0 +1,139 @@
+//! `moby extract`: what an image was made of, out of a disk or a tar.
+
+use super::Global;
+use crate::{
+    disk,
+    emit::{self, Target},
+    error::{At, Error, Result},
+    image::{Image, ImageOptions},
+    input::{self, Input, STDIN},
+    payload::{InitrdCompression, Payload},
+};
+use formats::{
+    Blob, Env, Silent,
+    tree::{self, Content, ShowPath},
+    units,
+};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+/// Take the kernel, the initrd, the command line, the microcode, a file, or the whole tagged tar out of a disk or a tar
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  moby extract image.qcow2 kernel -o vmlinuz
+  moby extract image.vmdk tar | moby convert - -o image.raw
+  moby extract image.tar etc/os-release -o -
+  moby extract image.raw esp:/loader/entries/moby.conf -o -
+
+A tar taken out of a disk converts to the same disk again, with the same options. An initrd holds neither the names of components
+(LINUXKIT.source, LINUXKIT.location) nor extended attributes nor what was in /boot: these are lost.")]
+pub(super) struct Extract {
+    /// A disk or a tagged tar, plain or compressed; - for standard input
+    #[arg(value_name = "IMAGE|-")]
+    input: PathBuf,
+    /// kernel, initrd, cmdline, ucode, tar, disk (out of its container), the path of a file in the root file system, or
+    /// esp:PATH for a file of the EFI system partition
+    #[arg(value_name = "WHAT", default_value = "tar")]
+    what: String,
+    /// Write to this file; - for standard output
+    #[arg(long, short, value_name = "FILE|-", default_value = "-", hide_default_value = true)]
+    output: PathBuf,
+    /// What the input is [default: told by its content]
+    #[arg(long, value_name = "FORMAT")]
+    from: Option<String>,
+    #[command(flatten)]
+    reading: super::ReadingArgs,
+}
+
+impl Extract {
+    pub(super) fn run(&self, global: &Global) -> Result<()> {
+        let target = self.target()?;
+        let mut env = super::env(global, &std::env::temp_dir())?;
+        let place = || input::show(&self.input);
+        let file = input::open(&self.input, &mut env)?;
+        let body = match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), &mut env).at(place)? {
+            Input::Tar(tar) => self.of_tar(&tar, &mut env).at(place)?,
+            Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
+        };
+        emit::emit(&[(target.clone(), body.clone())], &Silent)?;
+        if target != Target::Stdout {
+            global.ui().note(format_args!("{:>8}: {target}, {}", "made", units::show_size(body.len())));
+        }
+        Ok(())
+    }
+
+    fn target(&self) -> Result<Target> {
+        if self.output != Path::new(STDIN) {
+            let same = matches!((self.input.canonicalize(), self.output.canonicalize()), (Ok(a), Ok(b)) if a == b);
+            return if same {
+                Err(Error::bad_input(format!("{} is the input and would be overwritten", self.input.display())))
+            } else {
+                Ok(Target::Path(self.output.clone()))
+            };
+        }
+        // A command line is for people to read; anything else may be binary.
+        if self.what != "cmdline" && std::io::stdout().is_terminal() {
+            return Err(Error::bad_input("standard output is a terminal").hint("redirect it, or name a file with -o"));
+        }
+        Ok(Target::Stdout)
+    }
+
+    fn of_tar(&self, tar: &Blob, env: &mut Env) -> Result<Blob> {
+        let image = Image::read(tar, &ImageOptions::default())?;
+        match self.what.as_str() {
+            "initrd" => {
+                let payload = Payload::build(&image, InitrdCompression::Auto, None, env)?;
+                payload.initrd.ok_or_else(|| Error::bad_input("there is nothing to put into an initrd"))
+            }
+            "disk" => Err(Error::unsupported("the input is a tar, not a disk").hint("make a disk with moby convert")),
+            esp if esp.starts_with(ESP) => Err(Error::unsupported("the input is a tar, which has no EFI system partition")),
+            _ => self.of_image(&image),
+        }
+    }
+
+    fn of_disk(&self, disk: &Blob, env: &mut Env) -> Result<Blob> {
+        if let Some(path) = self.what.strip_prefix(ESP) {
+            return disk::esp_file(disk, path, &mut env.spool);
+        }
+        match self.what.as_str() {
+            "disk" => Ok(disk.clone()),
+            "kernel" => Ok(disk::boot_any(disk, &mut env.spool)?.kernel.1),
+            "cmdline" => Ok(Blob::bytes(disk::boot_any(disk, &mut env.spool)?.cmdline.as_bytes())),
+            "initrd" => {
+                let boot = disk::boot_any(disk, &mut env.spool)?;
+                if boot.initrds.is_empty() { Err(Error::bad_input("it boots without an initrd")) } else { Ok(boot.initrd()) }
+            }
+            _ => self.of_image(&disk::image(disk, env)?),
+        }
+    }
+
+    fn of_image(&self, image: &Image) -> Result<Blob> {
+        match self.what.as_str() {
+            "tar" => image.tar(),
+            "kernel" => Ok(image.kernel.clone()),
+            "cmdline" => Ok(Blob::bytes(image.cmdline.as_str().as_bytes())),
+            "ucode" => image.ucode.clone().ok_or_else(|| Error::bad_input("there is no CPU microcode in it")),
+            path => file(image, path),
+        }
+    }
+}
+
+/// What a path of the EFI system partition begins with.
+const ESP: &str = "esp:";
+
+/// A file of the root file system, or of what a tar has in `boot/`.
+fn file(image: &Image, path: &str) -> Result<Blob> {
+    let components = tree::components(path.as_bytes())?.join(&b'/');
+    let refuse = |what: &str| Error::bad_input(format!("{what}, must be a regular file")).at(ShowPath(path.as_bytes()));
+    let inode = image.rootfs.get(&components).or_else(|| image.boot.get(&components));
+    match inode.map(|inode| &inode.content) {
+        Some(Content::File(body)) => Ok(body.clone()),
+        Some(Content::Symlink(target)) => Err(refuse(&format!("is a symbolic link to {}", ShowPath(target)))),
+        Some(Content::Directory) => Err(refuse("is a directory")),
+        Some(_) => Err(refuse("is a device or a pipe")),
+        None => Err(Error::bad_input("there is no such file in it").at(ShowPath(path.as_bytes()))),
+    }
+}

@@ -1,0 +1,88 @@
+//! `moby lint`: why a platform would refuse an image, or not boot it.
+
+use super::Global;
+use crate::{
+    disk,
+    error::{At, Error, Result},
+    input::{self, Input},
+    lint::{self, Finding, Severity, Subject},
+};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Say, before an upload, why a platform would refuse a disk or not boot it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  moby lint image.vhd --target azure
+  moby lint image.qcow2 --target openstack --json
+
+One line for each rule that is broken: the rule, what was found, what is needed, what to do. The exit code is 2 when the platform
+would refuse the disk or not boot it, 0 when there are only warnings or nothing. `moby formats --targets` lists the platforms.
+The rules are those that the platforms document; nothing was tried on them.")]
+pub(super) struct Lint {
+    /// A disk, plain or compressed; - for standard input
+    #[arg(value_name = "IMAGE|-")]
+    input: PathBuf,
+    /// The platform
+    #[arg(long, short, value_name = "PLATFORM")]
+    target: String,
+    /// What the input is [default: told by its content]
+    #[arg(long, value_name = "FORMAT")]
+    from: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    reading: super::ReadingArgs,
+}
+
+impl Lint {
+    pub(super) fn run(&self, global: &Global) -> Result<()> {
+        crate::platforms::platform(&self.target)?;
+        let mut env = super::env(global, &std::env::temp_dir())?;
+        let place = || input::show(&self.input);
+        let file = input::open(&self.input, &mut env)?;
+        let findings = match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), &mut env).at(place)? {
+            Input::Tar(_) => {
+                let hint = format!("make the disk first: moby convert --target {}", self.target);
+                return Err(Error::bad_input("is a tar, must be a disk").hint(hint).at(place()));
+            }
+            Input::Disk { format, file, disk } => {
+                let image = disk::image(&disk, &mut env);
+                lint::lint(&Subject { format, file: &file, disk: &disk, image }, &self.target).at(place)?
+            }
+        };
+        super::print(&if self.json { json(&findings) } else { text(&findings) })?;
+        match findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
+            0 => Ok(()),
+            errors => Err(Error::bad_input(format!("{} does not suit {}: {errors} of its rules are broken", place(), self.target))),
+        }
+    }
+}
+
+fn text(findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return "Nothing was found.\n".to_owned();
+    }
+    let line = |finding: &Finding| {
+        let Finding { severity, rule, found, needed, fix } = finding;
+        format!("{} {rule}: found {found}; needed {needed}; fix: {fix}\n", name(*severity))
+    };
+    findings.iter().map(line).collect()
+}
+
+fn json(findings: &[Finding]) -> String {
+    let row = |finding: &Finding| {
+        let Finding { severity, rule, found, needed, fix } = finding;
+        json!({"severity": name(*severity), "rule": rule, "found": found, "needed": needed, "fix": fix})
+    };
+    format!("{:#}\n", serde_json::Value::from_iter(findings.iter().map(row)))
+}
+
+fn name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}

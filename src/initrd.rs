@@ -1,0 +1,186 @@
+//! An initrd taken apart: microcode in front, then archives, compressed or not, that Linux unpacks one after the other
+//! (`early-userspace/buffer-format.rst`). What [`crate::payload`] puts together.
+
+use crate::error::{At, Error, Kind, Result};
+use formats::{
+    Blob, Env, Tree,
+    compress::{self, Codec},
+    cpio,
+    tree::{Builder, Content, Device, Inode, ShowPath},
+    units,
+};
+use std::collections::HashMap;
+
+/// Where the kernel looks for microcode in an early archive (x86/microcode.rst).
+const MICROCODE: &[u8] = b"kernel/x86/microcode";
+/// Most bytes that an initrd unpacks to.
+const UNPACKED_MAX: u64 = 64 * units::GIB;
+/// An initrd ends at a multiple of this: so many zeros, and one less, may stand behind the last stream.
+const ALIGNMENT: u64 = 4;
+
+/// What is in an initrd.
+#[derive(Debug, Default)]
+pub struct Initrd {
+    /// The early archive with CPU microcode, with the zeros behind it.
+    pub ucode: Option<Blob>,
+    /// What the guest finds as its root.
+    pub rootfs: Tree,
+    /// How the last archive is compressed.
+    pub codec: Option<Codec>,
+}
+
+impl Initrd {
+    /// Takes an initrd apart. What is compressed goes to the spool.
+    ///
+    /// # Errors
+    /// When an archive or a compressed stream is damaged, or its members make no file system.
+    pub fn read(initrd: &Blob, env: &mut Env) -> Result<Self> {
+        let mut this = Self::default();
+        let mut tree = Builder::default();
+        let mut rest = initrd.clone();
+        while let Some(start) = first_set(&rest)? {
+            rest = rest.slice(start..rest.len());
+            match Codec::of(&rest)? {
+                Codec::None => {
+                    let len = archives(&rest, &mut tree, &mut this.ucode)?;
+                    this.codec = Some(Codec::None);
+                    if len == 0 {
+                        return Err(Error::bad_input("the initrd goes on with neither a cpio archive nor a compressed one"));
+                    }
+                    rest = rest.slice(len..rest.len());
+                }
+                // Streams of one codec that follow one another read as one.
+                codec => {
+                    let archive = unpack(codec, &rest, env).at(|| format!("{codec} archive"))?;
+                    let len = archives(&archive, &mut tree, &mut None)?;
+                    if first_set(&archive.slice(len..archive.len()))?.is_some() {
+                        return Err(Error::bad_input(format!("behind {len} bytes of cpio archives stands something else")).at(codec));
+                    }
+                    this.codec = Some(codec);
+                    break;
+                }
+            }
+        }
+        this.rootfs = tree.finish();
+        Ok(this)
+    }
+}
+
+/// Adds the archives at the front of a blob to a tree, and says where they end. The first may be microcode.
+fn archives(blob: &Blob, tree: &mut Builder, ucode: &mut Option<Blob>) -> Result<u64> {
+    let mut members = cpio::Members::new(blob);
+    let mut archive = Vec::new();
+    let mut number = 1;
+    let mut start = 0;
+    loop {
+        let member = members.next().transpose()?;
+        if member.is_none() || members.archives() > number {
+            let end = member.as_ref().map_or_else(|| members.position(), |member| member.at);
+            let early = number == 1 && ucode.is_none() && is_microcode(&archive);
+            let members = std::mem::take(&mut archive);
+            if early {
+                *ucode = Some(blob.slice(start..end));
+            } else {
+                add(members, tree)?;
+            }
+            (number, start) = (number + 1, end);
+        }
+        match member {
+            Some(member) => archive.push(member),
+            None if members.is_inside() => return Err(Error::bad_input("a cpio archive ends without its trailer")),
+            None => return Ok(members.position()),
+        }
+    }
+}
+
+/// Whether an archive has microcode and nothing else.
+fn is_microcode(members: &[cpio::Member]) -> bool {
+    let is_file = |member: &&cpio::Member| member.mode & S_IFMT == S_IFREG;
+    let leads_there = |path: &[u8]| path == b"." || MICROCODE.starts_with(path) || path.starts_with(MICROCODE);
+    members.iter().any(|member| is_file(&member)) && members.iter().all(|member| leads_there(&member.name))
+}
+
+const S_IFMT: u32 = 0o170_000;
+const S_IFREG: u32 = 0o100_000;
+
+/// Adds the members of one archive. Names that share an inode number are hard links, and any of them may carry the body.
+fn add(members: Vec<cpio::Member>, tree: &mut Builder) -> Result<()> {
+    let is_link = |member: &cpio::Member| member.nlink > 1 && member.mode & S_IFMT != 0o040_000;
+    let mut bodies: HashMap<(u32, u32), Blob> = HashMap::new();
+    for member in members.iter().filter(|member| is_link(member) && !member.body.is_empty()) {
+        bodies.insert((member.ino, member.mode & S_IFMT), member.body.clone());
+    }
+    let mut first: HashMap<(u32, u32), Vec<u8>> = HashMap::new();
+    for mut member in members {
+        let place = member.name.clone();
+        let place = || format!("initrd member {}", ShowPath(&place));
+        let key = (member.ino, member.mode & S_IFMT);
+        if is_link(&member) {
+            if let Some(target) = first.get(&key) {
+                tree.hard_link(&member.name, target).at(place)?;
+                continue;
+            }
+            first.insert(key, member.name.clone());
+            member.body = bodies.get(&key).cloned().unwrap_or_default();
+        }
+        let inode = inode(&member).at(place)?;
+        tree.add(&member.name, inode).at(place)?;
+    }
+    Ok(())
+}
+
+fn inode(member: &cpio::Member) -> Result<Inode> {
+    let Device { major, minor } = member.rdev;
+    let content = match member.mode & S_IFMT {
+        S_IFREG => Content::File(member.body.clone()),
+        0o040_000 => Content::Directory,
+        0o120_000 => Content::Symlink(member.body.to_vec(4096)?),
+        0o020_000 => Content::CharacterDevice(Device { major, minor }),
+        0o060_000 => Content::BlockDevice(Device { major, minor }),
+        0o010_000 => Content::Fifo,
+        other => return Err(Error::unsupported(format!("a file of type {other:#o}, which no root file system has"))),
+    };
+    let mut inode = Inode::new(content, member.mode & 0o7777);
+    (inode.uid, inode.gid, inode.mtime) = (member.uid, member.gid, member.mtime.into());
+    Ok(inode)
+}
+
+/// The content of a compressed stream. Zeros up to a multiple of 4 stand behind it, which not every decoder passes over; and
+/// a stream may itself end in zeros.
+fn unpack(codec: Codec, stream: &Blob, env: &mut Env) -> Result<Blob> {
+    let mut tail = vec![0; units::index(stream.len().min(ALIGNMENT - 1))];
+    stream.read_at(stream.len() - units::bytes(tail.len()), &mut tail)?;
+    let zeros = if codec == Codec::Zstd { units::bytes(tail.iter().rev().take_while(|byte| **byte == 0).count()) } else { 0 };
+    let mut refused = None;
+    for cut in (0..=zeros).rev() {
+        match unpack_whole(codec, &stream.slice(0..stream.len() - cut), env) {
+            Err(error) if error.kind() == Kind::BadInput => refused = Some(error),
+            other => return other,
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::bad_input("an empty stream")))
+}
+
+fn unpack_whole(codec: Codec, stream: &Blob, env: &mut Env) -> Result<Blob> {
+    let content = compress::reader(codec, std::io::BufReader::with_capacity(1 << 18, stream.reader()))?;
+    let unpacked = env.spool.copy(&mut std::io::Read::take(content, UNPACKED_MAX))?;
+    if unpacked.len() == UNPACKED_MAX {
+        return Err(Error::bad_input(format!("it unpacks to {} or more", units::show_size(UNPACKED_MAX))));
+    }
+    Ok(unpacked)
+}
+
+/// Where the first byte that is not 0 stands.
+fn first_set(blob: &Blob) -> Result<Option<u64>> {
+    let mut chunk = [0; 4096];
+    let mut at = 0;
+    while at < blob.len() {
+        let len = units::index((blob.len() - at).min(units::bytes(chunk.len())));
+        blob.read_at(at, &mut chunk[..len])?;
+        if let Some(place) = chunk[..len].iter().position(|byte| *byte != 0) {
+            return Ok(Some(at + units::bytes(place)));
+        }
+        at += units::bytes(len);
+    }
+    Ok(None)
+}

@@ -1,0 +1,444 @@
+//! What a platform would refuse, or not boot, before anything is uploaded (`moby lint --target`).
+//!
+//! | rule | looks at |
+//! |---|---|
+//! | container | the format that the platform imports |
+//! | size | the multiple that it demands, and the most that it takes |
+//! | partitions | a GPT, and a protective MBR of one entry, as Glance's inspector has it |
+//! | boot | a loader for the firmware of the platform's machines |
+//! | console | the last `console=`, which the platform shows |
+//! | drivers | the storage and the network of its machines, in the kernel's configuration or as modules in the initrd |
+//!
+//! The rows are what the platforms' own documents and importers say; none was tried here.
+
+use crate::{
+    disk,
+    error::Result,
+    image::Image,
+    platforms::{Platform, platform},
+};
+use formats::{
+    Blob, Format,
+    gpt::{BIOS_BOOT, ESP},
+    kernel::{Arch, Facts, Kernel},
+    tree::Content,
+    units::{GIB, TIB, show_size},
+};
+
+/// What a platform demands beyond the row of [`crate::platforms`] that says what is made for it.
+#[derive(Debug)]
+pub struct Rules {
+    /// The name of its row.
+    pub platform: &'static str,
+    /// Containers that it imports; the first is best. None: any.
+    pub containers: &'static [&'static str],
+    /// Containers and the sub-formats of them that alone are taken, as `inspect` names these.
+    pub subformats: &'static [(&'static str, &'static str)],
+    /// Largest disk in bytes.
+    pub size_max: u64,
+    /// Which firmware its x86 machines have.
+    pub firmware: Firmware,
+    /// What the kernel must have: of each row, one.
+    pub drivers: &'static [Driver],
+}
+
+/// Which firmware machines have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// Either, as the image says when it is registered.
+    Either,
+    /// BIOS unless the user asks for something else.
+    BiosFirst,
+    /// UEFI alone.
+    Uefi,
+}
+
+/// A driver that a machine needs: any of these options, each with the name of its module.
+#[derive(Debug)]
+pub struct Driver {
+    /// What it is for.
+    pub what: &'static str,
+    /// Without it nothing boots; else something is missing.
+    pub needed: bool,
+    /// Option of the configuration, and module.
+    pub any: &'static [(&'static str, &'static str)],
+}
+
+const VIRTIO_DISK: Driver =
+    Driver { what: "disk", needed: true, any: &[("CONFIG_VIRTIO_BLK", "virtio_blk"), ("CONFIG_SCSI_VIRTIO", "virtio_scsi")] };
+const VIRTIO_NET: Driver = Driver { what: "network", needed: false, any: &[("CONFIG_VIRTIO_NET", "virtio_net")] };
+const VIRTIO_PCI: Driver = Driver { what: "bus", needed: true, any: &[("CONFIG_VIRTIO_PCI", "virtio_pci")] };
+const VIRTIO: &[Driver] = &[VIRTIO_PCI, VIRTIO_DISK, VIRTIO_NET];
+const NVME: Driver = Driver { what: "disk", needed: true, any: &[("CONFIG_BLK_DEV_NVME", "nvme")] };
+const HYPERV: &[Driver] = &[
+    Driver { what: "bus", needed: true, any: &[("CONFIG_HYPERV", "hv_vmbus")] },
+    Driver { what: "disk", needed: true, any: &[("CONFIG_HYPERV_STORAGE", "hv_storvsc")] },
+    Driver { what: "network", needed: false, any: &[("CONFIG_HYPERV_NET", "hv_netvsc")] },
+];
+const AZURE: &[Driver] = &[
+    Driver { what: "bus", needed: true, any: &[("CONFIG_HYPERV", "hv_vmbus")] },
+    Driver { what: "disk", needed: true, any: &[("CONFIG_HYPERV_STORAGE", "hv_storvsc")] },
+    Driver { what: "network", needed: false, any: &[("CONFIG_HYPERV_NET", "hv_netvsc")] },
+    Driver { what: "provisioning media", needed: false, any: &[("CONFIG_UDF_FS", "udf")] },
+];
+const AWS: &[Driver] = &[NVME, Driver { what: "network", needed: false, any: &[("CONFIG_ENA_ETHERNET", "ena")] }];
+const GCP: &[Driver] = &[
+    Driver { what: "disk", needed: true, any: &[("CONFIG_SCSI_VIRTIO", "virtio_scsi"), ("CONFIG_BLK_DEV_NVME", "nvme")] },
+    Driver { what: "network", needed: false, any: &[("CONFIG_VIRTIO_NET", "virtio_net"), ("CONFIG_GVE", "gve")] },
+];
+const VMWARE: &[Driver] = &[
+    Driver {
+        what: "disk",
+        needed: true,
+        any: &[
+            ("CONFIG_FUSION_SPI", "mptspi"),
+            ("CONFIG_VMWARE_PVSCSI", "vmw_pvscsi"),
+            ("CONFIG_SATA_AHCI", "ahci"),
+            ("CONFIG_BLK_DEV_NVME", "nvme"),
+        ],
+    },
+    Driver {
+        what: "network",
+        needed: false,
+        any: &[("CONFIG_VMXNET3", "vmxnet3"), ("CONFIG_E1000", "e1000"), ("CONFIG_E1000E", "e1000e")],
+    },
+];
+const VIRTUALBOX: &[Driver] = &[
+    Driver { what: "disk", needed: true, any: &[("CONFIG_SATA_AHCI", "ahci")] },
+    Driver { what: "network", needed: false, any: &[("CONFIG_E1000", "e1000"), ("CONFIG_VIRTIO_NET", "virtio_net")] },
+];
+
+const fn rules(platform: &'static str, containers: &'static [&'static str], firmware: Firmware, drivers: &'static [Driver]) -> Rules {
+    Rules { platform, containers, subformats: &[], size_max: u64::MAX, firmware, drivers }
+}
+
+/// Every row.
+pub static RULES: &[Rules] = &[
+    Rules { size_max: 16 * TIB, ..rules("aws", &["raw", "vhd", "vhdx", "vmdk"], Firmware::Either, AWS) },
+    Rules { subformats: &[("vhd", "fixed")], size_max: 1023 * GIB, ..rules("azure", &["vhd"], Firmware::Either, AZURE) },
+    Rules { size_max: 100 * GIB, ..rules("digitalocean", &["raw", "qcow2", "vhdx", "vdi", "vmdk"], Firmware::BiosFirst, VIRTIO) },
+    rules("gcp", &["raw"], Firmware::Either, GCP),
+    rules("hyperv", &["vhdx", "vhd"], Firmware::Either, HYPERV),
+    rules("kubevirt", &["qcow2", "raw"], Firmware::BiosFirst, VIRTIO),
+    rules("libvirt", &["qcow2", "raw"], Firmware::BiosFirst, VIRTIO),
+    rules("metal", &["raw"], Firmware::Either, &[]),
+    Rules {
+        subformats: &[("vmdk", "monolithicSparse"), ("vmdk", "streamOptimized")],
+        ..rules("openstack", &["qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi"], Firmware::BiosFirst, VIRTIO)
+    },
+    Rules { size_max: 400 * GIB, ..rules("oracle", &["qcow2", "vmdk"], Firmware::Either, VIRTIO) },
+    rules("proxmox", &["qcow2", "raw", "vmdk"], Firmware::BiosFirst, VIRTIO),
+    rules("scaleway", &["qcow2"], Firmware::Uefi, VIRTIO),
+    rules("virtualbox", &["vdi", "vmdk", "vhd"], Firmware::BiosFirst, VIRTUALBOX),
+    Rules { subformats: &[("vmdk", "streamOptimized")], ..rules("vmware", &["vmdk"], Firmware::BiosFirst, VMWARE) },
+    Rules { size_max: 150 * GIB, ..rules("vultr", &["raw"], Firmware::BiosFirst, VIRTIO) },
+];
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It works, but something is missing.
+    Warning,
+    /// The platform refuses the image, or it does not boot.
+    Error,
+}
+
+/// One thing that is not as the platform needs it.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The rule.
+    pub rule: &'static str,
+    /// What the image has.
+    pub found: String,
+    /// What the platform needs.
+    pub needed: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// An image for a platform.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// The container.
+    pub format: &'static dyn Format,
+    /// Its bytes.
+    pub file: &'a Blob,
+    /// The disk in it.
+    pub disk: &'a Blob,
+    /// What it boots, or why nothing could be read.
+    pub image: Result<Image>,
+}
+
+/// What is wrong with an image for a platform.
+///
+/// # Errors
+/// When the platform is unknown, or the image cannot be read.
+pub fn lint(subject: &Subject<'_>, target: &str) -> Result<Vec<Finding>> {
+    let platform = platform(target)?;
+    let mut lint = Lint { platform, rules: RULES.iter().find(|rules| rules.platform == target), findings: Vec::new() };
+    lint.container(subject)?;
+    lint.size(subject.disk);
+    let arch = match &subject.image {
+        Ok(image) => lint.image(image)?,
+        Err(error) => {
+            lint.error("boot", error.to_string(), "a boot entry that our loaders can read", "make the disk with moby convert");
+            None
+        }
+    };
+    lint.partitions(subject.disk, arch)?;
+    lint.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Ok(lint.findings)
+}
+
+struct Lint {
+    platform: &'static Platform,
+    rules: Option<&'static Rules>,
+    findings: Vec<Finding>,
+}
+
+impl Lint {
+    fn find(&mut self, severity: Severity, rule: &'static str, found: String, needed: impl Into<String>, fix: impl Into<String>) {
+        self.findings.push(Finding { severity, rule, found, needed: needed.into(), fix: fix.into() });
+    }
+
+    fn error(&mut self, rule: &'static str, found: String, needed: impl Into<String>, fix: impl Into<String>) {
+        self.find(Severity::Error, rule, found, needed, fix);
+    }
+
+    fn warn(&mut self, rule: &'static str, found: String, needed: impl Into<String>, fix: impl Into<String>) {
+        self.find(Severity::Warning, rule, found, needed, fix);
+    }
+
+    fn fix(&self) -> String {
+        format!("moby convert IMAGE --format {}", self.platform.output)
+    }
+
+    fn container(&mut self, subject: &Subject<'_>) -> Result<()> {
+        let Some(rules) = self.rules else { return Ok(()) };
+        let name = subject.format.name();
+        if !rules.containers.is_empty() && !rules.containers.contains(&name) {
+            self.error("container", name.to_owned(), rules.containers.join(" or "), self.fix());
+            return Ok(());
+        }
+        let info = subject.format.info(subject.file)?;
+        let text = |wanted: &str| info.specific.iter().find(|(key, _)| *key == wanted).map(|(_, fact)| fact.to_string());
+        let subformat = text("subformat").or_else(|| text("create-type"));
+        let taken: Vec<_> = rules.subformats.iter().filter(|(container, _)| *container == name).map(|(_, subformat)| *subformat).collect();
+        if let Some(subformat) = subformat
+            && !taken.is_empty()
+            && !taken.contains(&subformat.as_str())
+        {
+            self.error("container", format!("{name}, {subformat}"), format!("{name}, {}", taken.join(" or ")), self.fix());
+        }
+        if info.backing_file.is_some() || info.specific.iter().any(|(key, _)| *key == "data-file") {
+            self.error("container", "a disk in several files".to_owned(), "one file", "moby convert IMAGE --follow");
+        }
+        if info.dirty {
+            self.error("container", "marked dirty".to_owned(), "closed properly", "qemu-img check -r all IMAGE");
+        }
+        Ok(())
+    }
+
+    fn size(&mut self, disk: &Blob) {
+        let multiple = self.platform.size_multiple;
+        if !disk.len().is_multiple_of(multiple) {
+            let found = format!("{} bytes", disk.len());
+            self.error("size", found, format!("a multiple of {}", show_size(multiple)), self.fix());
+        }
+        if let Some(rules) = self.rules
+            && disk.len() > rules.size_max
+        {
+            self.error("size", show_size(disk.len()), format!("at most {}", show_size(rules.size_max)), "make a smaller disk: --size");
+        }
+    }
+
+    fn partitions(&mut self, disk: &Blob, arch: Option<Arch>) -> Result<()> {
+        let partitions = match disk::partitions(disk) {
+            Ok(partitions) => partitions,
+            Err(error) => {
+                self.error("partitions", error.to_string(), "a GPT", "make the disk with moby convert");
+                return Ok(());
+            }
+        };
+        if self.platform.name == "openstack" {
+            self.protective_mbr(disk)?;
+        }
+        let has_uefi = partitions.iter().any(|partition| partition.type_guid == ESP);
+        let has_bios = partitions.iter().any(|partition| partition.type_guid == BIOS_BOOT);
+        let is_arm = arch == Some(Arch::Aarch64);
+        let firmware = self.rules.map_or(Firmware::Either, |rules| if is_arm { Firmware::Uefi } else { rules.firmware });
+        let fix = "moby convert TAR --boot hybrid";
+        match firmware {
+            Firmware::Uefi if !has_uefi => self.error("boot", "no EFI system partition".to_owned(), "UEFI", fix),
+            Firmware::Either if !has_uefi && !has_bios => self.error("boot", "no loader".to_owned(), "BIOS or UEFI", fix),
+            Firmware::BiosFirst if !has_bios => {
+                self.warn("boot", "no BIOS boot partition".to_owned(), "BIOS, which machines have unless UEFI is asked for", fix);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// oslo.utils takes one entry of type 0xee in the first slot, from CHS 0/0/2 and LBA 1, and nothing in the other slots.
+    fn protective_mbr(&mut self, disk: &Blob) -> Result<()> {
+        let table: [u8; 64] = disk.read_array(446)?;
+        let first = &table[..16];
+        let is_strict = matches!(first[0], 0 | 0x80) && first[1..5] == [0, 2, 0, 0xee] && first[8..12] == [1, 0, 0, 0];
+        if !is_strict || table[16..].iter().any(|byte| *byte != 0) {
+            let needed = "one entry of type 0xee at LBA 1 (Glance inspects it)";
+            self.error("partitions", "a hybrid or unusual protective MBR".to_owned(), needed, "make the disk with moby convert");
+        }
+        Ok(())
+    }
+
+    /// Looks at what is booted, and says on what it runs.
+    fn image(&mut self, image: &Image) -> Result<Option<Arch>> {
+        let kernel = match Kernel::identify(&image.kernel) {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                self.error("kernel", error.to_string(), "a Linux kernel", "build the image with another kernel");
+                return Ok(None);
+            }
+        };
+        self.console(image, kernel.arch);
+        if let Some(rules) = self.rules {
+            let facts = kernel.facts().unwrap_or_default();
+            self.drivers(rules, image, &facts)?;
+        }
+        Ok(Some(kernel.arch))
+    }
+
+    fn console(&mut self, image: &Image, arch: Arch) {
+        let wanted = self.platform.consoles.on(arch);
+        let found: Vec<_> = image.cmdline.as_str().split_whitespace().filter_map(|word| word.strip_prefix("console=")).collect();
+        let device = |console: &str| console.split(',').next().unwrap_or_default().to_owned();
+        let Some(last) = wanted.last() else { return };
+        let shown = if found.is_empty() { "none".to_owned() } else { found.join(" ") };
+        let fix = format!("moby convert TAR --target {}", self.platform.name);
+        if !found.iter().any(|console| device(console) == device(last)) {
+            self.warn("console", shown, format!("console={last}, where the platform looks"), fix);
+        } else if found.last().map(|console| device(console)) != Some(device(last)) {
+            self.warn("console", shown, format!("console={last} as the last one"), fix);
+        }
+    }
+
+    fn drivers(&mut self, rules: &Rules, image: &Image, facts: &Facts) -> Result<()> {
+        let config = match &facts.config {
+            Some(config) => Some(config.text().to_owned()),
+            None => config_file(image)?,
+        };
+        let modules = Modules::of(image)?;
+        if config.is_none() && modules.builtin.is_empty() && !rules.drivers.is_empty() {
+            let needed = "CONFIG_IKCONFIG, /boot/config-* or modules.builtin";
+            self.warn("drivers", "a kernel that does not say what it has".to_owned(), needed, "check the kernel's configuration yourself");
+            return Ok(());
+        }
+        for driver in rules.drivers {
+            let is_built_in = |(option, module): &(&str, &str)| {
+                config.as_deref().is_some_and(|text| value(text, option) == Some("y")) || modules.builtin.iter().any(|name| name == module)
+            };
+            let is_module = |(_, module): &(&str, &str)| modules.files.iter().any(|name| name == module);
+            if driver.any.iter().any(|any| is_built_in(any) || is_module(any)) {
+                continue;
+            }
+            let (options, names): (Vec<_>, Vec<_>) = driver.any.iter().copied().unzip();
+            let severity = if driver.needed { Severity::Error } else { Severity::Warning };
+            let needed = format!("{} built in, or the module {} in the initrd", options.join(" or "), names.join(" or "));
+            self.find(
+                severity,
+                "drivers",
+                format!("no driver for the {}", driver.what),
+                needed,
+                "build the image with another kernel or its modules",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Most bytes of a text that is read: configurations and lists of modules have some 100 KiB.
+const TEXT_MAX: u64 = 4 << 20;
+
+/// The configuration that distributions put beside the kernel.
+fn config_file(image: &Image) -> Result<Option<String>> {
+    let trees = [&image.boot, &image.rootfs];
+    let names = trees.iter().flat_map(|tree| tree.names.iter().map(move |name| (&name.path, &tree.inodes[name.inode].content)));
+    for (path, content) in names {
+        if path.starts_with(b"boot/config")
+            && let Content::File(body) = content
+        {
+            return Ok(Some(String::from_utf8_lossy(&body.to_vec(TEXT_MAX)?).into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// The value of an option of a configuration.
+fn value<'a>(config: &'a str, option: &str) -> Option<&'a str> {
+    config.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('='))
+}
+
+/// Modules by name, with `_` for `-`.
+#[derive(Debug, Default)]
+struct Modules {
+    /// Built into the kernel, as `modules.builtin` lists them.
+    builtin: Vec<String>,
+    /// Files below `lib/modules`.
+    files: Vec<String>,
+}
+
+impl Modules {
+    fn of(image: &Image) -> Result<Self> {
+        let mut modules = Self::default();
+        for name in &image.rootfs.names {
+            let path = name.path.strip_prefix(b"usr/").unwrap_or(&name.path);
+            if !path.starts_with(b"lib/modules/") {
+                continue;
+            }
+            if let Some(module) = module(path) {
+                modules.files.push(module);
+            } else if path.ends_with(b"/modules.builtin")
+                && let Content::File(body) = &image.rootfs.inodes[name.inode].content
+            {
+                let text = body.to_vec(TEXT_MAX)?;
+                modules.builtin.extend(text.split(|byte| *byte == b'\n').filter_map(module));
+            }
+        }
+        Ok(modules)
+    }
+}
+
+/// The module in a file, by its name: `kernel/drivers/net/virtio_net.ko.xz` has `virtio_net`.
+fn module(path: &[u8]) -> Option<String> {
+    let file = std::str::from_utf8(path.rsplit(|byte| *byte == b'/').next()?).ok()?;
+    let (name, ending) = file.split_once(".ko")?;
+    ["", ".gz", ".xz", ".zst"].contains(&ending).then(|| name.replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platforms::PLATFORMS;
+
+    #[test]
+    fn every_platform_has_rules_and_they_take_what_is_made_for_it() {
+        for platform in PLATFORMS {
+            let rules = RULES.iter().find(|rules| rules.platform == platform.name);
+            assert!(rules.is_some(), "{}", platform.name);
+        }
+        assert_eq!(RULES.len(), PLATFORMS.len());
+        for rules in RULES {
+            assert!(rules.containers.iter().all(|name| formats::format(name).is_some()), "{}", rules.platform);
+            assert!(rules.drivers.iter().flat_map(|driver| driver.any).all(|(option, _)| option.starts_with("CONFIG_")));
+        }
+    }
+
+    #[test]
+    fn modules_are_told_by_their_files() {
+        assert_eq!(module(b"kernel/drivers/net/virtio_net.ko").unwrap(), "virtio_net");
+        assert_eq!(module(b"lib/modules/6/kernel/mpt-spi.ko.zst").unwrap(), "mpt_spi");
+        assert!(module(b"lib/modules/6/modules.dep").is_none() && module(b"x.kopi").is_none());
+    }
+}
