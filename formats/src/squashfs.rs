@@ -162,7 +162,7 @@ impl Settings {
     }
 }
 
-/// What [`write`] leaves out of a tree.
+/// What [`write()`] leaves out of a tree.
 pub fn losses(tree: &Tree) -> Losses {
     Losses::of(tree, xattr::is_held, 0..=u32::MAX.into())
 }

@@ -72,7 +72,7 @@ pub fn lengthened(frame: &Blob, missing: u64) -> Result<Blob> {
     Ok(longer)
 }
 
-/// As [`unit`], without a checksum: for many small units whose reader would spend time on it.
+/// As [`unit()`], without a checksum: for many small units whose reader would spend time on it.
 ///
 /// # Errors
 /// Only by a fault of the compressor.
