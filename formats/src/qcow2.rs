@@ -11,7 +11,7 @@
 //! not at all.
 //!
 //! Read: clusters plain, packed and zero, extended L2 entries, internal snapshots by name. Backing files and external data files only
-//! where [`Reading::parts`] gives them. Refused by name: encryption, unknown incompatible features, and, unless forced, images that
+//! where `Reading::parts` gives them. Refused by name: encryption, unknown incompatible features, and, unless forced, images that
 //! are marked dirty or corrupt. Refcounts are not looked at, but by a check, which compares all of them.
 //!
 //! Oracle: `qemu-img check`, `compare` and `convert`.

@@ -12,7 +12,7 @@
 //! Written: streamOptimized, which vSphere imports and Glance takes, with grains compressed on all cores and grains of zeros
 //! left out; and monolithicSparse, which hosted products run from. Entries are 32-bit sectors, so no file grows past 2 TiB.
 //!
-//! Read: both, and disks in several files (flat and split ones) where [`Reading::parts`] gives the files that a descriptor names.
+//! Read: both, and disks in several files (flat and split ones) where `Reading::parts` gives the files that a descriptor names.
 //!
 //! Refused when read: other extents (raw devices), deltas of a parent, ESXi's own sparse kinds
 //! (`COWD`, SESparse), compression other than deflate, compressed grains without markers.
