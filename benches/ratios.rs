@@ -40,17 +40,35 @@ impl Cost {
 /// How often each command runs.
 const ROUNDS: usize = 3;
 
+/// Prints its rows: in a working directory, of our program.
+type Contest = fn(&Path, &str);
+
+/// The contests: `cargo bench --bench ratios -- containers boot` runs these two.
+const CONTESTS: &[(&str, Contest)] =
+    &[("initrd", initrds), ("iso", isos), ("erofs", erofs), ("squashfs", squashfs), ("containers", containers), ("boot", boot::race)];
+
 fn main() {
     let moby = env!("CARGO_BIN_EXE_moby");
     let work = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("ratios");
     fs::create_dir_all(&work).expect("a working directory");
+    // Cargo adds words of its own.
+    let chosen: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     println!("| what | command | wall s | cpu s | peak MiB | wall, ours = 1 | cpu | size MiB |");
     println!("|---|---|---|---|---|---|---|---|");
-    for (name, tar) in inputs::tars(&work) {
+    for (name, contest) in CONTESTS {
+        if chosen.is_empty() || chosen.iter().any(|word| word == name) {
+            contest(&work, moby);
+        }
+    }
+}
+
+/// Memory must not grow from the small tar to the large one.
+fn initrds(work: &Path, moby: &str) {
+    for (name, tar) in inputs::tars(work) {
         let tar = tar.display();
         let ours = |codec: &str| format!("{moby} -q convert {tar} --initrd-compression {codec} -f kernel+initrd --name ours --dir .");
         race(
-            &work,
+            work,
             &format!("kernel+initrd, {name}"),
             &[
                 ("moby (auto)", ours("auto"), "ours-initrd.img"),
@@ -59,56 +77,71 @@ fn main() {
                 ("bsdtar \\| gzip", format!("bsdtar -cf - --format newc @{tar} | gzip -6 > peer.img"), "peer.img"),
             ],
         );
+        race(work, &format!("qcow2, {name}"), &[("moby", format!("{moby} -q convert {tar} -o ours.qcow2"), "ours.qcow2")]);
+    }
+}
+
+fn isos(work: &Path, moby: &str) {
+    for (name, tar) in inputs::tars(work) {
+        let tar = tar.display();
+        let unpack = format!("rm -rf tree && mkdir tree && tar -xf {tar} -C tree --exclude 'boot/*'");
         race(
-            &work,
+            work,
             &format!("kernel+iso, {name}"),
             &[
                 ("moby", format!("{moby} -q convert {tar} -f kernel+iso --name ours --dir ."), "ours.iso"),
-                (
-                    "tar -x, xorriso",
-                    format!(
-                        "rm -rf tree && mkdir tree && tar -xf {tar} -C tree --exclude 'boot/*' && xorriso -as mkisofs -quiet -R -o peer.iso tree"
-                    ),
-                    "peer.iso",
-                ),
+                ("tar -x, xorriso", format!("{unpack} && xorriso -as mkisofs -quiet -R -o peer.iso tree"), "peer.iso"),
             ],
         );
-        // The peer takes a directory, not a tar.
+    }
+}
+
+/// The peer takes a directory, not a tar.
+fn erofs(work: &Path, moby: &str) {
+    for (name, tar) in inputs::tars(work) {
+        let tar = tar.display();
         let unpack =
             format!("rm -rf peer && mkdir peer && tar -C peer --exclude './boot/*' --exclude 'boot/*' -xf {tar} && mkfs.erofs --quiet");
         for (codec, options) in [("none", ""), ("lz4", "-zlz4 -C131072")] {
             let ours = format!("{moby} -q convert {tar} -f kernel+erofs --opt compression={codec} --name ours --dir .");
             let peer = format!("rm -f peer.img && {unpack} {options} peer.img peer");
             race(
-                &work,
+                work,
                 &format!("kernel+erofs {codec}, {name}"),
                 &[("moby", ours, "ours-erofs.img"), ("tar, mkfs.erofs", peer, "peer.img")],
             );
         }
-        race(&work, &format!("qcow2, {name}"), &[("moby", format!("{moby} -q convert {tar} -o ours.qcow2"), "ours.qcow2")]);
     }
-    squashfs(&work, moby);
-    let raw = inputs::raw_disk(&work, moby);
+}
+
+/// A raw disk in every container: its name, our options, what `qemu-img` calls it and its options.
+const CONTAINERS: &[(&str, &str, &str, &str)] = &[
+    ("qcow2", "", "qcow2", ""),
+    ("qcow2", "-c --opt compression_type=zlib", "qcow2", "-c -o compression_type=zlib"),
+    ("qcow2", "-c --opt compression_type=zstd", "qcow2", "-c -o compression_type=zstd"),
+    ("vhd", "", "vpc", "-o subformat=fixed,force_size=on"),
+    ("dynamic-vhd", "", "vpc", "-o subformat=dynamic,force_size=on"),
+    ("vhdx", "", "vhdx", "-o block_size=1M"),
+    ("vmdk", "", "vmdk", "-o subformat=streamOptimized"),
+    ("vmdk", "--opt subformat=monolithicSparse", "vmdk", "-o subformat=monolithicSparse"),
+    ("vdi", "", "vdi", ""),
+];
+
+fn containers(work: &Path, moby: &str) {
+    let raw = inputs::raw_disk(work, moby);
     let raw = raw.display();
-    race(
-        &work,
-        "raw to qcow2",
-        &[
-            ("moby", format!("{moby} -q convert {raw} --from raw -o ours.qcow2"), "ours.qcow2"),
-            ("qemu-img", format!("qemu-img convert -O qcow2 {raw} peer.qcow2"), "peer.qcow2"),
-        ],
-    );
-    for codec in ["zlib", "zstd"] {
+    for (format, options, foreign, foreign_options) in CONTAINERS {
+        // As many coroutines as it takes, and writes out of order.
+        let peer = format!("qemu-img convert -f raw -m 16 -W -O {foreign} {foreign_options} {raw} peer.out");
         race(
-            &work,
-            &format!("raw to qcow2 -c {codec}"),
+            work,
+            &format!("raw to {format} {options}"),
             &[
-                ("moby", format!("{moby} -q convert {raw} --from raw -c --opt compression_type={codec} -o ours.qcow2"), "ours.qcow2"),
-                ("qemu-img", format!("qemu-img convert -c -o compression_type={codec} -m 16 -W -O qcow2 {raw} peer.qcow2"), "peer.qcow2"),
+                ("moby", format!("{moby} -q convert {raw} --from raw -f {format} {options} -o ours.out"), "ours.out"),
+                ("qemu-img", peer, "peer.out"),
             ],
         );
     }
-    boot::race(&work, moby);
 }
 
 /// A root file system at the codecs and levels that the peers have by default. They see the whole tar, so ours does, too, but for
