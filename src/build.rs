@@ -1,6 +1,7 @@
 //! `Build`: what one run makes out of one source. Everything that outputs share is made once.
 
 mod iso;
+mod uki;
 
 use crate::{
     error::{At, Error, Result},

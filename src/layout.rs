@@ -28,7 +28,7 @@ use gpt::Partition;
 use std::{fmt, str::FromStr};
 
 pub use data_part::DataPart;
-pub use esp::ENTRY_PATH;
+pub use esp::{ENTRY_PATH, check_cmdline};
 pub use iso::Iso;
 
 /// Room on the boot partition for a user who replaces a kernel, where the size of the disk is ours to choose.

@@ -240,6 +240,13 @@ pub static OUTPUTS: &[Output] = &[
         recipe: files_with(|build, options| Ok(vec![build.root_iso(Boot::Uefi, options)?]), &ISO_OPTIONS),
     },
     Output {
+        name: "uki",
+        files: &[".efi"],
+        firmware: "UEFI",
+        about: "unified kernel image: kernel, initrd and command line as one EFI application",
+        recipe: files(|build, _| Ok(vec![build.uki()?])),
+    },
+    Output {
         name: "kernel+initrd",
         files: &["-kernel", "-initrd.img", "-cmdline"],
         firmware: "direct, iPXE",
@@ -259,6 +266,13 @@ pub static OUTPUTS: &[Output] = &[
         firmware: "direct, iPXE",
         about: "the same in a tar: kernel, initrd.img, cmdline",
         recipe: files(tar_kernel_initrd),
+    },
+    Output {
+        name: "docker",
+        files: &[".docker"],
+        firmware: "none",
+        about: "the tar with a Dockerfile, for docker build",
+        recipe: files(docker),
     },
     Output {
         name: "kernel+iso",
@@ -354,6 +368,23 @@ fn kernel_iso(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
 
 fn kernel_erofs(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
     kernel_root(build, &root::EROFS, options)
+}
+
+/// What LinuxKit puts before the tar: its init starts the containers.
+const DOCKERFILE: &str = "FROM scratch\nCOPY . ./\nRUN rm -f Dockerfile\nENTRYPOINT [\"/bin/rc.init\"]\n";
+
+/// A build context: `docker build - < NAME.docker`.
+fn docker(build: &mut Build, _: &Options) -> Result<Vec<Blob>> {
+    let mtime = build.time().0;
+    let image = build.image()?;
+    let mut tar = tar::Writer::new(Dialect::Pax);
+    tar.add(b"Dockerfile", &Inode { mtime, ..Inode::new(Content::File(Blob::bytes(DOCKERFILE.as_bytes())), 0o644) })?;
+    tar.tree(&image.rootfs)?;
+    // The root file system has the directory `boot`, and nothing in it.
+    for name in image.boot.names.iter().filter(|name| name.path != b"boot") {
+        tar.add(&name.path, &image.boot.inodes[name.inode])?;
+    }
+    Ok(vec![tar.finish()])
 }
 
 /// Compute Engine wants one member of this name and a disk of whole GiB, in the format that GNU tar calls oldgnu.

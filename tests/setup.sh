@@ -20,7 +20,7 @@ say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 packages=(
-    make git curl ca-certificates gcc libc6-dev # to build
+    make git curl ca-certificates gcc libc6-dev binutils # to build
     qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 # to boot
     mtools dosfstools gdisk # disks and FAT volumes
     cpio initramfs-tools-core kmod zstd lz4 xz-utils # initrds

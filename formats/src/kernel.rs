@@ -20,6 +20,8 @@ use std::{fmt, io::Read};
 
 /// The largest kernel that is unpacked.
 const UNPACKED_MAX: u64 = 512 * units::MIB;
+/// Bytes that hold the setup code of a bzImage, in which its version stands: at most 64 sectors and the boot sector.
+const SETUP_MAX: u64 = 65 * units::SECTOR;
 /// Bytes of an arm64 or riscv64 `Image` header.
 const IMAGE_HEADER_LEN: usize = 64;
 const ELF: &[u8] = b"\x7fELF";
@@ -96,7 +98,7 @@ impl Kernel {
     /// # Errors
     /// When it is none, is cut off, or is of a kind that is not booted.
     pub fn identify(file: &Blob) -> Result<Self> {
-        let mut head = vec![0; units::index(file.len().min(units::bytes(HEAD_LEN)))];
+        let mut head = vec![0; units::index(file.len().min(units::bytes(HEAD_LEN).max(SETUP_MAX)))];
         file.read_at(0, &mut head)?;
         if head.is_empty() {
             return Err(Error::bad_input("the kernel is empty"));

@@ -31,6 +31,7 @@ pub mod spool;
 pub mod squashfs;
 pub mod tar;
 pub mod tree;
+pub mod uki;
 pub mod units;
 pub mod vdi;
 pub mod verity;

@@ -62,7 +62,10 @@ fn one_line(value: &str) -> String {
 }
 
 /// An x86 kernel boots with an empty command line when it is given one that is too long: refuse it here.
-fn check_cmdline(entry: &Entry) -> Result<()> {
+///
+/// # Errors
+/// When the kernel would not take its command line.
+pub fn check_cmdline(entry: &Entry) -> Result<()> {
     let cmdline = entry.cmdline.trim();
     let len = cmdline.len();
     if let Some(bad) = cmdline.chars().find(|c| c.is_control() && *c != '\t') {
