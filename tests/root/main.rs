@@ -19,10 +19,16 @@ use support::{
     tools::{finish, moby, run, tool},
 };
 
-/// A directory with the tar of a Debian guest.
+/// A directory with the tar of a Debian guest, which has a directory that is found in by an index.
 fn guest(name: &str) -> PathBuf {
     let dir = scratch(name);
     guest::write_tagged_tar(&dir.join("guest.tar"), Arch::Amd64, 5).unwrap();
+    let many = dir.join("many");
+    fs::create_dir(&many).unwrap();
+    for n in 0..2000 {
+        fs::write(many.join(format!("a name of some length, as those of logs have it: {n}")), format!("{n}\n")).unwrap();
+    }
+    run("tar", ["-rf", text(&dir.join("guest.tar")), "-C", text(&dir), "many"]);
     dir
 }
 

@@ -22,6 +22,14 @@ partition() {
 }
 
 number=0
+# many DIRECTORY: looks up files all over a large directory.
+many() {
+    for n in 0 77 999 1000 1234 1999; do
+        [ "$(busybox cat "$1/a name of some length, as those of logs have it: $n")" = $n ] || return 1
+    done
+    [ ! -e "$1/not there" ] && [ "$(busybox ls "$1" | busybox wc -l)" = 2000 ]
+}
+
 for disk in /sys/block/vd*; do
     disk=${disk##*/}
     root=$(partition "$disk" root)
@@ -35,7 +43,7 @@ for disk in /sys/block/vd*; do
         number=$((number + 1))
     fi
     busybox mkdir -p "/mnt/$disk"
-    if busybox mount -t "$type" -o ro "$root" "/mnt/$disk" &&
+    if busybox mount -t "$type" -o ro "$root" "/mnt/$disk" && many "/mnt/$disk/many" &&
         [ "$(busybox md5sum <"/mnt/$disk/data/random")" = "$(busybox cat "/mnt/$disk/data/random.md5")" ]; then
         echo "MOBY-ROOT-GOOD $disk"
     else

@@ -151,3 +151,16 @@ proptest! {
         }
     }
 }
+
+/// Linux's squashfs takes a frame that ends in an empty block for damaged where that block begins a new page.
+#[test]
+fn a_bare_zstd_frame_ends_in_data() {
+    const EMPTY_LAST: [u8; 3] = [1, 0, 0];
+    for len in [1, 4096, 100_000, 131_072, 131_073, 262_144, 1 << 20] {
+        for bytes in [vec![7; len], sample(len)] {
+            let frame = zstd::bare_unit(&bytes, 3).unwrap();
+            assert_ne!(frame[frame.len() - 3..], EMPTY_LAST, "{len}");
+            assert!(zstd::read_unit(&frame, len).unwrap() == bytes, "{len}");
+        }
+    }
+}

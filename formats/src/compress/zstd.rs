@@ -1,7 +1,7 @@
 //! Zstandard (RFC 8878).
 
 use super::Work;
-use crate::{Blob, Error, Progress, Result, units};
+use crate::{Blob, Error, Kind, Progress, Result, units};
 use std::{
     io::{self, Read, Write},
     ops::Range,
@@ -58,13 +58,7 @@ pub fn unit(bytes: &[u8], level: u32) -> Result<Vec<u8>> {
 pub fn lengthened(frame: &Blob, missing: u64) -> Result<Blob> {
     const EMPTY_RAW_BLOCK: [u8; 3] = [0; 3];
     let [descriptor] = frame.read_array(4)?;
-    let is_single_segment = descriptor & 1 << 5 != 0;
-    let dictionary_id = [0, 1, 2, 4][usize::from(descriptor & 3)];
-    let content_size = match descriptor >> 6 {
-        0 => u64::from(is_single_segment),
-        flag => 1 << flag,
-    };
-    let header = 5 + u64::from(!is_single_segment) + dictionary_id + content_size;
+    let header = units::bytes(header_len(descriptor));
     let blocks = EMPTY_RAW_BLOCK.repeat(units::index((4 - missing % 4) % 4));
     let mut longer = frame.slice(0..header);
     longer.append(&Blob::bytes(blocks));
@@ -72,7 +66,10 @@ pub fn lengthened(frame: &Blob, missing: u64) -> Result<Blob> {
     Ok(longer)
 }
 
-/// As [`unit()`], without a checksum: for many small units whose reader would spend time on it.
+/// A unit as one frame for the kernel's file systems: without a checksum, and with data in its last block.
+///
+/// squashfs gives the decompressor pages for the output, and takes it for damage when it asks for input after the last of them
+/// is full. The compressor marks an empty block as the last one when a unit is whole blocks, and that does.
 ///
 /// # Errors
 /// Only by a fault of the compressor.
@@ -81,7 +78,39 @@ pub(crate) fn bare_unit(bytes: &[u8], level: u32) -> Result<Vec<u8>> {
     let mut encoder = Encoder::new(&mut out, units::bytes(bytes.len()), level)?;
     encoder.context.set_content_checksum(false)?;
     encoder.write_all(bytes).and_then(|()| encoder.finish())?;
+    end_in_data(&mut out).ok_or_else(|| Error::new(Kind::Bug, "the zstd compressor did not give a frame"))?;
     Ok(out)
+}
+
+/// Bytes before the first block, as the frame header's descriptor says (RFC 8878 section 3.1.1.1).
+fn header_len(descriptor: u8) -> usize {
+    let is_single_segment = descriptor & 1 << 5 != 0;
+    let dictionary_id = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let content_size = [usize::from(is_single_segment), 2, 4, 8][usize::from(descriptor >> 6)];
+    5 + usize::from(!is_single_segment) + dictionary_id + content_size
+}
+
+/// Takes an empty last block off a frame without checksum, and marks the one before it as the last (RFC 8878 section 3.1.1.2).
+fn end_in_data(frame: &mut Vec<u8>) -> Option<()> {
+    const LAST: u8 = 1;
+    let descriptor = *frame.get(4)?;
+    let mut at = header_len(descriptor);
+    let mut before = None;
+    loop {
+        let [low, middle, high] = *frame.get(at..)?.first_chunk()?;
+        let header = u32::from_le_bytes([low, middle, high, 0]);
+        let (kind, size) = (header >> 1 & 3, usize::try_from(header >> 3).ok()?);
+        if low & LAST != 0 {
+            if let (0, Some(before)) = (size, before) {
+                frame.truncate(at);
+                frame[before] |= LAST;
+            }
+            return Some(());
+        }
+        before = Some(at);
+        // A block of one repeated byte (1) holds that byte alone.
+        at += 3 + if kind == 1 { 1 } else { size };
+    }
 }
 
 /// The unit that a frame holds, which has `len` bytes. What follows the frame is ignored.

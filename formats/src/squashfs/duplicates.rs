@@ -15,24 +15,16 @@ const PIECE: u64 = 256 * units::KIB;
 /// # Errors
 /// When a body cannot be read.
 pub(super) fn firsts(bodies: &[&Blob], threads: NonZeroUsize) -> Result<Vec<usize>> {
-    let mut firsts: Vec<usize> = (0..bodies.len()).collect();
-    let same_len = groups(0..bodies.len(), |n| bodies[*n].len());
-    let mut candidates = Vec::new();
-    for group in &same_len {
-        let begins = |n: usize| digest(&bodies[n].slice(0..bodies[n].len().min(BEGINNING)));
-        let digests = if group.len() > 8 {
-            parallel::map(threads, group.clone(), begins)?
-        } else {
-            group.iter().map(|n| begins(*n)).collect::<Result<_>>()?
-        };
-        let alike = groups(0..group.len(), |n| digests[*n]);
-        candidates.extend(alike.into_iter().map(|alike| alike.into_iter().map(|n| (group[n], digests[n])).collect::<Vec<_>>()));
-    }
+    let len = |n: usize| bodies[n].len();
+    let same_len = groups(0..bodies.len(), |n| len(*n)).concat();
+    let begin = |n: usize| Ok((n, digest(&bodies[n].slice(0..len(n).min(BEGINNING)))?));
+    let begins = parallel::map(threads, same_len, begin)?;
+    let same_begin = groups(begins, |(n, digest)| (len(*n), *digest)).concat();
     // What is no longer than a beginning was compared whole.
-    let whole = |n: usize, begin: [u8; 32]| if bodies[n].len() <= BEGINNING { Ok(begin) } else { digest(bodies[n]) };
-    let members: Vec<(usize, [u8; 32])> = candidates.iter().flatten().copied().collect();
-    let digests = parallel::map(threads, members, |(n, begin)| Ok((n, whole(n, begin)?)))?;
-    for group in groups(digests, |(n, digest)| (bodies[*n].len(), *digest)) {
+    let whole = |(n, begin)| Ok((n, if len(n) <= BEGINNING { begin } else { digest(bodies[n])? }));
+    let wholes = parallel::map(threads, same_begin, whole)?;
+    let mut firsts: Vec<usize> = (0..bodies.len()).collect();
+    for group in groups(wholes, |(n, digest)| (len(*n), *digest)) {
         for (n, _) in &group {
             firsts[*n] = group[0].0;
         }
