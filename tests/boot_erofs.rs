@@ -154,7 +154,7 @@ fn a_real_kernel_runs_from_an_erofs_root() {
     save(&initrd(), &dir.join("initrd"));
     for compression in ["lz4", "lz4hc", "none"] {
         let arguments = ["convert", "--quiet", "--format", "kernel+erofs", "--opt"];
-        finish(moby().args(arguments).arg(format!("compression={compression}")).args(["--dir", text(&dir)]).arg(&tar)).success();
+        finish(moby().args(arguments).arg(format!("erofs_compression={compression}")).args(["--dir", text(&dir)]).arg(&tar)).success();
         let cmdline = fs::read_to_string(dir.join("guest-cmdline")).unwrap();
         let machine = Machine::bios().direct(&dir.join("guest-kernel"), &dir.join("initrd"), &cmdline);
         let console = machine.disk(Bus::VirtioBlk, &dir.join("guest-erofs.img"), "raw").run_until("MOBY-MARKER-");
@@ -179,8 +179,8 @@ fn a_volume_is_the_same_whatever_else_is_made() {
     let seeded = made(&["-f", "kernel+erofs", "--seed", "a"]);
     assert_ne!(uuid(&alone), uuid(&seeded));
     assert_ne!(uuid(&seeded), uuid(&made(&["-f", "kernel+erofs", "--seed", "b"])));
-    assert!(made(&["-f", "kernel+erofs", "--opt", "compression=none"]).len() > (1 << 20));
-    let wrong = finish(moby().args(["convert", "-f", "kernel+erofs", "--opt", "compression=rar"]).arg(&tar));
+    assert!(made(&["-f", "kernel+erofs", "--opt", "erofs_compression=none"]).len() > (1 << 20));
+    let wrong = finish(moby().args(["convert", "-f", "kernel+erofs", "--opt", "erofs_compression=rar"]).arg(&tar));
     assert!(wrong.code() == 3 && wrong.errors().contains("lz4|lz4hc|none"), "{wrong}");
     fs::remove_dir_all(dir).unwrap();
 }

@@ -43,13 +43,13 @@ use zerocopy::{
 /// The options of a volume.
 pub static OPTIONS: [OptionSpec; 2] = [
     OptionSpec {
-        name: "compression",
+        name: "erofs_compression",
         values: Values::Choice(&["lz4", "lz4hc", "none"]),
         default: "lz4",
         help: "of file content; lz4hc is smaller by a sixth, slow to make and as fast to read",
     },
     OptionSpec {
-        name: "piece_size",
+        name: "erofs_piece_size",
         values: Values::PowerOfTwo { min: clusters::PIECE_MIN, max: clusters::PIECE_MAX },
         default: "128K",
         help: "bytes of a file that are compressed together: large ones get smaller, small ones are read faster at random",
@@ -174,12 +174,12 @@ pub fn write(tree: &Tree, options: &Options, env: &mut Env) -> Result<Blob> {
 
 /// How files are compressed, if they are.
 fn settings(options: &Options) -> Option<Settings> {
-    let encode = match options.word("compression") {
+    let encode = match options.word("erofs_compression") {
         "lz4" => block::compress,
         "lz4hc" => lz4hc::compress,
         _ => return None,
     };
-    Some(Settings { encode, piece: options.number("piece_size") })
+    Some(Settings { encode, piece: options.number("erofs_piece_size") })
 }
 
 /// Gives every inode with data its run of blocks, behind the metadata; gives back the blocks of the volume.

@@ -27,7 +27,7 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 fn written(tree: &Tree, compression: &str, threads: usize) -> Result<Vec<u8>> {
-    let options = Options::parse(&OPTIONS, [("compression", compression)])?;
+    let options = Options::parse(&OPTIONS, [("erofs_compression", compression)])?;
     let mut env = Env { threads: NonZeroUsize::new(threads).unwrap(), ..env() };
     write(tree, &options, &mut env)?.to_vec(u64::MAX)
 }
@@ -122,7 +122,7 @@ fn uncompressed_bodies_are_referred_to() {
     let body = Blob::file(std::sync::Arc::new(source), 0, 1 << 30);
     let mut builder = Builder::default();
     builder.add(b"large", Inode::new(Content::File(body), 0o644)).unwrap();
-    let options = Options::parse(&OPTIONS, [("compression", "none")]).unwrap();
+    let options = Options::parse(&OPTIONS, [("erofs_compression", "none")]).unwrap();
     let mut env = env();
     let image = write(&builder.finish(), &options, &mut env).unwrap();
     let of_file = image.extents().iter().filter(|extent| matches!(extent.source, crate::blob::Source::File { .. }));

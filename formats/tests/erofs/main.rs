@@ -16,7 +16,7 @@ use formats::{
 use std::{fs, num::NonZeroUsize, path::Path, process::Command, sync::Arc};
 
 fn written(tree: &Tree, compression: &str) -> Blob {
-    written_with(tree, &[("compression", compression)])
+    written_with(tree, &[("erofs_compression", compression)])
 }
 
 fn written_with(tree: &Tree, options: &[(&str, &str)]) -> Blob {
@@ -112,7 +112,7 @@ fn another_reader_finds_everything() {
 fn pieces_of_any_size_come_back() {
     let tree = trees::odd().filter(|path| !path.starts_with(b"many/"));
     for size in ["8K", "16K", "1M"] {
-        let image = written_with(&tree, &[("compression", "lz4hc"), ("piece_size", size)]).to_vec(1 << 30).unwrap();
+        let image = written_with(&tree, &[("erofs_compression", "lz4hc"), ("erofs_piece_size", size)]).to_vec(1 << 30).unwrap();
         assert_same(&facts(&read(&image)), &facts(&tree), size);
     }
 }
