@@ -194,7 +194,9 @@ impl Format for Vmdk {
     fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
         let mut check = Check::default();
         if check.decoded(self.decode(file, env))?.is_some() {
-            read::check_copies(file, &mut check)?;
+            // A copy that leads nowhere is a finding, not a reason to stop.
+            let copies = read::check_copies(file, &mut check).map(|()| Blob::default());
+            check.decoded(copies)?;
         }
         Ok(check)
     }

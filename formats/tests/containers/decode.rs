@@ -1,7 +1,7 @@
 //! What `qemu-img` writes, in each of its sub-formats, we read as the same disk; damaged files are refused or read right.
 
 use crate::support::{Desk, disks, env, run};
-use formats::{Blob, Check, Error, Format, Info, dump::Dump, units};
+use formats::{Blob, Check, Error, Format, Info, compare::first_difference, dump::Dump, units};
 
 /// A container as `qemu-img convert -O NAME -o OPTIONS` makes it, and what we call the format.
 struct Foreign {
@@ -29,6 +29,10 @@ const FOREIGN: &[Foreign] = &[
     Foreign { qemu: "qcow2", options: "extended_l2=on,cluster_size=32K", ours: "qcow2" },
     Foreign { qemu: "qcow2", options: "compression_type=zstd,refcount_bits=64", ours: "qcow2" },
 ];
+
+/// What qemu-img compresses (`-c`).
+const COMPRESSED: &[&str] =
+    &["cluster_size=512", "cluster_size=2M", "compression_type=zstd,cluster_size=4K", "extended_l2=on", "compat=0.10"];
 
 impl Foreign {
     fn format(&self) -> &'static dyn Format {
@@ -67,6 +71,25 @@ fn every_qemu_subformat_is_read_as_qemu_reads_it() {
             foreign.format().dump(&file, &mut Dump::new()).unwrap();
             let check = foreign.format().check(&file, &mut env(2)).unwrap();
             assert_eq!((check.corruptions, check.leaks), (0, 0), "{} {disk_name}: {:?}", foreign.name(), check.messages);
+        }
+    }
+}
+
+#[test]
+fn what_qemu_compressed_is_read_and_written_back_in_every_format() {
+    for options in COMPRESSED {
+        for (disk_name, disk) in disks(512) {
+            let desk = Desk::new();
+            let (raw, file) = (desk.put("raw", &disk), desk.path("foreign"));
+            run("qemu-img", &[&"convert", &"-c", &"-f", &"raw", &"-O", &"qcow2", &"-o", options, &raw, &file]);
+            let decoded = decode(formats::format("qcow2").unwrap(), &desk.get("foreign")).unwrap();
+            assert_eq!(first_difference(&decoded, &disk, &env(1)).unwrap(), None, "{options} {disk_name}");
+            for case in crate::support::CASES {
+                let mut grown = decoded.clone();
+                grown.pad_to(case.format().limits(&case.options()).size_multiple);
+                let back = decode(case.format(), &case.encode(&grown, 1)).unwrap();
+                assert_eq!((back.len(), first_difference(&back, &grown, &env(1)).unwrap()), (grown.len(), None), "{case:?} {disk_name}");
+            }
         }
     }
 }
