@@ -61,6 +61,21 @@ fn the_consoles_of_a_target_replace_those_of_the_tar_and_what_is_appended_comes_
     assert_eq!(cmdline(&disk), "console=ttyS0,115200n8 console=tty0 root=/dev/x -- console=hvc0");
 }
 
+/// A disk is converted as it is; what would change it is refused, not ignored.
+#[test]
+fn a_disk_keeps_its_command_line_and_says_so() {
+    let (dir, tar) = test_tar("platforms-disk");
+    let (raw, vhdx) = (dir.join("raw.img"), dir.join("disk.vhdx"));
+    finish(moby().args(["convert", "-q", text(&tar), "-o", text(&raw)])).success();
+    let made = finish(moby().args(["convert", "--target", "hyperv", text(&raw), "-o", text(&vhdx)])).success();
+    assert!(made.errors().contains("its consoles stay as they are"), "{made}");
+    assert_eq!(cmdline(&vhdx), CMDLINE);
+    for option in [["--cmdline", "x"], ["--append", "x"], ["--size", "2G"], ["--data-part", "a=1M"], ["--boot", "bios"]] {
+        let refused = finish(moby().args(["convert", "-q", text(&raw), "-o", text(&dir.join("no.qcow2"))]).args(option));
+        assert!(refused.code() == 3 && refused.errors().contains(option[0]), "{refused}");
+    }
+}
+
 /// Compute Engine: gzip, the old GNU format, one member `disk.raw`, whole GiB.
 #[test]
 fn compute_engine_gets_its_tar() {

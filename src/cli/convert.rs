@@ -121,6 +121,11 @@ impl Convert {
         let source = self.source(&mut env)?;
         env.progress = Arc::new(Silent);
         drop(read);
+        if let (Source::Disk(_), Some(platform)) = (&source, self.platform()?)
+            && !platform.consoles.x86.is_empty()
+        {
+            ui.warn(format_args!("the input is a disk: its consoles stay as they are, --target {} cannot change them", platform.name));
+        }
 
         let step = ui.step("build", Some(source.size()));
         env.progress = Arc::clone(&step) as Arc<dyn Progress>;
@@ -274,8 +279,11 @@ impl Convert {
         let place = || input::show(&self.input);
         let file = input::open(&self.input, env)?;
         match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), env).at(place)? {
-            // What others wrote may hold zeros as data; a unit as small as a page finds most of them.
-            Input::Disk { disk, .. } => Ok(Source::Disk(zeros::drop_zeros(&disk, 4096, env)?)),
+            Input::Disk { disk, .. } => {
+                self.refuse_for_disks().at(place)?;
+                // What others wrote may hold zeros as data; a unit as small as a page finds most of them.
+                Ok(Source::Disk(zeros::drop_zeros(&disk, 4096, env)?))
+            }
             Input::Tar(tar) => {
                 let mut open =
                     |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();
@@ -288,6 +296,24 @@ impl Convert {
                 };
                 Ok(Source::Image(Box::new(Image::read(&tar, &options).at(place)?)))
             }
+        }
+    }
+
+    /// A disk is converted as it is: whoever asks for another one must not get it unchanged.
+    fn refuse_for_disks(&self) -> Result<()> {
+        let given = [
+            ("--kernel", self.kernel.is_some()),
+            ("--cmdline", self.cmdline.is_some()),
+            ("--append", !self.append.is_empty()),
+            ("--ucode", self.ucode.is_some()),
+            ("--size", self.size != Size::Auto),
+            ("--boot", self.boot != Boot::Hybrid),
+            ("--data-part", !self.data_parts.is_empty()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(Error::unsupported(format!("{option} is for a tar, and this is a disk"))
+                .hint("moby extract IMAGE tar gives the tar of a disk of ours, to be converted anew")),
+            None => Ok(()),
         }
     }
 }
