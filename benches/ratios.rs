@@ -66,13 +66,13 @@ fn main() {
 fn initrds(work: &Path, moby: &str) {
     for (name, tar) in inputs::tars(work) {
         let tar = tar.display();
-        let ours = |codec: &str| format!("{moby} -q convert {tar} --initrd-compression {codec} -f kernel+initrd --name ours --dir .");
+        let ours = |codec: &str| format!("{moby} -q convert {tar} --initrd-compression {codec} -f kernel+initrd --name {codec} --dir .");
         race(
             work,
             &format!("kernel+initrd, {name}"),
             &[
-                ("moby (auto)", ours("auto"), "ours-initrd.img"),
-                ("moby gzip", ours("gzip"), "ours-initrd.img"),
+                ("moby (auto)", ours("auto"), "auto-initrd.img"),
+                ("moby gzip", ours("gzip"), "gzip-initrd.img"),
                 ("bsdtar \\| pigz", format!("bsdtar -cf - --format newc @{tar} | pigz -6 > peer.img"), "peer.img"),
                 ("bsdtar \\| gzip", format!("bsdtar -cf - --format newc @{tar} | gzip -6 > peer.img"), "peer.img"),
             ],
