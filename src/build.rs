@@ -89,14 +89,10 @@ impl Request {
     fn limits(&self) -> Limits {
         self.platform.map_or_else(Limits::default, |platform| multiple_of(platform.size_multiple))
     }
-}
 
-impl Request {
     /// The options of the root file system.
     fn root_options(&self) -> Result<Options> {
-        let specs = self.root.option_specs();
-        let users = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        Options::parse(specs, users.filter(|(key, _)| specs.iter().any(|spec| spec.name == *key)))
+        Options::parse_known(self.root.option_specs(), self.options.iter().map(|(key, value)| (key.as_str(), value.as_str())))
     }
 }
 

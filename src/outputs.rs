@@ -85,11 +85,9 @@ impl Recipe {
     /// # Errors
     /// When a value is not one of the option's.
     pub fn options(&self, users: &[(String, String)]) -> Result<Options> {
-        let specs = self.option_specs();
         let own = self.disk().map_or(&[][..], |disk| disk.options);
         let users = users.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let known = users.filter(|(key, _)| specs.iter().any(|spec| spec.name == *key));
-        Options::parse(specs, own.iter().copied().chain(known))
+        Options::parse_known(self.option_specs(), own.iter().copied().chain(users))
     }
 }
 

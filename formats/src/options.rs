@@ -118,6 +118,14 @@ impl Options {
         Ok(Self(values))
     }
 
+    /// As [`Options::parse`], of those pairs whose key is on the list: the others are for another one.
+    ///
+    /// # Errors
+    /// A wrong value; the error lists the right ones.
+    pub fn parse_known<'a>(specs: &'static [OptionSpec], pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+        Self::parse(specs, pairs.into_iter().filter(|(key, _)| specs.iter().any(|spec| spec.name == *key)))
+    }
+
     /// The defaults of a format.
     pub fn defaults(specs: &'static [OptionSpec]) -> Self {
         Self::parse(specs, []).expect("a default is a right value")
