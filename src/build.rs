@@ -1,6 +1,7 @@
 //! `Build`: what one run makes out of one source. Everything that outputs share is made once.
 
 mod iso;
+mod sd_card;
 mod uki;
 
 use crate::{
@@ -16,11 +17,12 @@ use crate::{
 use formats::{
     Blob, Env, Format, Ids, Limits, Options, Silent, Timestamp, Tree,
     compress::Encoding,
+    fat::File,
     kernel::{Form, Kernel},
     tree::{Content, Inode},
     units,
 };
-use std::{mem, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 pub use iso::OPTIONS as ISO_OPTIONS;
 
@@ -47,6 +49,41 @@ pub struct Request {
     pub options: Vec<(String, String)>,
     /// The platform that the outputs are for.
     pub platform: Option<&'static Platform>,
+    /// Whether kernels that are files of their own are unpacked.
+    pub decompress_kernel: bool,
+    /// A Raspberry Pi's firmware: the files of its boot directory.
+    pub firmware: Vec<File>,
+}
+
+/// What a user can ask for that not every output heeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// Which firmware boots it.
+    Boot,
+    /// Size of the disk.
+    Size,
+    /// Empty partitions.
+    DataPart,
+    /// Where the root file system is.
+    Root,
+    /// Whether the kernel is unpacked.
+    DecompressKernel,
+    /// A Raspberry Pi's firmware.
+    Firmware,
+}
+
+/// As users spell it.
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Boot => "--boot",
+            Self::Size => "--size",
+            Self::DataPart => "--data-part",
+            Self::Root => "--root",
+            Self::DecompressKernel => "--decompress-kernel",
+            Self::Firmware => "--firmware",
+        })
+    }
 }
 
 impl Request {
@@ -67,6 +104,12 @@ impl Request {
                 }));
             }
         }
+        for setting in self.settings() {
+            if !outputs.iter().any(|output| output.recipe.settings().contains(&setting)) {
+                let names: Vec<_> = outputs.iter().map(|o| o.name).collect();
+                return Err(Error::unsupported(format!("{setting} has no effect on {}", names.join(", "))).hint("leave it out"));
+            }
+        }
         if self.verity && matches!(self.root, Root::Initrd) {
             return Err(Error::unsupported("--verity is for a root in a partition").hint("say which, with --root squashfs"));
         }
@@ -76,6 +119,19 @@ impl Request {
             boot.and_then(|_| self.options_of(output)).at(|| format!("format {}", output.name))?;
         }
         Ok(self)
+    }
+
+    /// What was asked for of that which not every output heeds.
+    fn settings(&self) -> impl Iterator<Item = Setting> {
+        let given = [
+            (Setting::Boot, self.boot != Boot::Hybrid),
+            (Setting::Size, self.size != Size::Auto),
+            (Setting::DataPart, !self.data_parts.is_empty()),
+            (Setting::Root, matches!(self.root, Root::Partition(_))),
+            (Setting::DecompressKernel, self.decompress_kernel),
+            (Setting::Firmware, !self.firmware.is_empty()),
+        ];
+        given.into_iter().filter_map(|(setting, is_given)| is_given.then_some(setting))
     }
 
     /// The platform's options, then the user's, as far as the output has them.
@@ -233,6 +289,15 @@ impl Build {
         Ok(self.payload.as_ref().expect("it was just made"))
     }
 
+    /// The kernel as a file of its own: as it was given, or unpacked where the user wants that.
+    ///
+    /// # Errors
+    /// When the input is a disk, the kernel cannot be unpacked, or the spool cannot be written.
+    pub fn kernel_file(&mut self) -> Result<Blob> {
+        let kernel = &self.source.image()?.kernel;
+        if self.request.decompress_kernel { Kernel::identify(kernel)?.unpack(&mut self.env.spool) } else { Ok(kernel.clone()) }
+    }
+
     /// What is booted, as it was given.
     ///
     /// # Errors
@@ -270,7 +335,7 @@ impl Build {
     /// What the loaders are to boot when the root is in a partition.
     fn rooted(&mut self, root: &'static RootFs) -> Result<Entry> {
         let blob = self.root(root, &self.request.root_options()?)?;
-        let mut payload = Payload::without_rootfs(self.source.image()?, &root::digest(&blob, &self.env)?)?;
+        let mut payload = Payload::without_rootfs(self.source.image()?, &root::digest(&blob, &self.env)?, &mut self.env)?;
         self.identify_by(payload.digest());
         let arch = Kernel::identify(&payload.kernel)?.arch;
         let (parts, arguments) = root::partitions(root, &blob, self.request.verity, arch, &payload.cmdline, &mut self.env)?;

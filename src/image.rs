@@ -13,7 +13,7 @@
 use crate::platforms::Consoles;
 use formats::{
     At, Blob, Error, Result, Tree,
-    kernel::Kernel,
+    kernel::{Arch, Kernel},
     tar::{Dialect, Entry, Members, Writer},
     tree::{self, Content, Inode, Origin, ShowPath},
     units,
@@ -57,6 +57,8 @@ pub struct ImageOptions {
     pub append: Vec<String>,
     /// CPU microcode.
     pub ucode: Option<Blob>,
+    /// What the kernel must be for.
+    pub arch: Option<Arch>,
 }
 
 /// A kernel command line: one line of UTF-8 without control characters other than tabs.
@@ -95,6 +97,9 @@ impl Image {
         let boot = whole.filter(|path| path == b"boot" || path.starts_with(b"boot/"));
         drop(whole);
         let kernel = kernel(&boot, &kernels, options)?;
+        if let Some(arch) = options.arch {
+            refuse_other(arch, &kernel)?;
+        }
         let cmdline = cmdline(&boot, &kernel, options)?;
         Ok(Self { kernel, cmdline, ucode: ucode(&boot, options)?, rootfs, boot })
     }
@@ -224,6 +229,14 @@ fn refuse_another(last: &Inode, kernel: &Blob, entries: &[Inode]) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// Whoever names an architecture must not get another one.
+fn refuse_other(arch: Arch, kernel: &Blob) -> Result<()> {
+    match Kernel::identify(kernel)?.arch {
+        found if found == arch => Ok(()),
+        found => Err(Error::bad_input(format!("the kernel is for {found}, --arch says {arch}"))),
+    }
 }
 
 fn same_bytes(a: &Blob, b: &Blob) -> Result<bool> {
@@ -402,6 +415,7 @@ mod tests {
             append: vec!["debug".into(), " a=b ".into()],
             ucode: Some(Blob::bytes(*b"070701 mine")),
             consoles: None,
+            arch: None,
         };
         let plain = tar(&[("bin/sh", "shell", "a"), ("boot/vmlinuz", "theirs", "a")]);
         let tagged =

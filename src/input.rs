@@ -1,5 +1,6 @@
 //! Opening what the user names: a file, `-` for standard input, compressed or not, as one [`Blob`].
 
+mod firmware;
 mod parts;
 
 use crate::error::{At, Error, Kind, Result};
@@ -15,6 +16,8 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+pub use firmware::firmware;
 
 /// The path that means standard input.
 pub const STDIN: &str = "-";

@@ -13,6 +13,7 @@ mod data_part;
 mod esp;
 mod gpt;
 mod iso;
+mod sd_card;
 
 use crate::{
     error::{Error, Result},
@@ -30,6 +31,7 @@ use std::{fmt, str::FromStr};
 pub use data_part::DataPart;
 pub use esp::{ENTRY_PATH, check_cmdline};
 pub use iso::Iso;
+pub use sd_card::{Board, RPI3, RPI4, SdCard};
 
 /// Room on the boot partition for a user who replaces a kernel, where the size of the disk is ours to choose.
 const ROOM_MIN: u64 = 8 * MIB;

@@ -1,10 +1,10 @@
 //! The table of output names that users give: each a layout, a container and file names, or files made another way.
 
 use crate::{
-    build::{Build, ISO_OPTIONS},
+    build::{Build, ISO_OPTIONS, Setting},
     error::{Error, Result},
     image::Cmdline,
-    layout::Boot,
+    layout::{self, Boot},
     payload::Payload,
     root::{self, RootFs},
 };
@@ -48,7 +48,18 @@ pub struct Files {
     pub make: fn(&mut Build, &Options) -> Result<Vec<Blob>>,
     /// What `--opt` can say of it.
     pub options: &'static [OptionSpec],
+    /// What else of a user's wishes it heeds.
+    pub settings: &'static [Setting],
 }
+
+/// What every disk of ours heeds.
+const DISK: &[Setting] = &[Setting::Boot, Setting::Size, Setting::DataPart, Setting::Root];
+/// What every other output with a loader of ours heeds.
+const LOADER: &[Setting] = &[Setting::Boot];
+/// What an SD card heeds.
+const SD_CARD: &[Setting] = &[Setting::Size, Setting::Firmware];
+/// What an output heeds whose kernel is a file of its own.
+const KERNEL: &[Setting] = &[Setting::DecompressKernel];
 
 /// A disk in a container.
 #[derive(Debug)]
@@ -80,6 +91,14 @@ impl Recipe {
         }
     }
 
+    /// What a user can ask for that it heeds and others do not.
+    pub fn settings(&self) -> &'static [Setting] {
+        match self {
+            Self::Disk(_) => DISK,
+            Self::Files(files) => files.settings,
+        }
+    }
+
     /// All options: those that make the output what it is, then the user's, as far as they are this output's.
     ///
     /// # Errors
@@ -98,12 +117,13 @@ impl Disk {
     }
 }
 
-const fn files(make: fn(&mut Build, &Options) -> Result<Vec<Blob>>) -> Recipe {
-    files_with(make, &[])
-}
-
-const fn files_with(make: fn(&mut Build, &Options) -> Result<Vec<Blob>>, options: &'static [OptionSpec]) -> Recipe {
-    Recipe::Files(Files { make, options })
+/// Files that heed these settings and options.
+const fn files(
+    settings: &'static [Setting],
+    options: &'static [OptionSpec],
+    make: fn(&mut Build, &Options) -> Result<Vec<Blob>>,
+) -> Recipe {
+    Recipe::Files(Files { make, options, settings })
 }
 
 const fn disk(boot: Boot, container: &'static str) -> Recipe {
@@ -200,91 +220,105 @@ pub static OUTPUTS: &[Output] = &[
         files: &[".img.tar.gz"],
         firmware: "BIOS, UEFI",
         about: "disk.raw of whole GiB in a gzip'd old GNU tar",
-        recipe: files(gcp),
+        recipe: files(DISK, &[], gcp),
     },
     Output {
         name: "ova",
         files: &[".ova"],
         firmware: "BIOS, UEFI",
         about: "machine and disk for VMware or VirtualBox to import",
-        recipe: files_with(ova, &OVA_OPTIONS),
+        recipe: files(DISK, &OVA_OPTIONS, ova),
     },
     Output {
         name: "iso",
         files: &[".iso"],
         firmware: "BIOS, UEFI",
         about: "CD, and the same file as USB stick or disk",
-        recipe: files_with(|build, options| Ok(vec![build.iso(Boot::Hybrid, options)?]), &ISO_OPTIONS),
+        recipe: files(LOADER, &ISO_OPTIONS, |build, options| Ok(vec![build.iso(Boot::Hybrid, options)?])),
     },
     Output {
         name: "iso-bios",
         files: &[".iso"],
         firmware: "BIOS",
         about: "the same without EFI loader",
-        recipe: files_with(|build, options| Ok(vec![build.iso(Boot::Bios, options)?]), &ISO_OPTIONS),
+        recipe: files(LOADER, &ISO_OPTIONS, |build, options| Ok(vec![build.iso(Boot::Bios, options)?])),
     },
     Output {
         name: "iso-efi-initrd",
         files: &["-efi-initrd.iso"],
         firmware: "UEFI",
         about: "the same without BIOS loader",
-        recipe: files_with(|build, options| Ok(vec![build.iso(Boot::Uefi, options)?]), &ISO_OPTIONS),
+        recipe: files(LOADER, &ISO_OPTIONS, |build, options| Ok(vec![build.iso(Boot::Uefi, options)?])),
     },
     Output {
         name: "iso-efi",
         files: &["-efi.iso"],
         firmware: "UEFI",
         about: "CD that is the root file system itself, no initrd",
-        recipe: files_with(|build, options| Ok(vec![build.root_iso(Boot::Uefi, options)?]), &ISO_OPTIONS),
+        recipe: files(LOADER, &ISO_OPTIONS, |build, options| Ok(vec![build.root_iso(Boot::Uefi, options)?])),
     },
     Output {
         name: "uki",
         files: &[".efi"],
         firmware: "UEFI",
         about: "unified kernel image: kernel, initrd and command line as one EFI application",
-        recipe: files(|build, _| Ok(vec![build.uki()?])),
+        recipe: files(LOADER, &[], |build, _| Ok(vec![build.uki()?])),
+    },
+    Output {
+        name: "rpi3",
+        files: &["-rpi3.img"],
+        firmware: "Pi 3",
+        about: "SD card for Raspberry Pi 3, with its firmware from --firmware",
+        recipe: files(SD_CARD, &[], |build, _| Ok(vec![build.sd_card(&layout::RPI3)?])),
+    },
+    Output {
+        name: "rpi4",
+        files: &["-rpi4.img"],
+        firmware: "Pi 4",
+        about: "SD card for Raspberry Pi 4, with its firmware from --firmware",
+        recipe: files(SD_CARD, &[], |build, _| Ok(vec![build.sd_card(&layout::RPI4)?])),
     },
     Output {
         name: "kernel+initrd",
         files: &["-kernel", "-initrd.img", "-cmdline"],
         firmware: "direct, iPXE",
         about: "kernel, initrd and command line as files",
-        recipe: files(kernel_initrd),
+        recipe: files(KERNEL, &[], kernel_initrd),
     },
     Output {
         name: "kernel+squashfs",
         files: &["-kernel", "-squashfs.img", "-cmdline"],
         firmware: "direct",
         about: "kernel, squashfs root and command line as files",
-        recipe: files_with(kernel_squashfs, root::SQUASHFS.options),
+        recipe: files(KERNEL, root::SQUASHFS.options, kernel_squashfs),
     },
     Output {
         name: "tar-kernel-initrd",
         files: &["-initrd.tar"],
         firmware: "direct, iPXE",
         about: "the same in a tar: kernel, initrd.img, cmdline",
-        recipe: files(tar_kernel_initrd),
+        recipe: files(KERNEL, &[], tar_kernel_initrd),
     },
     Output {
         name: "docker",
         files: &[".docker"],
         firmware: "none",
         about: "the tar with a Dockerfile, for docker build",
-        recipe: files(docker),
+        recipe: files(&[], &[], docker),
     },
     Output {
         name: "kernel+iso",
         files: &["-kernel", ".iso", "-cmdline"],
         firmware: "direct",
         about: "root file system as ISO 9660 with Rock Ridge",
-        recipe: files_with(kernel_iso, &ISO_OPTIONS),
+        recipe: files(KERNEL, &ISO_OPTIONS, kernel_iso),
     },
     Output {
         name: "kernel+erofs",
         files: &["-kernel", "-erofs.img", "-cmdline"],
         firmware: "direct",
         about: "kernel, EROFS root and command line as files",
-        recipe: files_with(kernel_erofs, root::EROFS.options),
+        recipe: files(KERNEL, root::EROFS.options, kernel_erofs),
     },
 ];
 
@@ -305,8 +339,9 @@ pub fn by_file_name(name: &str) -> Option<&'static Output> {
 }
 
 fn kernel_initrd(build: &mut Build, _options: &Options) -> Result<Vec<Blob>> {
+    let kernel = build.kernel_file()?;
     let payload = build.payload()?;
-    Ok(vec![payload.kernel.clone(), initrd_file(payload), cmdline_file(&payload.cmdline)])
+    Ok(vec![kernel, initrd_file(payload), cmdline_file(&payload.cmdline)])
 }
 
 fn kernel_squashfs(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
@@ -316,15 +351,15 @@ fn kernel_squashfs(build: &mut Build, options: &Options) -> Result<Vec<Blob>> {
 /// The command line is left as it is: whoever starts the machine knows what device the root will be.
 fn kernel_root(build: &mut Build, root: &'static RootFs, options: &Options) -> Result<Vec<Blob>> {
     let root = build.root(root, options)?;
-    let image = build.image()?;
-    Ok(vec![image.kernel.clone(), root, cmdline_file(&image.cmdline)])
+    Ok(vec![build.kernel_file()?, root, cmdline_file(&build.image()?.cmdline)])
 }
 
 fn tar_kernel_initrd(build: &mut Build, _options: &Options) -> Result<Vec<Blob>> {
     let mtime = build.time().0;
+    let kernel = build.kernel_file()?;
     let payload = build.payload()?;
     let mut tar = tar::Writer::new(Dialect::Pax);
-    for (name, body) in [("kernel", &payload.kernel), ("initrd.img", &initrd_file(payload)), ("cmdline", &cmdline_file(&payload.cmdline))] {
+    for (name, body) in [("kernel", &kernel), ("initrd.img", &initrd_file(payload)), ("cmdline", &cmdline_file(&payload.cmdline))] {
         tar.add(name.as_bytes(), &Inode { mtime, ..Inode::new(Content::File(body.clone()), 0o644) })?;
     }
     Ok(vec![tar.finish()])

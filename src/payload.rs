@@ -14,7 +14,7 @@ use formats::{
     Blob, Env, Error, Result, Tree,
     compress::{Codec, Encoding},
     cpio,
-    kernel::{Facts, Kernel},
+    kernel::{Facts, Form, Kernel},
     tree::{Losses, ShowPath},
 };
 use sha2::{Digest, Sha256};
@@ -28,7 +28,7 @@ const NAMES_MAX: usize = 5;
 /// What a loader is given.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    /// The kernel, as it is in the image.
+    /// The kernel as loaders take it, see [`loadable`].
     pub kernel: Blob,
     /// The initrd; `None` when there is nothing to put into one.
     pub initrd: Option<Blob>,
@@ -89,8 +89,9 @@ impl Payload {
         let codec = choose(compression, facts.as_ref(), &mut warnings);
         let encoding = Encoding::new(codec, level)?;
         warnings.extend(lost("an initrd", "1970 to 2106", &cpio::losses(&image.rootfs)));
+        let kernel = loadable(&image.kernel, &kernel, env)?;
         let (initrd, kernel_digest) = thread::scope(|scope| {
-            let digest = scope.spawn(|| image.kernel.sha256());
+            let digest = scope.spawn(|| kernel.sha256());
             let initrd = initrd(image, encoding, env);
             (initrd, digest.join())
         });
@@ -99,23 +100,23 @@ impl Payload {
         let mut digest = Sha256::new_with_prefix(kernel_digest);
         digest.update(initrd_digest);
         digest.update(image.cmdline.as_str());
-        let (kernel, cmdline) = (image.kernel.clone(), image.cmdline.clone());
-        Ok(Self { kernel, initrd, cmdline, encoding, digest: digest.finalize().into(), warnings })
+        Ok(Self { kernel, initrd, cmdline: image.cmdline.clone(), encoding, digest: digest.finalize().into(), warnings })
     }
 
     /// What is left of the payload when the root file system is elsewhere: an initrd has the microcode alone. `root` is a
     /// digest of that file system.
     ///
     /// # Errors
-    /// When the microcode is none, or reading fails.
-    pub fn without_rootfs(image: &Image, root: &[u8; 32]) -> Result<Self> {
+    /// When the kernel or the microcode is none, or reading or spooling fails.
+    pub fn without_rootfs(image: &Image, root: &[u8; 32], env: &mut Env) -> Result<Self> {
+        let kernel = loadable(&image.kernel, &Kernel::identify(&image.kernel)?, env)?;
         let mut initrd = Blob::default();
-        let mut digest = Sha256::new_with_prefix(image.kernel.sha256()?);
+        let mut digest = Sha256::new_with_prefix(kernel.sha256()?);
         push_ucode(image, &mut initrd, &mut digest)?;
         digest.update(root);
         digest.update(image.cmdline.as_str());
         Ok(Self {
-            kernel: image.kernel.clone(),
+            kernel,
             initrd: (!initrd.is_empty()).then_some(initrd),
             cmdline: image.cmdline.clone(),
             encoding: Encoding::new(Codec::None, None)?,
@@ -132,6 +133,17 @@ impl Payload {
     /// What the user should know about the initrd.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
+    }
+}
+
+/// A kernel as loaders take it: neither firmware nor ours unpack a compressed `Image`; every other kernel unpacks itself.
+///
+/// # Errors
+/// When it is damaged, or the spool cannot be written.
+pub fn loadable(kernel: &Blob, identified: &Kernel, env: &mut Env) -> Result<Blob> {
+    match identified.form {
+        Form::CompressedImage => identified.unpack(&mut env.spool),
+        Form::BzImage { .. } | Form::Image | Form::Zboot => Ok(kernel.clone()),
     }
 }
 

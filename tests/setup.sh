@@ -22,7 +22,7 @@ die() { say "$*"; exit 1; }
 packages=(
     make git curl ca-certificates gcc libc6-dev binutils # to build
     qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 # to boot
-    mtools dosfstools gdisk # disks and FAT volumes
+    mtools dosfstools gdisk fdisk # disks and FAT volumes
     cpio initramfs-tools-core kmod zstd lz4 xz-utils # initrds
     time libarchive-tools pigz syslinux syslinux-common extlinux systemd-boot-efi # what `make bench` compares with
     xorriso genisoimage # ISO 9660; the latter has isoinfo

@@ -14,9 +14,9 @@ mod scan;
 
 pub use scan::{Config, Facts};
 
-use crate::{At, Blob, Error, Result, compress, compress::Codec, units};
+use crate::{At, Blob, Error, Result, Spool, compress, compress::Codec, units};
 use bootlinux::{HEAD_LEN, SetupHeader, arm64};
-use std::{fmt, io::Read};
+use std::{fmt, io::Read, str::FromStr};
 
 /// The largest kernel that is unpacked.
 const UNPACKED_MAX: u64 = 512 * units::MIB;
@@ -48,6 +48,21 @@ impl fmt::Display for Arch {
             Self::Aarch64 => "aarch64",
             Self::Riscv64 => "riscv64",
         })
+    }
+}
+
+/// By the names of Linux, and those of container registries.
+impl FromStr for Arch {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "amd64" | "x86_64" => Ok(Self::X86_64),
+            "386" | "x86" => Ok(Self::X86),
+            "arm64" | "aarch64" => Ok(Self::Aarch64),
+            "riscv64" => Ok(Self::Riscv64),
+            _ => Err(Error::unsupported(format!("architecture '{text}': choose amd64, arm64, riscv64 or 386"))),
+        }
     }
 }
 
@@ -130,6 +145,21 @@ impl Kernel {
             (None, _) => Err(Error::unsupported("the header of the kernel names no payload inside of the file")),
             (_, None) => Err(Error::unsupported("the kernel is compressed with LZO, which is not supported")),
         }
+    }
+
+    /// The kernel inside, unpacked: an `Image`, or of a bzImage the ELF file `vmlinux`. What is not compressed is not copied.
+    ///
+    /// # Errors
+    /// As [`Kernel::content`]; when it is larger than any kernel, or the spool cannot be written.
+    pub fn unpack(&self, spool: &mut Spool) -> Result<Blob> {
+        if let (Some(payload), Some(Codec::None)) = (&self.payload, self.codec) {
+            return Ok(payload.clone());
+        }
+        let unpacked = spool.copy(&mut self.content()?).at(|| "kernel")?;
+        if unpacked.len() >= UNPACKED_MAX {
+            return Err(Error::unsupported(format!("the kernel unpacks to {} or more", units::show_size(UNPACKED_MAX))));
+        }
+        Ok(unpacked)
     }
 
     /// What the kernel inside says about itself. Unpacks it once, in little memory.

@@ -4,12 +4,13 @@
 //!    0           440         444    446           462 478 494   510
 //!    boot code   signature   0 0    partition 0   1   2   3     55 aa
 //! ```
-//! We write exactly one partition record, of type 0xEE, in slot 0, and nothing else: no hybrid MBR, no active flag. OpenStack
-//! refuses anything looser. We read all four records and judge nothing.
+//! On a disk with a GPT we write exactly one partition record, of type 0xEE, in slot 0, and nothing else: no hybrid MBR, no active flag.
+//! OpenStack refuses anything looser. A disk that is read by what knows no GPT, a Raspberry Pi's boot ROM, has a legacy MBR. We read all
+//! four records and judge nothing.
 //!
-//! Oracle: `sgdisk -v`.
+//! Oracles: `sgdisk -v`, `sfdisk`.
 
-use crate::units::SECTOR;
+use crate::{Error, Result, units::SECTOR};
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32},
@@ -28,6 +29,9 @@ pub(crate) const NOT_BOOTABLE_CODE: [u8; 5] = [0xcd, 0x18, 0xf4, 0xeb, 0xfd];
 
 /// The operating system type of the record that stands for the whole GPT disk.
 pub const GPT_PROTECTIVE: u8 = 0xee;
+
+/// The operating system type of FAT32, addressed by LBA.
+pub const FAT32_LBA: u8 = 0x0c;
 
 /// The whole sector.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -93,6 +97,17 @@ impl Mbr {
         }
     }
 
+    /// The legacy MBR of a disk with these partitions, at most four: others are left out.
+    pub fn legacy(boot_code: [u8; BOOT_CODE_LEN], disk_signature: u32, partitions: &[PartitionRecord]) -> Self {
+        Self {
+            boot_code,
+            disk_signature: U32::new(disk_signature),
+            unknown: U16::ZERO,
+            partitions: std::array::from_fn(|slot| partitions.get(slot).copied().unwrap_or_default()),
+            signature: SIGNATURE,
+        }
+    }
+
     /// The sector.
     pub fn to_bytes(self) -> [u8; 512] {
         zerocopy::transmute!(self)
@@ -123,6 +138,26 @@ fn chs(lba: u64) -> [u8; 3] {
 }
 
 impl PartitionRecord {
+    /// A partition of `sectors` sectors, at least one, from sector `start`; not active.
+    ///
+    /// # Errors
+    /// When an MBR cannot say where it is or how large.
+    pub fn new(os_type: u8, start: u64, sectors: u64) -> Result<Self> {
+        let field = |value: u64| {
+            let large =
+                |_| Error::unsupported(format!("an MBR holds partitions below sector {}, not {sectors} sectors from {start}", u32::MAX));
+            u32::try_from(value).map(U32::new).map_err(large)
+        };
+        Ok(Self {
+            boot_indicator: 0,
+            start_chs: chs(start),
+            os_type,
+            end_chs: chs(start + sectors.saturating_sub(1)),
+            starting_lba: field(start)?,
+            size_in_lba: field(sectors)?,
+        })
+    }
+
     /// First byte and one past the last byte on the disk.
     pub fn range(&self) -> std::ops::Range<u64> {
         let start = u64::from(self.starting_lba.get()) * SECTOR;
@@ -146,6 +181,19 @@ mod tests {
         assert_eq!(record(1024 * 255 * 63)[5..8], [254, 0xff, 0xff]);
         assert_eq!(record(1024 * 255 * 63 + 1)[5..8], [0xff; 3]);
         assert_eq!(record(u64::MAX)[8..], [1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    }
+
+    #[test]
+    fn a_legacy_record_says_where_a_partition_is() {
+        let record: [u8; 16] = zerocopy::transmute!(PartitionRecord::new(FAT32_LBA, 8192, 262_144).unwrap());
+        // 8192 = cylinder 0, head 130, sector 3; 270,335 = cylinder 16, head 211, sector 3.
+        assert_eq!(record, [0, 130, 3, 0, 0x0c, 211, 3, 16, 0, 0x20, 0, 0, 0, 0, 4, 0]);
+        assert!(PartitionRecord::new(FAT32_LBA, 8192, 1 << 32).is_err());
+        let mbr = Mbr::legacy([0; 440], 0x1234_5678, &[PartitionRecord::new(FAT32_LBA, 8192, 262_144).unwrap()]).to_bytes();
+        assert_eq!(
+            (&mbr[440..446], &mbr[446..462], &mbr[462..]),
+            (&[0x78, 0x56, 0x34, 0x12, 0, 0][..], &record[..], &[&[0; 48][..], &[0x55, 0xaa]].concat()[..])
+        );
     }
 
     #[test]

@@ -8,8 +8,9 @@ use crate::{
     payload,
 };
 use formats::{
-    Blob, Ids, OptionSpec, Options, Tree, Values,
+    Blob, Env, Ids, OptionSpec, Options, Tree, Values,
     iso9660::{self, APPLICATION_MAX, BLOCK, DESCRIPTORS_END, IDENTIFIER_MAX, Volume},
+    kernel::Kernel,
 };
 
 /// The device that a CD is to Linux: what LinuxKit says too.
@@ -42,7 +43,7 @@ impl Build {
     pub fn root_iso(&mut self, row: Boot, options: &Options) -> Result<Blob> {
         let boot = row.and(self.request.boot)?;
         let image = self.source.image()?;
-        let entry = root_entry(image)?;
+        let entry = root_entry(image, &mut self.env)?;
         let layout = layout(boot, options, Some(&image.rootfs));
         // There is no initrd to hash: the ISO without identifiers stands for its content.
         let ids = self.ids_of(|| layout.image(&entry, &Ids::from_seed(&[]), self.env.time)?.sha256())?;
@@ -69,9 +70,9 @@ impl Build {
             tail: 0,
             size_multiple: BLOCK,
         };
-        let made = (image.kernel.clone(), volume.write()?, image.cmdline.clone());
+        let (iso, cmdline) = (volume.write()?, image.cmdline.clone());
         self.warn_of_losses();
-        Ok(made)
+        Ok((self.kernel_file()?, iso, cmdline))
     }
 
     /// The user's identifiers, else those of a content: whatever else the run makes does not decide about them.
@@ -97,10 +98,11 @@ fn layout<'a>(boot: Boot, options: &'a Options, rootfs: Option<&'a Tree>) -> Iso
 }
 
 /// Kernel and command line; microcode is the only initrd, which Linux takes for none.
-fn root_entry(image: &Image) -> Result<Entry> {
+fn root_entry(image: &Image, env: &mut Env) -> Result<Entry> {
     let mut cmdline = image.cmdline.clone();
     if !cmdline.has_root() {
         cmdline.append(CD)?;
     }
-    entry_of(&image.kernel, image.ucode.clone(), &cmdline)
+    let kernel = payload::loadable(&image.kernel, &Kernel::identify(&image.kernel)?, env)?;
+    entry_of(&kernel, image.ucode.clone(), &cmdline)
 }

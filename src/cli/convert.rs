@@ -14,7 +14,7 @@ use crate::{
     root::Root,
     ui::Step,
 };
-use formats::{Blob, Env, Progress, Silent, units, zeros};
+use formats::{Blob, Env, Progress, Silent, kernel::Arch, units, zeros};
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
@@ -98,6 +98,16 @@ pub(super) struct Convert {
     /// CPU microcode (an early cpio) that goes before the tar's boot/ucode.cpio
     #[arg(long, value_name = "FILE", help_heading = "Image")]
     ucode: Option<PathBuf>,
+    /// Fail unless the kernel is for this architecture: amd64, arm64 [default: whatever the kernel is for]
+    #[arg(long, value_name = "ARCH", help_heading = "Image")]
+    arch: Option<Arch>,
+    /// Unpack a kernel that is a file of its own (Apple's Virtualization and arm64 iPXE need that); on disks, what loaders need
+    /// unpacked always is
+    #[arg(long, help_heading = "Image")]
+    decompress_kernel: bool,
+    /// The boot directory of a Raspberry Pi's firmware, for rpi3 and rpi4
+    #[arg(long, value_name = "DIR", help_heading = "Image")]
+    firmware: Option<PathBuf>,
     /// Compression of the initrd: auto (the best that the kernel in the tar takes), gzip, zstd, xz, lz4, none
     #[arg(long, default_value = "auto", value_name = "CODEC", help_heading = "Image")]
     initrd_compression: InitrdCompression,
@@ -262,6 +272,8 @@ impl Convert {
             verity: self.verity,
             options,
             platform: self.platform()?,
+            decompress_kernel: self.decompress_kernel,
+            firmware: self.firmware.as_deref().map(input::firmware).transpose()?.unwrap_or_default(),
         }
         .checked(chosen)
     }
@@ -293,6 +305,7 @@ impl Convert {
                     cmdline: self.cmdline.clone(),
                     append: self.append.clone(),
                     consoles: self.platform()?.map(|platform| platform.consoles),
+                    arch: self.arch,
                 };
                 Ok(Source::Image(Box::new(Image::read(&tar, &options).at(place)?)))
             }
@@ -306,6 +319,7 @@ impl Convert {
             ("--cmdline", self.cmdline.is_some()),
             ("--append", !self.append.is_empty()),
             ("--ucode", self.ucode.is_some()),
+            ("--arch", self.arch.is_some()),
             ("--size", self.size != Size::Auto),
             ("--boot", self.boot != Boot::Hybrid),
             ("--data-part", !self.data_parts.is_empty()),

@@ -4,6 +4,8 @@ use crate::support::{
     guest::Arch,
     images::Images,
     qemu::{Bus, Machine},
+    scratch, text,
+    tools::run,
 };
 use std::sync::OnceLock;
 
@@ -50,4 +52,17 @@ fn vdi() {
 #[test]
 fn compressed_qcow2() {
     boots("packed.qcow2", "qcow2");
+}
+
+/// Neither AAVMF nor our loader unpacks a kernel: on disks it is unpacked.
+#[test]
+fn arm64_with_a_compressed_kernel() {
+    let kernel = scratch("boot-containers-arm64-kernel").join("kernel.gz");
+    run("sh", ["-c", "gzip -1 <\"$1\" >\"$2\"", "sh", text(&Arch::Arm64.debian("kernel")), text(&kernel)]);
+    let arguments = ["--format", "vhd,vhdx,vmdk", "--kernel", text(&kernel), "--arch", "arm64"];
+    let images = Images::of_debian("boot-containers-arm64", Arch::Arm64, 2, &arguments);
+    for (file, format) in [("guest.vhd", "vpc"), ("guest.vhdx", "vhdx"), ("guest.vmdk", "vmdk")] {
+        let console = Machine::arm64().limit(400).disk(Bus::VirtioBlk, &images.path(file), format).run_until("MOBY-MARKER-");
+        console.expect("MOBY-MARKER-OK aarch64").expect("MOBY-FIRMWARE efi\n");
+    }
 }

@@ -50,6 +50,10 @@ fn image(machine: &[u8; 4]) -> Vec<u8> {
     image
 }
 
+fn unpacked(kernel: &Kernel) -> Result<Vec<u8>> {
+    kernel.unpack(&mut Spool::new(tempfile::tempfile().unwrap()))?.to_vec(1 << 24)
+}
+
 #[test]
 fn a_bzimage_and_what_is_in_it() {
     let banner: &[u8] = b"Linux version 6.1.0-test (us) #1\n\0";
@@ -67,6 +71,7 @@ fn a_bzimage_and_what_is_in_it() {
         assert_eq!(facts.banner.as_deref(), Some("Linux version 6.1.0-test (us) #1"), "{codec}");
         assert_eq!(facts.initramfs_codecs, [Codec::Zstd, Codec::Lz4]);
         assert!(facts.squashfs_codecs.is_empty());
+        assert_eq!(unpacked(&found).unwrap(), kernel, "{codec}");
     }
 }
 
@@ -99,9 +104,10 @@ fn images_plain_compressed_and_in_zboot() {
     let plain = Kernel::identify(&Blob::from(arm64.clone())).unwrap();
     assert_eq!((plain.arch, plain.form), (Arch::Aarch64, Form::Image));
     assert_eq!(Kernel::identify(&Blob::from(image(b"RSC\x05"))).unwrap().arch, Arch::Riscv64);
-    for codec in [Codec::Gzip, Codec::Zstd, Codec::Xz] {
+    for codec in [Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::Lz4] {
         let found = Kernel::identify(&Blob::from(packed(codec, &arm64))).unwrap();
         assert_eq!((found.arch, found.form, found.codec), (Arch::Aarch64, Form::CompressedImage, Some(codec)));
+        assert_eq!(unpacked(&found).unwrap(), arm64);
         assert_eq!(found.facts().unwrap().initramfs_codecs, [Codec::Gzip]);
         let payload = packed(codec, &arm64);
         let mut zboot = b"MZ\0\0zimg\x80\0\0\0".to_vec();
@@ -114,6 +120,7 @@ fn images_plain_compressed_and_in_zboot() {
         zboot.extend(payload);
         let found = Kernel::identify(&Blob::from(zboot)).unwrap();
         assert_eq!((found.arch, found.form, found.has_efi_stub), (Arch::Aarch64, Form::Zboot, true));
+        assert_eq!(unpacked(&found).unwrap(), arm64);
         assert_eq!(found.facts().unwrap().initramfs_codecs, [Codec::Gzip]);
     }
 }
@@ -131,6 +138,10 @@ fn what_is_no_kernel_is_refused_with_words() {
     assert!(lzo.facts().unwrap_err().to_string().contains("LZO"));
     let damaged = Kernel::identify(&bzimage_of(&packed(Codec::Gzip, &inside(&[b"x"]))[..99])).unwrap();
     assert!(damaged.facts().unwrap_err().to_string().starts_with("kernel: the gzip data"));
+    let error = unpacked(&damaged).unwrap_err();
+    assert_eq!(error.kind(), crate::Kind::BadInput);
+    assert!(error.to_string().starts_with("kernel: the gzip data"));
+    assert!(unpacked(&lzo).unwrap_err().to_string().contains("LZO"));
 }
 
 proptest! {
