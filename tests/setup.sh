@@ -3,7 +3,7 @@
 #
 #   1. Debian packages: a linker, QEMU with its firmware, and the programs that judge our output. Installed with apt.
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
-#   3. Python packages that judge containers, in a virtual environment of ours.
+#   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them.
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture.
 #
@@ -93,7 +93,7 @@ cargo_deny() {
 
 # Readers that exist in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks and of OVF.
 python_oracles() {
-    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1)
+    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26)
     local stamp=$cache/oracles/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"
@@ -102,12 +102,46 @@ python_oracles() {
     echo "${wanted[*]}" >"$stamp"
 }
 
+# The reader of unified kernel images: a Python program, which Debian has from 13 on.
+ukify() {
+    local to=$cache/ukify work=$cache/ukify.partial apt
+    [ -s "$to" ] && return
+    say "downloading ukify"
+    rm -rf "$work"
+    apt_for trixie amd64 "$work"
+    download "$work" systemd-ukify
+    cp "$work/unpacked/usr/bin/ukify" "$to"
+    rm -rf "$work"
+}
+
 # Where this machine's own apt gets Debian from; MOBY_DEBIAN_MIRROR on a machine that has no such source.
 debian_mirror() {
     local uri=${MOBY_DEBIAN_MIRROR:-}
     [ -n "$uri" ] || uri=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' | sed -n "s/^$suite //p" | head -n 1)
     [ -n "$uri" ] || die "apt has no source for Debian $suite: name one in MOBY_DEBIAN_MIRROR"
     echo "$uri"
+}
+
+# apt_for SUITE ARCH WORK: an apt of its own in a new directory, its options in `apt`, so that the machine's sees no other suite and
+# no foreign architecture.
+apt_for() {
+    local of=$1 arch=$2 work=$3 mirror
+    mirror=$(debian_mirror)
+    mkdir -p "$work"/{lists/partial,archives/partial,unpacked}
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $of main" >"$work/sources.list"
+    apt=(
+        -q -o "APT::Architecture=$arch" -o "APT::Architectures::=$arch" -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User=
+        -o Dir::State="$work" -o Dir::State::lists="$work/lists" -o Dir::State::status=/dev/null -o Dir::Cache="$work"
+        -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    )
+    apt-get "${apt[@]}" update >&2 || die "apt-get could not read $mirror, $of for $arch"
+}
+
+# download WORK PACKAGE...: these packages by the apt of `apt_for`, unpacked in WORK/unpacked.
+download() {
+    local work=$1 deb
+    (cd "$work" && apt-get "${apt[@]}" download "${@:2}" >&2) || die "apt-get could not download ${*:2}"
+    for deb in "$work"/*.deb; do dpkg-deb --extract "$deb" "$work/unpacked"; done
 }
 
 # What a guest needs to mount its root from a disk: the kernel has drivers and file systems as modules only.
@@ -131,25 +165,15 @@ guest_modules() {
 
 # guest ARCH: the kernel and busybox of one architecture, in .cache/debian/ARCH/{kernel,busybox,version,modules/}.
 guest() {
-    local arch=$1 to=$cache/debian/$1 work=$cache/debian/$1.partial mirror
+    local arch=$1 to=$cache/debian/$1 work=$cache/debian/$1.partial apt
     [ -s "$to/kernel" ] && [ -s "$to/busybox" ] && [ -s "$to/version" ] && [ "$(cat "$to/modules/wanted" 2>/dev/null)" = "${modules[*]}" ] && return
     say "downloading Debian's cloud kernel and busybox for $arch"
-    mirror=$(debian_mirror)
     rm -rf "$work" "$to"
-    mkdir -p "$work"/{lists/partial,archives/partial,unpacked}
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$work/sources.list"
-    local apt=(
-        -q -o "APT::Architecture=$arch" -o "APT::Architectures::=$arch" -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User=
-        -o Dir::State="$work" -o Dir::State::lists="$work/lists" -o Dir::State::status=/dev/null -o Dir::Cache="$work"
-        -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
-    )
-    apt-get "${apt[@]}" update >&2 || die "apt-get could not read $mirror for $arch"
+    apt_for "$suite" "$arch" "$work"
     local kernel
     kernel=$(apt-cache "${apt[@]}" show --no-all-versions "linux-image-cloud-$arch" | sed -n 's/^Depends: \([^ ,]*\).*/\1/p')
     [ -n "$kernel" ] || die "linux-image-cloud-$arch names no kernel package"
-    (cd "$work" && apt-get "${apt[@]}" download "$kernel" busybox-static >&2) || die "apt-get could not download $kernel and busybox-static"
-    local deb
-    for deb in "$work"/*.deb; do dpkg-deb --extract "$deb" "$work/unpacked"; done
+    download "$work" "$kernel" busybox-static
     cp "$work"/unpacked/boot/vmlinuz-* "$work/kernel"
     cp "$(find "$work/unpacked" -type f -path '*bin/busybox')" "$work/busybox"
     guest_modules "$work/unpacked" "$work/modules"
@@ -178,5 +202,6 @@ cargo_deny
 python_oracles
 guest amd64
 guest arm64
+ukify
 programs
 say "ready"

@@ -50,9 +50,15 @@ fn debian_boots_on_both_architectures() {
     }
 }
 
+/// systemd's ukify, as `tests/setup.sh` fetched it.
+fn ukify(arguments: &[&str]) -> String {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache");
+    run(text(&cache.join("oracles/bin/python3")), [&[text(&cache.join("ukify"))], arguments].concat())
+}
+
 /// Sections in the order of `ukify`, with the bytes that went in; microcode has one of its own.
 #[test]
-fn binutils_see_the_sections() {
+fn binutils_and_ukify_see_the_sections() {
     let dir = scratch("uki-sections");
     let (tar, ucode, image) = (dir.join("guest.tar"), dir.join("ucode.cpio"), dir.join("guest.efi"));
     guest::write_tagged_tar(&tar, Arch::Amd64, 1).unwrap();
@@ -64,14 +70,19 @@ fn binutils_see_the_sections() {
     let names: Vec<_> = listed.lines().filter_map(|line| line.split_whitespace().nth(1)).filter(|word| word.starts_with('.')).collect();
     let added = names.iter().position(|name| *name == ".osrel").unwrap();
     assert_eq!(names[added..], [".osrel", ".cmdline", ".uname", ".ucode", ".initrd", ".linux"], "{listed}");
+    let inspected: serde_json::Value = serde_json::from_str(&ukify(&["--json=short", "inspect", text(&image)])).unwrap();
     let section = |name: &str| {
         let out = dir.join("section");
         run("objcopy", ["-O", "binary", "--only-section", name, text(&image), text(&out)]);
+        let sum = run("sha256sum", [text(&out)]);
+        assert_eq!(inspected[name]["sha256"].as_str(), sum.split_whitespace().next(), "{name}\n{inspected:#}");
         fs::read(out).unwrap()
     };
     assert_eq!(section(".cmdline"), b"quiet");
     assert_eq!(section(".ucode"), fs::read(&ucode).unwrap());
     assert!(section(".linux") == fs::read(dir.join("guest-kernel")).unwrap());
+    assert_eq!(inspected[".cmdline"]["text"], "quiet");
+    assert_eq!(inspected.as_object().unwrap().len(), 6, "{inspected:#}");
     let whole = [section(".ucode"), section(".initrd")].concat();
     assert!(whole == fs::read(dir.join("guest-initrd.img")).unwrap());
     assert!(String::from_utf8(section(".osrel")).unwrap().starts_with("ID=linux\n"));
