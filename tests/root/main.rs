@@ -99,14 +99,17 @@ fn a_root_partition_is_what_the_command_line_says() {
     assert!(refused.code() == 2 && refused.errors().contains("has a root= of its own"), "{refused}");
 }
 
-/// Linux verifies a root against the hash on the command line, and refuses what was changed; `veritysetup` says the same.
-#[test]
-fn a_verified_root_refuses_a_flipped_bit() {
-    let dir = guest("root-verity");
-    convert(&dir, &["--format", "raw", "--root", "squashfs", "--verity", "--opt", "squashfs_compression=none"]);
+/// Started by our loaders, Linux verifies a root against the hash on the command line, and refuses what was changed; `veritysetup` says
+/// the same.
+fn refuses_a_flipped_bit(root: &str, stored: &str, machine: Machine) {
+    let dir = guest(&format!("root-verity-{root}"));
+    // Whatever is given as microcode stands in front as it is: here what loads Debian's modules.
+    let initrd = initrd::make(&dir);
+    convert(&dir, &["--format", "raw", "--root", root, "--verity", "--opt", stored, "--ucode", text(&initrd)]);
     let good = Disk { path: dir.join("guest.img") };
     let conf = String::from_utf8(good.read("loader/entries/moby.conf")).unwrap();
     let options = conf.lines().find_map(|line| line.strip_prefix("options")).unwrap().trim();
+    assert!(options.contains(&format!(" rootfstype={root} ")), "{options}");
     let (_, _, guid) = partition(&good.path, "root");
     let (_, _, hashes_guid) = partition(&good.path, "root verity");
     assert!(options.contains(&format!(" verity 1 PARTUUID={guid} PARTUUID={hashes_guid} 4096 4096 ")), "{options}");
@@ -126,7 +129,29 @@ fn a_verified_root_refuses_a_flipped_bit() {
     let verdict = verify(&extract(&bad.path, "root"));
     assert!(verdict.code() != 0, "{verdict}");
 
-    let machine = machine(&dir, options).disk(Bus::VirtioBlk, &good.path, "raw").disk(Bus::VirtioBlk, &bad.path, "raw");
+    let machine = machine.disk(Bus::VirtioBlk, &good.path, "raw").disk(Bus::VirtioBlk, &bad.path, "raw");
     let console = machine.run_until("MOBY-MARKER-").expect("MOBY-MARKER-OK").refuse("MOBY-BAD");
     console.expect("MOBY-ROOT-GOOD vda\n").expect("MOBY-ROOT-REFUSED vdb\n").expect("is corrupted");
+}
+
+#[test]
+fn a_verified_squashfs_on_bios_refuses_a_flipped_bit() {
+    refuses_a_flipped_bit("squashfs", "squashfs_compression=none", Machine::bios());
+}
+
+#[test]
+fn a_verified_erofs_on_uefi_refuses_a_flipped_bit() {
+    refuses_a_flipped_bit("erofs", "erofs_compression=none", Machine::uefi());
+}
+
+/// Without verity, and compressed.
+#[test]
+fn loaders_start_what_has_its_root_in_a_partition() {
+    let dir = guest("root-started");
+    let initrd = initrd::make(&dir);
+    for (root, machine) in [("squashfs", Machine::uefi()), ("erofs", Machine::bios())] {
+        convert(&dir, &["--format", "qcow2", "--root", root, "--ucode", text(&initrd)]);
+        let console = machine.disk(Bus::VirtioBlk, &dir.join("guest.qcow2"), "qcow2").run_until("MOBY-MARKER-");
+        console.expect("MOBY-MARKER-OK").refuse("MOBY-BAD").expect("MOBY-ROOT-GOOD vda\n");
+    }
 }
