@@ -36,6 +36,18 @@ impl Moment {
     }
 }
 
+impl Moment {
+    /// The time of a moment. Parts outside of their range count on: a 13th month is the next January.
+    pub(crate) fn timestamp(self) -> Timestamp {
+        let (year, month) = (i64::from(self.year) + (i64::from(self.month) - 1).div_euclid(12), (i64::from(self.month) - 1).rem_euclid(12));
+        // Years that begin on 1 March, as in `civil`.
+        let (march_year, march_month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
+        let days = march_year * 365 + march_year.div_euclid(4) - march_year.div_euclid(100) + march_year.div_euclid(400);
+        let days = days + (153 * march_month + 2) / 5 + i64::from(self.day) - 1 - 719_468;
+        Timestamp(days * DAY + i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second))
+    }
+}
+
 /// Year, month and day of a count of days since 1970-01-01.
 fn civil(days: i64) -> (i64, i64, i64) {
     // Years here begin on 1 March, so that a leap day is the last of its year; eras have 400 years, the first began in year 0.
@@ -70,6 +82,13 @@ mod tests {
             (253_402_300_799, "9999-12-31 23:59:59"),
         ] {
             assert_eq!(shown(seconds), date);
+            assert_eq!(Moment::of(Timestamp(seconds)).timestamp(), Timestamp(seconds));
         }
+    }
+
+    #[test]
+    fn what_no_calendar_has_is_some_time_all_the_same() {
+        let odd = Moment { year: 2023, month: 13, day: 0, hour: 24, minute: 60, second: 60 };
+        assert_eq!(odd.timestamp(), Timestamp(1_704_070_860), "2024-01-01 01:01:00");
     }
 }

@@ -1,4 +1,4 @@
-//! ISO 9660 volumes, written once and whole: ECMA-119 (4th edition) with names of up to 31 characters and files of several
+//! ISO 9660 volumes, written once and whole, and read: ECMA-119 (4th edition) with names of up to 31 characters and files of several
 //! sections (interchange level 3), SUSP 1.12 and RRIP 1.12 ("Rock Ridge"), on request Joliet, and El Torito 1.0.
 //!
 //! ```text
@@ -29,10 +29,12 @@ mod descriptor;
 mod directory;
 mod el_torito;
 mod identifier;
+mod read;
 mod record;
 mod susp;
 
 pub use el_torito::{BootImage, Catalog};
+pub use read::{probe, read};
 
 use crate::{
     Blob, Error, Result, Timestamp,

@@ -170,6 +170,109 @@ fn a_tree_comes_back_as_it_was() {
 }
 
 #[test]
+fn our_reader_finds_what_was_written() {
+    let tree = odd_tree(4095);
+    for joliet in [false, true] {
+        let volume = Volume { joliet, ..volume(&tree) }.write().unwrap();
+        assert!(iso9660::probe(&volume).unwrap());
+        let found = iso9660::read(&volume).unwrap();
+        assert_eq!(lines(&tree), lines(&found));
+        assert_eq!(self::volume(&tree).write().unwrap().sha256().unwrap(), self::volume(&found).write().unwrap().sha256().unwrap());
+    }
+}
+
+/// What cdrtools and libisofs wrote, as libarchive and we read it: with Rock Ridge, where cdrtools moves deep directories, with Joliet
+/// alone, and with neither.
+#[test]
+fn volumes_of_others_are_read_as_bsdtar_reads_them() {
+    let desk = tempfile::tempdir().unwrap();
+    let (files, image) = (desk.path().join("files"), desk.path().join("foreign.iso"));
+    let deep = files.join("1/2/3/4/5/6/7/8/9");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("deep"), "deep").unwrap();
+    fs::write(files.join("A long name, with Capitals.txt"), pattern(10_000, 1).to_vec(MIB).unwrap()).unwrap();
+    fs::write(files.join("empty"), "").unwrap();
+    fs::hard_link(files.join("1/2").join("../../empty"), files.join("empty too")).unwrap();
+    fs::hard_link(files.join("A long name, with Capitals.txt"), files.join("again")).unwrap();
+    std::os::unix::fs::symlink("../x/./y//z", files.join("link")).unwrap();
+    std::os::unix::fs::symlink(format!("/{}", "long/".repeat(15)), files.join("long link")).unwrap();
+    (0..200).for_each(|n| fs::write(files.join(format!("1/number {n}")), n.to_string()).unwrap());
+    for (program, options) in [
+        ("genisoimage", &["-R"][..]),
+        ("genisoimage", &["-J"]),
+        ("genisoimage", &["-D"]),
+        ("xorriso", &["-as", "mkisofs", "-R"]),
+        ("xorriso", &["-as", "mkisofs", "-R", "-J", "-hfsplus"]),
+    ] {
+        let mut arguments: Vec<&dyn AsRef<OsStr>> = options.iter().map(|option| option as &dyn AsRef<OsStr>).collect();
+        arguments.extend([&"-quiet" as &dyn AsRef<OsStr>, &"-o", &image, &files]);
+        output(program, &arguments);
+        let read = iso9660::read(&Blob::from(fs::read(&image).unwrap())).unwrap();
+        let mut lists = [lines(&read), lines(&read_back(&image))];
+        if !options.contains(&"-R") {
+            // Without Rock Ridge there is nothing about modes and hard links, and libarchive leaves capitals as they are.
+            let is_mode = |word: &str| (5..=6).contains(&word.len()) && word.parse::<u32>().is_ok();
+            let known = |line: &String| {
+                let line = line.split(" is ").next().unwrap_or_default().to_lowercase();
+                line.split(' ').filter(|word| !is_mode(word)).collect::<Vec<_>>().join(" ")
+            };
+            lists = lists.map(|list| list.iter().map(known).collect());
+            lists.iter_mut().for_each(|list| list.sort());
+        }
+        let [ours, theirs] = lists;
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "{program} {options:?}");
+        }
+        assert_eq!(ours.len(), theirs.len(), "{program} {options:?}");
+        // Without Rock Ridge, cdrtools leaves out what is deeper than 8 levels, unless told to keep it.
+        let has_deep = ours.iter().any(|line| line.contains("/deep ") && line.contains(" 4 bytes"));
+        assert_eq!(has_deep, options != ["-J"], "{program} {options:?}: {ours:#?}");
+    }
+}
+
+#[test]
+fn a_volume_that_leads_in_circles_is_refused() {
+    let mut builder = Builder::default();
+    builder.add(b"a/b", Inode::new(Content::Directory, 0o755)).unwrap();
+    let mut bytes = volume(&builder.finish()).write().unwrap().to_vec(MIB).unwrap();
+    // The records of `a` and of `b`: the name stands behind 33 bytes, the extent at 2.
+    let record = |name: &[u8], bytes: &[u8]| {
+        bytes.windows(4).position(|w| w[..2] == *name && w[2..] == *b"RR" || w[..2] == *name && w[2..] == *b"PX").unwrap() - 32
+    };
+    let (a, b) = (record(b"\x01A", &bytes), record(b"\x01B", &bytes));
+    let extent = bytes[a + 2..a + 10].to_vec();
+    bytes[b + 2..b + 10].copy_from_slice(&extent);
+    let error = iso9660::read(&Blob::from(bytes)).unwrap_err().to_string();
+    assert!(error.contains("a directory stands in itself"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Damage is an error or another tree, never a panic, and no memory beyond the volume's.
+    #[test]
+    fn damage_makes_no_panic(places in prop::collection::vec((0usize..16_384, any::<u8>()), 1..20), cut in any::<prop::sample::Index>()) {
+        static BYTES: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+        let bytes = BYTES.get_or_init(|| {
+            let mut builder = Builder::default();
+            builder.add(b"dir/file", Inode::new(Content::File(pattern(3000, 1)), 0o644)).unwrap();
+            builder.add(b"dir/link", Inode::new(Content::Symlink(b"long/".repeat(200)), 0o777)).unwrap();
+            builder.add(b"dev", Inode::new(Content::BlockDevice(Device { major: 8, minor: 1 }), 0o600)).unwrap();
+            volume(&builder.finish()).write().unwrap().to_vec(MIB).unwrap()
+        });
+        let mut damaged = bytes.clone();
+        // Behind the system area, where everything stands.
+        for (at, byte) in places {
+            let at = 32_768 + at % (damaged.len() - 32_768);
+            damaged[at] = byte;
+        }
+        let _: Result<Tree, _> = iso9660::read(&Blob::from(damaged.clone()));
+        damaged.truncate(cut.index(damaged.len()));
+        let _: Result<Tree, _> = iso9660::read(&Blob::from(damaged));
+    }
+}
+
+#[test]
 fn xorriso_and_isoinfo_agree() {
     let desk = tempfile::tempdir().unwrap();
     let image = desk.path().join("tree.iso");

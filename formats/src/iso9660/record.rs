@@ -1,10 +1,10 @@
 //! Directory records (ECMA-119, 9.1) and the numbers of ECMA-119 (7), which stand in both byte orders.
 
 use crate::{Timestamp, calendar::Moment};
-use zerocopy::{Immutable, IntoBytes, KnownLayout, Unaligned, big_endian, little_endian};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, big_endian, little_endian};
 
 /// A 16-bit number in both byte orders (7.2.3).
-#[derive(Clone, Copy, Debug, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(super) struct Both16 {
     little: little_endian::U16,
@@ -12,7 +12,7 @@ pub(super) struct Both16 {
 }
 
 /// A 32-bit number in both byte orders (7.3.3).
-#[derive(Clone, Copy, Debug, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(super) struct Both32 {
     little: little_endian::U32,
@@ -32,7 +32,7 @@ impl From<u32> for Both32 {
 }
 
 /// Recording date and time of 7 bytes (9.1.5).
-#[derive(Clone, Copy, Debug, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(super) struct ShortDate {
     /// +0: years since 1900.
@@ -49,6 +49,25 @@ pub(super) struct ShortDate {
     second: u8,
     /// +6: offset from Greenwich in quarters of an hour: 0.
     offset: i8,
+}
+
+impl Both32 {
+    /// The number; where the two differ, the first one counts.
+    pub(super) fn get(self) -> u32 {
+        self.little.get()
+    }
+}
+
+/// Seconds of a quarter of an hour, the unit of offsets from Greenwich.
+pub(super) const ZONE_UNIT: i64 = 900;
+
+impl ShortDate {
+    /// The time.
+    pub(super) fn timestamp(self) -> Timestamp {
+        let Self { year, month, day, hour, minute, second, offset } = self;
+        let Timestamp(local) = Moment { year: 1900 + u16::from(year), month, day, hour, minute, second }.timestamp();
+        Timestamp(local - i64::from(offset) * ZONE_UNIT)
+    }
 }
 
 impl From<Timestamp> for ShortDate {
@@ -69,29 +88,29 @@ pub(super) mod flags {
 }
 
 /// A directory record without its identifier and system use field.
-#[derive(Clone, Copy, Debug, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct Fixed {
+pub(super) struct Fixed {
     /// +0: bytes of the record, even.
-    length: u8,
+    pub(super) length: u8,
     /// +1: 0.
-    extended_attribute_length: u8,
+    pub(super) extended_attribute_length: u8,
     /// +2: block of the extent; 0 when there are no data.
-    extent: Both32,
+    pub(super) extent: Both32,
     /// +10: bytes of the extent.
-    data_length: Both32,
+    pub(super) data_length: Both32,
     /// +18: when the file was last changed.
-    date: ShortDate,
+    pub(super) date: ShortDate,
     /// +25: see [`flags`].
-    flags: u8,
+    pub(super) flags: u8,
     /// +26: 0, not interleaved.
-    file_unit_size: u8,
+    pub(super) file_unit_size: u8,
     /// +27: 0, not interleaved.
-    interleave_gap_size: u8,
+    pub(super) interleave_gap_size: u8,
     /// +28: 1.
-    volume_sequence_number: Both16,
+    pub(super) volume_sequence_number: Both16,
     /// +32: bytes of the identifier that follows.
-    identifier_length: u8,
+    pub(super) identifier_length: u8,
 }
 
 const _: () = {
@@ -100,7 +119,15 @@ const _: () = {
     assert!(std::mem::offset_of!(Fixed, volume_sequence_number) == 28);
 };
 
-const FIXED_LEN: usize = 33;
+/// Bytes of a record before its identifier.
+pub(super) const FIXED_LEN: usize = 33;
+
+impl From<[u8; FIXED_LEN]> for Fixed {
+    fn from(bytes: [u8; FIXED_LEN]) -> Self {
+        zerocopy::transmute!(bytes)
+    }
+}
+
 /// The longest record that is even.
 const LENGTH_MAX: usize = 254;
 

@@ -8,6 +8,10 @@
 //! Entries stand in the system use field of a directory record as far as they fit. The others follow in a continuation area
 //! behind the directory; no part of it crosses a block, because Linux reads one at a time.
 
+mod read;
+
+pub(super) use read::{Attributes, start};
+
 use super::{
     BLOCK, narrow,
     record::{Both32, ShortDate},
