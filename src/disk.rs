@@ -13,7 +13,7 @@ use bootfs::{
     fat::File,
     gpt,
 };
-use formats::{Blob, Env, Guid, Spool, Tree, units};
+use formats::{Blob, Env, Guid, Spool, Tree, iso9660, uki, units};
 use std::{
     fmt,
     io::{self, Read},
@@ -24,6 +24,8 @@ use std::{
 struct Device<'a>(&'a Blob);
 
 const SECTOR: u32 = 512;
+/// The most bytes of a command line: more than any kernel takes.
+const CMDLINE_MAX: u64 = 64 * units::KIB;
 
 impl BlockDevice for Device<'_> {
     type Error = Error;
@@ -59,7 +61,7 @@ pub struct Partition {
     pub len: u64,
 }
 
-/// What the loaders would boot from a disk.
+/// What the loaders would boot from a disk, or what a unified kernel image boots.
 #[derive(Debug)]
 pub struct Boot {
     /// File name of the entry.
@@ -148,23 +150,58 @@ pub fn esp_file(disk: &Blob, path: &str, spool: &mut Spool) -> Result<Blob> {
     read(&mut volume, path, spool)
 }
 
-/// What a disk boots, taken apart: kernel, command line, and the microcode and the root file system of its initrd.
+/// What a disk boots, taken apart. A CD is its own root file system where it has no other; one that others made may have nothing else
+/// that we know of, and then the kernel is empty.
 ///
 /// # Errors
-/// As [`boot`], and when the initrd is damaged.
+/// As [`boot`], and when the initrd or the CD's file system is damaged.
 pub fn image(disk: &Blob, env: &mut Env) -> Result<Image> {
-    let boot = boot_any(disk, &mut env.spool)?;
-    let initrd = Initrd::read(&boot.initrd(), env).at(|| "initrd")?;
-    Ok(Image {
-        cmdline: Cmdline::new(&boot.cmdline)?,
-        kernel: boot.kernel.1,
-        ucode: initrd.ucode,
-        rootfs: initrd.rootfs,
-        boot: Tree::default(),
+    let is_cd = iso9660::probe(disk)?;
+    let mut image = match boot_any(disk, &mut env.spool) {
+        Ok(boot) => boot.image(env)?,
+        Err(_) if is_cd => Image::default(),
+        Err(error) => return Err(error),
+    };
+    if is_cd && image.rootfs.names.is_empty() {
+        image.rootfs = iso9660::read(disk).at(|| "ISO 9660")?;
+    }
+    Ok(image)
+}
+
+/// What a unified kernel image boots.
+///
+/// # Errors
+/// When it is damaged, or its command line is none.
+pub fn uki_boot(file: &Blob) -> Result<Boot> {
+    let sections = uki::divide(file)?;
+    let section = |name: &str| sections.iter().find(|(found, _)| found == name).map(|(name, body)| (name.clone(), body.clone()));
+    let kernel = section(".linux").ok_or_else(|| Error::bad_input("there is no section .linux"))?;
+    let cmdline = section(".cmdline").map(|(_, body)| body.to_vec(CMDLINE_MAX)).transpose()?.unwrap_or_default();
+    let cmdline = Cmdline::from_file(&cmdline).at(|| ".cmdline")?;
+    Ok(Boot {
+        entry: ".linux".to_owned(),
+        kernel,
+        initrds: [".ucode", ".initrd"].into_iter().filter_map(section).collect(),
+        cmdline: cmdline.as_str().to_owned(),
     })
 }
 
 impl Boot {
+    /// Taken apart: kernel, command line, and the microcode and the root file system of its initrd.
+    ///
+    /// # Errors
+    /// When the initrd is damaged, or the command line is none.
+    pub fn image(self, env: &mut Env) -> Result<Image> {
+        let initrd = Initrd::read(&self.initrd(), env).at(|| "initrd")?;
+        Ok(Image {
+            cmdline: Cmdline::new(&self.cmdline)?,
+            kernel: self.kernel.1,
+            ucode: initrd.ucode,
+            rootfs: initrd.rootfs,
+            boot: Tree::default(),
+        })
+    }
+
     /// All initrds, as the loaders put them into memory: one after the other.
     pub fn initrd(&self) -> Blob {
         let mut all = Blob::default();

@@ -30,9 +30,9 @@ const UCODE: &[u8] = b"boot/ucode.cpio";
 const CMDLINE_FILE_MAX: u64 = 64 * units::KIB;
 
 /// What is booted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Image {
-    /// The kernel; never empty.
+    /// The kernel; never empty, but for a CD that is no more than files.
     pub kernel: Blob,
     /// Its command line.
     pub cmdline: Cmdline,
@@ -112,8 +112,10 @@ impl Image {
     pub fn tar(&self) -> Result<Blob> {
         let mut tar = Writer::new(Dialect::Pax);
         let mut add = |path: &[u8], body: Blob| tar.add(path, &Inode::new(Content::File(body), 0o644));
-        add(KERNEL, self.kernel.clone())?;
-        add(CMDLINE, Blob::bytes(self.cmdline.as_str().as_bytes()))?;
+        if !self.kernel.is_empty() {
+            add(KERNEL, self.kernel.clone())?;
+            add(CMDLINE, Blob::bytes(self.cmdline.as_str().as_bytes()))?;
+        }
         if let Some(ucode) = &self.ucode {
             add(UCODE, ucode.clone())?;
         }

@@ -7,8 +7,9 @@ use crate::error::{At, Error, Kind, Result};
 use formats::{
     Blob, Env, Format, Progress, Spool,
     compress::{self, Codec},
-    raw, tar,
+    iso9660, raw, tar,
     tree::{Content, ShowPath},
+    uki,
 };
 use std::{
     fs::File,
@@ -46,6 +47,8 @@ pub fn open(path: &Path, env: &mut Env) -> Result<Blob> {
 pub enum Input {
     /// A tar.
     Tar(Blob),
+    /// A unified kernel image.
+    Uki(Blob),
     /// A disk, out of its container.
     Disk {
         /// The container's format.
@@ -76,6 +79,9 @@ pub fn recognise(file: &Blob, from: Option<&str>, opening: &Opening, env: &mut E
     if from == Some(TAR) {
         return Ok(Input::Tar(file.clone()));
     }
+    if from.is_none() && uki::probe(file)? {
+        return Ok(Input::Uki(file.clone()));
+    }
     if from.is_none() && !is_of_a_format(file)? && tar::probe(file)? {
         return match wrapped(file, env)? {
             None => Ok(Input::Tar(file.clone())),
@@ -89,7 +95,7 @@ fn is_of_a_format(file: &Blob) -> Result<bool> {
     formats::FORMATS.iter().try_fold(false, |any, format| Ok(any || format.probe(file)?))
 }
 
-/// The format of a file by its magic; raw only where there is a boot sector and nothing else claims the file.
+/// The format of a file by its magic; raw only where there is a boot sector or a CD's file system and nothing else claims the file.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -99,7 +105,7 @@ pub fn probe(file: &Blob) -> Result<Option<&'static dyn Format>> {
             return Ok(Some(*format));
         }
     }
-    let is_raw = !tar::probe(file)? && has_boot_signature(file)?;
+    let is_raw = !tar::probe(file)? && (has_boot_signature(file)? || iso9660::probe(file)?);
     Ok(is_raw.then_some(&raw::Raw as &dyn Format))
 }
 

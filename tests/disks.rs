@@ -5,6 +5,7 @@
 mod support;
 
 use formats::Blob;
+use moby::outputs::OUTPUTS;
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
@@ -172,12 +173,18 @@ fn a_tar_out_of_a_disk_makes_the_same_disk() {
         run("cmp", [path("first.img"), path("second.img")]);
         assert_eq!(ours(&["extract", &path("first.img"), "ucode"]).success().stdout, microcode(), "{codec}");
     }
-    for format in ["qcow2", "vhd", "dynamic-vhd", "vmdk", "vdi"] {
+    // Every output that is one file which boots: a row that is added to the table is tried here.
+    let others = ["docker", "tar-kernel-initrd", "rpi3", "rpi4"];
+    for output in OUTPUTS.iter().filter(|output| output.files.len() == 1 && !others.contains(&output.name)) {
+        let format = output.name;
         let (first, out, second) = (path(&format!("first.{format}")), path("out.tar"), path(&format!("second.{format}")));
         ours(&["convert", text(&tar), "-f", format, "-o", &first]).success();
         ours(&["extract", &first, "-o", &out]).success();
         ours(&["convert", &out, "-f", format, "-o", &second]).success();
-        run("cmp", [first, second]);
+        run("cmp", [&first, &second]);
+        for made in [&first, &second] {
+            fs::remove_file(made).unwrap();
+        }
     }
     assert!(run("tar", ["-tf", &path("out.tar")]).lines().any(|line| line == "bin/zsu"), "GNU tar lists it");
 }
@@ -187,9 +194,12 @@ fn parts_of_an_image_are_taken_out() {
     let dir = scratch("disks-parts");
     let (tar, disk) = (dir.join("in.tar"), dir.join("disk.qcow2"));
     tagged_tar(&tar);
-    ours(&["convert", text(&tar), "-o", text(&disk)]).success();
+    let (iso, uki) = (dir.join("cd.iso"), dir.join("unified.efi"));
+    for made in [&disk, &iso, &uki] {
+        ours(&["convert", text(&tar), "-o", text(made)]).success();
+    }
     let kernel = fs::read(support::images::test_kernel()).unwrap();
-    for input in [&tar, &disk] {
+    for input in [&tar, &disk, &iso, &uki] {
         let part = |what: &str| ours(&["extract", text(input), what]);
         assert!(part("kernel").success().stdout == kernel);
         assert_eq!(part("cmdline").success().text(), "console=ttyS0 a=\"b c\"");
@@ -204,6 +214,42 @@ fn parts_of_an_image_are_taken_out() {
     }
     let entry = ours(&["extract", text(&disk), "esp:/loader/entries/moby.conf"]).success();
     assert!(entry.text().contains("options      console=ttyS0"), "{entry}");
+}
+
+#[test]
+fn a_unified_kernel_image_says_what_it_is() {
+    let dir = scratch("disks-uki");
+    let (tar, uki) = (dir.join("in.tar"), dir.join("unified.efi"));
+    tagged_tar(&tar);
+    ours(&["convert", text(&tar), "-o", text(&uki)]).success();
+    let facts: serde_json::Value = serde_json::from_str(&ours(&["inspect", "--json", text(&uki)]).success().text()).unwrap();
+    assert_eq!((&facts["format"], &facts["boot"]["cmdline"]), (&"uki".into(), &"console=ttyS0 a=\"b c\"".into()), "{facts:#}");
+    let listed = run("objdump", ["-h", text(&uki)]);
+    for section in facts["sections"].as_array().unwrap() {
+        let name = section["name"].as_str().unwrap();
+        assert!(listed.contains(&format!(" {name} ")), "{name} is not in\n{listed}");
+    }
+    assert!(ours(&["compare", "--files", text(&tar), text(&uki)]).success().text().contains("the same"));
+    let refused = ours(&["convert", text(&uki), "-f", "raw", "--dir", text(&dir)]);
+    assert!(refused.code() == 3 && refused.errors().contains("moby extract IMAGE tar"), "{refused}");
+}
+
+/// A CD that others made, without anything that our loaders know: its files are there, and it is a disk.
+#[test]
+fn a_cd_of_others_is_files_and_a_disk() {
+    let dir = scratch("disks-cd");
+    let (files, cd) = (dir.join("files"), dir.join("cd.iso"));
+    fs::create_dir_all(files.join("boot")).unwrap();
+    fs::write(files.join("boot/initrd.img"), "an initrd").unwrap();
+    run("genisoimage", ["-quiet", "-R", "-o", text(&cd), text(&files)]);
+    let facts = ours(&["inspect", text(&cd)]).success().text();
+    assert!(facts.contains("format         raw") && facts.contains("file-system    ISO 9660"), "{facts}");
+    assert!(ours(&["inspect", "--files", text(&cd)]).success().text().contains(" boot/initrd.img\n"));
+    assert_eq!(ours(&["extract", text(&cd), "boot/initrd.img"]).success().text(), "an initrd");
+    let refused = ours(&["extract", text(&cd), "kernel"]);
+    assert_eq!(refused.code(), 2, "{refused}");
+    ours(&["convert", text(&cd), "-f", "qcow2", "-o", text(&dir.join("cd.qcow2"))]).success();
+    run("qemu-img", ["compare", text(&cd), text(&dir.join("cd.qcow2"))]);
 }
 
 /// Every fact that `qemu-img info` has of a qcow2 image stands in our report under the same key.

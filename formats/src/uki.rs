@@ -9,7 +9,7 @@
 //!
 //! Oracles: `objdump`, OVMF and AAVMF, which load it.
 
-use crate::{Blob, Error, Result, units};
+use crate::{Blob, Error, Kind, Result, units};
 use std::{fmt, mem::offset_of};
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -114,6 +114,63 @@ pub fn unite(loader: &Blob, sections: &[Section]) -> Result<Blob> {
     let mut united = Blob::bytes(headers.bytes);
     united.append(&image.slice(united.len()..image.len()));
     Ok(united)
+}
+
+/// The most sections of a PE file, for Windows; more than any unified kernel image has.
+const SECTIONS_MAX: u16 = 96;
+
+/// Whether a file is a unified kernel image: a PE file with a section `.linux`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn probe(file: &Blob) -> Result<bool> {
+    if file.len() < 64 || file.read_array(0)? != *b"MZ" {
+        return Ok(false);
+    }
+    match divide(file) {
+        Ok(sections) => Ok(sections.iter().any(|(name, _)| name == ".linux")),
+        Err(error) if error.kind() == Kind::BadInput => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The sections of a unified kernel image, in their order: the loader's own, too.
+///
+/// # Errors
+/// When the file is no PE32+, or a section reaches beyond its end.
+pub fn divide(file: &Blob) -> Result<Vec<(String, Blob)>> {
+    let beyond = |what: &str| Error::bad_input(format!("the {what} of the PE file would lie beyond its end, at byte {}", file.len()));
+    let pe = u64::from(u32::from_le_bytes(read_array(file, PE_POINTER).ok_or_else(|| beyond("header"))?));
+    if read_array(file, pe) != Some(*b"PE\0\0") {
+        return Err(Error::bad_input("there is no PE signature"));
+    }
+    let coff: [u8; size_of::<CoffHeader>()] = read_array(file, pe + 4).ok_or_else(|| beyond("COFF header"))?;
+    let coff: CoffHeader = zerocopy::transmute!(coff);
+    let count = coff.number_of_sections.get();
+    if count > SECTIONS_MAX {
+        return Err(Error::bad_input(format!("the PE file has {count} sections, at most {SECTIONS_MAX} are read")));
+    }
+    let table = pe + 4 + units::bytes(size_of::<CoffHeader>()) + u64::from(coff.size_of_optional_header.get());
+    let row = |nth: u16| {
+        let at = table + u64::from(nth) * units::bytes(size_of::<SectionHeader>());
+        let row: [u8; size_of::<SectionHeader>()] = read_array(file, at).ok_or_else(|| beyond("section table"))?;
+        let row: SectionHeader = zerocopy::transmute!(row);
+        let name = String::from_utf8_lossy(&row.name).trim_end_matches('\0').to_owned();
+        let start = u64::from(row.pointer_to_raw_data.get());
+        // In the file a section is padded, in memory it may be longer, by zeros.
+        let len = u64::from(row.size_of_raw_data.get()).min(row.virtual_size.get().into());
+        match start + len <= file.len() {
+            true => Ok((name, file.slice(start..start + len))),
+            false => Err(beyond(&format!("section {name}"))),
+        }
+    };
+    (0..count).map(row).collect()
+}
+
+/// Bytes of a file, if it has them.
+fn read_array<const N: usize>(file: &Blob, at: u64) -> Option<[u8; N]> {
+    let end = at.checked_add(units::bytes(N))?;
+    if end <= file.len() { file.read_array(at).ok() } else { None }
 }
 
 /// The headers of a PE file, to be changed.
@@ -226,6 +283,31 @@ mod tests {
         assert_eq!((row(2).virtual_address.get(), row(2).pointer_to_raw_data.get()), (12_288, 2048));
         let image_size = u32::from_le_bytes(file[0x98 + 56..][..4].try_into().unwrap());
         assert_eq!(image_size, 12_288 + 8192);
+    }
+
+    #[test]
+    fn what_was_united_is_divided() {
+        let united = unite(&Blob::bytes(loader()), &[section(".cmdline", b"quiet"), section(".linux", &[9; 5000])]).unwrap();
+        assert!(probe(&united).unwrap() && !probe(&Blob::bytes(loader())).unwrap() && !probe(&Blob::bytes(*b"MZ")).unwrap());
+        let sections = divide(&united).unwrap();
+        let found: Vec<_> = sections.iter().skip(1).map(|(name, body)| (name.as_str(), body.to_vec(9999).unwrap())).collect();
+        assert_eq!(found, [(".cmdline", b"quiet".to_vec()), (".linux", vec![9; 5000])]);
+    }
+
+    #[test]
+    fn damage_is_an_error_or_other_sections() {
+        let united = unite(&Blob::bytes(loader()), &[section(".linux", &[9; 50])]).unwrap().to_vec(u64::MAX).unwrap();
+        for len in 0..united.len() {
+            assert!(divide(&Blob::bytes(&united[..len])).is_err() || len >= 1586);
+        }
+        for at in 0..1024 {
+            let mut damaged = united.clone();
+            damaged[at] ^= 0xff;
+            let _: Result<bool> = probe(&Blob::bytes(damaged));
+        }
+        let mut many = united;
+        many[0x87] = 1;
+        assert!(divide(&Blob::bytes(many)).unwrap_err().to_string().contains("at most 96"));
     }
 
     #[test]

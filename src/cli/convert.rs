@@ -296,6 +296,9 @@ impl Convert {
                 // What others wrote may hold zeros as data; a unit as small as a page finds most of them.
                 Ok(Source::Disk(zeros::drop_zeros(&disk, 4096, env)?))
             }
+            Input::Uki(_) => Err(Error::unsupported("is a unified kernel image, which is converted by way of its tar")
+                .hint("moby extract IMAGE tar | moby convert -")
+                .at(place())),
             Input::Tar(tar) => {
                 let mut open =
                     |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();

@@ -1,8 +1,8 @@
-//! `moby extract`: what an image was made of, out of a disk or a tar.
+//! `moby extract`: what an image was made of, out of a disk, a CD, a unified kernel image or a tar.
 
 use super::Global;
 use crate::{
-    disk,
+    disk::{self, Boot},
     emit::{self, Target},
     error::{At, Error, Result},
     image::{Image, ImageOptions},
@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Take the kernel, the initrd, the command line, the microcode, a file, or the whole tagged tar out of a disk or a tar
+/// Take the kernel, the initrd, the command line, the microcode, a file, or the whole tagged tar out of an image
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +31,7 @@ Examples:
 A tar taken out of a disk converts to the same disk again, with the same options. An initrd holds neither the names of components
 (LINUXKIT.source, LINUXKIT.location) nor extended attributes nor what was in /boot: these are lost.")]
 pub(super) struct Extract {
-    /// A disk or a tagged tar, plain or compressed; - for standard input
+    /// A disk, an ISO, a unified kernel image or a tagged tar, plain or compressed; - for standard input
     #[arg(value_name = "IMAGE|-")]
     input: PathBuf,
     /// kernel, initrd, cmdline, ucode, tar, disk (out of its container), the path of a file in the root file system, or
@@ -56,6 +56,7 @@ impl Extract {
         let file = input::open(&self.input, &mut env)?;
         let body = match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), &mut env).at(place)? {
             Input::Tar(tar) => self.of_tar(&tar, &mut env).at(place)?,
+            Input::Uki(file) => self.of_boot(disk::uki_boot(&file).at(place)?, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
         };
         emit::emit(&[(target.clone(), body.clone())], &Silent)?;
@@ -100,13 +101,20 @@ impl Extract {
         }
         match self.what.as_str() {
             "disk" => Ok(disk.clone()),
-            "kernel" => Ok(disk::boot_any(disk, &mut env.spool)?.kernel.1),
-            "cmdline" => Ok(Blob::bytes(disk::boot_any(disk, &mut env.spool)?.cmdline.as_bytes())),
-            "initrd" => {
-                let boot = disk::boot_any(disk, &mut env.spool)?;
-                if boot.initrds.is_empty() { Err(Error::bad_input("it boots without an initrd")) } else { Ok(boot.initrd()) }
-            }
+            "kernel" | "cmdline" | "initrd" => self.of_boot(disk::boot_any(disk, &mut env.spool)?, env),
             _ => self.of_image(&disk::image(disk, env)?),
+        }
+    }
+
+    fn of_boot(&self, boot: Boot, env: &mut Env) -> Result<Blob> {
+        match self.what.as_str() {
+            "kernel" => Ok(boot.kernel.1),
+            "cmdline" => Ok(Blob::bytes(boot.cmdline.as_bytes())),
+            "initrd" if boot.initrds.is_empty() => Err(Error::bad_input("it boots without an initrd")),
+            "initrd" => Ok(boot.initrd()),
+            "disk" => Err(Error::unsupported("the input is a unified kernel image, not a disk")),
+            esp if esp.starts_with(ESP) => Err(Error::unsupported("the input is a unified kernel image, not a disk")),
+            _ => self.of_image(&boot.image(env)?),
         }
     }
 

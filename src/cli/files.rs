@@ -26,6 +26,7 @@ pub(super) fn image(path: &Path, from: Option<&str>, opening: &Opening, env: &mu
     let file = input::open(path, env)?;
     match input::recognise(&file, from, opening, env).at(place)? {
         Input::Tar(tar) => Image::read(&tar, &ImageOptions::default()).at(place),
+        Input::Uki(file) => disk::uki_boot(&file).and_then(|boot| boot.image(env)).at(place),
         Input::Disk { disk, .. } => disk::image(&disk, env).at(place),
     }
 }

@@ -14,17 +14,18 @@ use formats::{
     info::{Fact, SnapshotInfo},
     kernel::{Form, Kernel},
     tree::{Content, ShowPath},
+    uki,
     units::show_size,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Show what is in a tagged tar or on a disk: kernel, command line, initrd, components, partitions
+/// Show what is in a tagged tar, a disk or a unified kernel image: kernel, command line, initrd, components, partitions
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  moby inspect image.tar\n  moby inspect image.qcow2 --json\n  moby inspect image.tar --duplicates")]
 pub(super) struct Inspect {
-    /// A tagged tar or a disk, plain or compressed; - for standard input
-    #[arg(value_name = "TAR|DISK|-")]
+    /// A tagged tar, a disk, an ISO or a unified kernel image, plain or compressed; - for standard input
+    #[arg(value_name = "IMAGE|-")]
     input: PathBuf,
     /// What the input is [default: told by its content]
     #[arg(long, value_name = "FORMAT")]
@@ -54,6 +55,7 @@ impl Inspect {
         let file = input::open(&self.input, &mut env)?;
         let facts = match input::recognise(&file, self.from.as_deref(), &opening, &mut env).at(place)? {
             Input::Tar(tar) => tar_facts(&tar).at(place)?,
+            Input::Uki(file) => uki_facts(&file).at(place)?,
             Input::Disk { format, file, disk } => disk_facts(&self.input, format, &file, &disk, &mut env).at(place)?,
         };
         if self.json {
@@ -94,6 +96,16 @@ fn tar_facts(tar: &Blob) -> Result<Value> {
     }))
 }
 
+fn uki_facts(file: &Blob) -> Result<Value> {
+    let sections: Vec<_> = uki::divide(file)?.iter().map(|(name, body)| json!({"name": name, "bytes": body.len()})).collect();
+    Ok(json!({
+        "format": "uki",
+        "bytes": file.len(),
+        "sections": sections,
+        "boot": boot_facts(disk::uki_boot(file)),
+    }))
+}
+
 /// The keys are those of `qemu-img info --output=json` where it has the fact.
 fn disk_facts(path: &Path, format: &dyn Format, file: &Blob, disk: &Blob, env: &mut Env) -> Result<Value> {
     let partitions = match disk::partitions(disk) {
@@ -128,8 +140,12 @@ fn disk_facts(path: &Path, format: &dyn Format, file: &Blob, disk: &Blob, env: &
         let data: serde_json::Map<_, _> = info.specific.into_iter().map(|(key, fact)| (key.to_owned(), value(fact))).collect();
         facts["format-specific"] = json!({"type": format.name(), "data": data});
     }
+    // A CD, or a disk without partitions.
+    if let Some(name) = file_system::of(disk)? {
+        facts["file-system"] = name.into();
+    }
     facts["partitions"] = partitions;
-    facts["boot"] = boot_facts(disk, env);
+    facts["boot"] = boot_facts(disk::boot_any(disk, &mut env.spool));
     Ok(facts)
 }
 
@@ -174,9 +190,9 @@ fn duplicates(image: &Image) -> Result<String> {
     Ok(text)
 }
 
-/// What the loaders would do with the disk: of the first architecture that has an entry.
-fn boot_facts(disk: &Blob, env: &mut Env) -> Value {
-    let boot = match disk::boot_any(disk, &mut env.spool) {
+/// What is booted.
+fn boot_facts(boot: Result<disk::Boot>) -> Value {
+    let boot = match boot {
         Err(error) => return json!({"error": error.to_string()}),
         Ok(boot) => boot,
     };

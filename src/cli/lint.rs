@@ -44,6 +44,7 @@ impl Lint {
         let place = || input::show(&self.input);
         let file = input::open(&self.input, &mut env)?;
         let findings = match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), &mut env).at(place)? {
+            Input::Uki(_) => return Err(Error::bad_input("is a unified kernel image, must be a disk").at(place())),
             Input::Tar(_) => {
                 let hint = format!("make the disk first: moby convert --target {}", self.target);
                 return Err(Error::bad_input("is a tar, must be a disk").hint(hint).at(place()));

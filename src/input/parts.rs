@@ -31,7 +31,7 @@ fn recognised(file: &Blob, from: Option<&str>) -> Result<&'static dyn Format> {
     match from {
         Some(name) => format(name),
         None => probe(file)?.ok_or_else(|| {
-            Error::bad_input("is neither a tar nor a disk of a known format")
+            Error::bad_input("is neither a tar nor a unified kernel image nor a disk of a known format")
                 .hint("a raw disk without a partition table must be named as such: --from raw")
         }),
     }
