@@ -30,7 +30,9 @@ mod place;
 mod plan;
 mod xattr;
 
-use crate::{Blob, Env, Error, OptionSpec, Options, Result, Values, crc32c::crc32c, error::At, tree::ShowPath, tree::Tree, units};
+use crate::{
+    Blob, Env, Error, OptionSpec, Options, Result, Values, crc32c::crc32c, dump::Dump, error::At, tree::ShowPath, tree::Tree, units,
+};
 use clusters::Settings;
 use inode::Node;
 use lz4_flex::block;
@@ -132,6 +134,29 @@ struct Superblock {
     reserved: [u8; 37],
 }
 const _: () = assert!(size_of::<Superblock>() == 128 && offset_of!(Superblock, uuid) == 48 && offset_of!(Superblock, compr_algs) == 84);
+
+/// Lists what the superblock of a volume says, for golden files.
+///
+/// # Errors
+/// When the volume cannot be read, or is none.
+pub fn dump(volume: &Blob, to: &mut Dump) -> Result<()> {
+    let bytes: [u8; size_of::<Superblock>()] = volume.read_array(SUPERBLOCK_AT)?;
+    let superblock: Superblock = zerocopy::transmute!(bytes);
+    if superblock.magic.get() != MAGIC {
+        return Err(Error::bad_input("there is no EROFS superblock"));
+    }
+    to.section("superblock", |to| {
+        to.hex("compatible features", superblock.feature_compat.get());
+        to.hex("incompatible features", superblock.feature_incompat.get());
+        to.field("root inode", superblock.root_nid);
+        to.field("inodes", superblock.inos);
+        to.field("time", superblock.build_time);
+        to.field("blocks", superblock.blocks);
+        to.field("first metadata block", superblock.meta_blkaddr);
+        to.hex("compression algorithms", superblock.compr_algs.get());
+    });
+    Ok(())
+}
 
 /// `struct z_erofs_lz4_cfgs` with the length before it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

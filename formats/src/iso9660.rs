@@ -34,7 +34,7 @@ mod record;
 mod susp;
 
 pub use el_torito::{BootImage, Catalog};
-pub use read::{probe, read};
+pub use read::{dump, probe, read};
 
 use crate::{
     Blob, Error, Result, Timestamp,

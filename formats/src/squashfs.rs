@@ -29,6 +29,7 @@ mod xattr;
 use crate::{
     At, Blob, Env, Error, OptionSpec, Options, Result, Values,
     compress::{Codec, Encoding},
+    dump::Dump,
     tree::{Content, Losses, ShowPath, Tree},
     units::{self, KIB, MIB},
 };
@@ -37,7 +38,7 @@ use inode::Place;
 use metadata::Stream;
 use std::collections::{BTreeMap, HashMap};
 use zerocopy::{
-    Immutable, IntoBytes, Unaligned,
+    FromBytes, Immutable, IntoBytes, Unaligned,
     little_endian::{U16, U32, U64},
 };
 
@@ -83,7 +84,7 @@ pub static OPTIONS: [OptionSpec; 3] = [
 ];
 
 /// The superblock, `struct squashfs_super_block`.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
 struct Superblock {
     /// 0: [`MAGIC`].
@@ -127,6 +128,36 @@ struct Superblock {
 }
 
 const SUPERBLOCK_LEN: u64 = 96;
+
+/// Lists what the superblock of an image says, for golden files.
+///
+/// # Errors
+/// When the image cannot be read, or is none.
+pub fn dump(image: &Blob, to: &mut Dump) -> Result<()> {
+    let bytes: [u8; size_of::<Superblock>()] = image.read_array(0)?;
+    let superblock: Superblock = zerocopy::transmute!(bytes);
+    if superblock.s_magic.get() != MAGIC {
+        return Err(Error::bad_input("there is no squashfs superblock"));
+    }
+    to.section("superblock", |to| {
+        to.field("inodes", superblock.inodes);
+        to.field("time", superblock.mkfs_time);
+        to.field("block size", superblock.block_size);
+        to.field("fragments", superblock.fragments);
+        to.field("compression", superblock.compression);
+        to.hex("flags", superblock.flags.get());
+        to.field("ids", superblock.no_ids);
+        to.hex("root inode", superblock.root_inode.get());
+        to.field("bytes used", superblock.bytes_used);
+        to.field("id table", superblock.id_table_start);
+        to.field("xattr id table", superblock.xattr_id_table_start);
+        to.field("inode table", superblock.inode_table_start);
+        to.field("directory table", superblock.directory_table_start);
+        to.field("fragment table", superblock.fragment_table_start);
+        to.field("export table", superblock.lookup_table_start);
+    });
+    Ok(())
+}
 
 const _: () = {
     assert!(size_of::<Superblock>() == 96);

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     At, Blob, Error, Result,
+    dump::Dump,
     tree::{Builder, Content, Inode, ShowPath, Tree},
     units::{self, MIB},
 };
@@ -64,6 +65,50 @@ pub fn read(volume: &Blob) -> Result<Tree> {
         firsts: HashMap::new(),
     };
     reader.read(primary)
+}
+
+/// Lists what the descriptors say and where each file is, for golden files.
+///
+/// # Errors
+/// As [`read`].
+pub fn dump(volume: &Blob, to: &mut Dump) -> Result<()> {
+    let text =
+        |at: u64| -> Result<String> { Ok(volume.read_array::<32>(SYSTEM_AREA + at)?.escape_ascii().to_string().trim_end().to_owned()) };
+    let number = |at: u64| -> Result<u32> { Ok(u32::from_le_bytes(volume.read_array(SYSTEM_AREA + at)?)) };
+    let (system, identifier, application) = (text(8)?, text(40)?, text(574)?);
+    let (blocks, path_table, root) = (number(80)?, number(132)?, number(158)?);
+    to.section("primary descriptor", |to| {
+        to.field("system identifier", system);
+        to.field("volume identifier", identifier);
+        to.field("application identifier", application);
+        to.field("blocks", blocks);
+        to.field("path table bytes", path_table);
+        to.field("root directory", format_args!("block {root}"));
+    });
+    if volume.read_array(SYSTEM_AREA + BLOCK + 7)? == *b"EL TORITO SPECIFICATION" {
+        let catalog = u64::from(u32::from_le_bytes(volume.read_array(SYSTEM_AREA + BLOCK + 71)?)) * BLOCK;
+        let entries: Vec<[u8; 32]> = (0..4).map(|nth| volume.read_array(catalog + 32 * nth)).collect::<Result<_>>()?;
+        to.section("boot catalog", |to| {
+            for entry in entries.iter().filter(|entry| **entry != [0; 32]) {
+                to.field("entry", entry[..12].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "));
+            }
+        });
+    }
+    let tree = read(volume)?;
+    to.section("files", |to| {
+        for name in &tree.names {
+            let inode = &tree.inodes[name.inode];
+            let what = match &inode.content {
+                Content::File(body) => format!("{} bytes", body.len()),
+                Content::Symlink(target) => format!("-> {}", ShowPath(target)),
+                Content::CharacterDevice(device) | Content::BlockDevice(device) => format!("{}:{}", device.major, device.minor),
+                Content::Directory | Content::Fifo => String::new(),
+            };
+            let mode = inode.content.type_bits() | inode.mode;
+            to.field(&ShowPath(&name.path).to_string(), format_args!("{mode:o} {}:{} {} {what}", inode.uid, inode.gid, inode.mtime));
+        }
+    });
+    Ok(())
 }
 
 /// Root directory records of the primary descriptor and of Joliet's.
