@@ -7,7 +7,7 @@
 //! The loader finds its kernel in its own sections. They are only appended: what the loader was linked to stays where it was.
 //! `.linux` comes last, as `ukify` has it. Nothing is signed: sign the file as it is, for it is the one thing that boots.
 //!
-//! Oracles: `objdump`, OVMF and AAVMF, which load it.
+//! Oracles: `objdump`, `ukify inspect`, OVMF and AAVMF, which load it.
 
 use crate::{Blob, Error, Kind, Result, units};
 use std::{fmt, mem::offset_of};

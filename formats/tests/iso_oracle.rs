@@ -235,10 +235,8 @@ fn a_volume_that_leads_in_circles_is_refused() {
     let mut builder = Builder::default();
     builder.add(b"a/b", Inode::new(Content::Directory, 0o755)).unwrap();
     let mut bytes = volume(&builder.finish()).write().unwrap().to_vec(MIB).unwrap();
-    // The records of `a` and of `b`: the name stands behind 33 bytes, the extent at 2.
-    let record = |name: &[u8], bytes: &[u8]| {
-        bytes.windows(4).position(|w| w[..2] == *name && w[2..] == *b"RR" || w[..2] == *name && w[2..] == *b"PX").unwrap() - 32
-    };
+    // The records of `a` and of `b`: the identifier stands behind 33 bytes, of which the last is its length, and PX behind it; the extent is at 2.
+    let record = |name: &[u8], bytes: &[u8]| bytes.windows(4).position(|w| w[..2] == *name && w[2..] == *b"PX").unwrap() - 32;
     let (a, b) = (record(b"\x01A", &bytes), record(b"\x01B", &bytes));
     let extent = bytes[a + 2..a + 10].to_vec();
     bytes[b + 2..b + 10].copy_from_slice(&extent);
