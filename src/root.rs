@@ -125,9 +125,9 @@ fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mu
     Ok(RootImage { image: squashfs::write(tree, &settings, env)?, warnings })
 }
 
-/// It holds everything that a tree has.
 fn make_erofs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
-    let warnings = missing(facts, &["CONFIG_EROFS_FS"], "mount this root").into_iter().collect();
+    let mut warnings: Vec<_> = missing(facts, &["CONFIG_EROFS_FS"], "mount this root").into_iter().collect();
+    warnings.extend(payload::lost("EROFS", "any year", &erofs::losses(tree)));
     Ok(RootImage { image: erofs::write(tree, options, env)?, warnings })
 }
 

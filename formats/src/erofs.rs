@@ -31,7 +31,12 @@ mod plan;
 mod xattr;
 
 use crate::{
-    Blob, Env, Error, OptionSpec, Options, Result, Values, crc32c::crc32c, dump::Dump, error::At, tree::ShowPath, tree::Tree, units,
+    Blob, Env, Error, OptionSpec, Options, Result, Values,
+    crc32c::crc32c,
+    dump::Dump,
+    error::At,
+    tree::{Losses, ShowPath, Tree},
+    units,
 };
 use clusters::Settings;
 use inode::Node;
@@ -172,6 +177,11 @@ struct Lz4Config {
     reserved: [u8; 10],
 }
 const _: () = assert!(size_of::<Lz4Config>() == 16);
+
+/// What [`write()`] leaves out of a tree.
+pub fn losses(tree: &Tree) -> Losses {
+    Losses::of(tree, xattr::is_held, i64::MIN..=i64::MAX)
+}
 
 /// The volume that holds `tree`: whole blocks.
 ///

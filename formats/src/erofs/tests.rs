@@ -145,8 +145,18 @@ fn what_does_not_fit_is_refused_by_name() {
     assert!(refusal(b"disk", device(0, 1 << 20)).contains("disk: device"));
     assert!(refusal(b"link", link(vec![b't'; 4096])).contains("link: a target of 4096 bytes"));
     assert!(refusal(b"link", link(Vec::new())).contains("link: a symbolic link without"));
-    let attributes = vec![(b"com.example".to_vec(), b"1".to_vec())];
-    assert!(refusal(b"file", Inode { xattrs: attributes, ..file(Vec::new()) }).contains("file: extended attribute com.example"));
+    let attributes = vec![(b"user.big".to_vec(), vec![0; 65_536])];
+    assert!(
+        refusal(b"file", Inode { xattrs: attributes, ..file(Vec::new()) }).contains("file: the value of extended attribute big has 65536")
+    );
+}
+
+#[test]
+fn attributes_of_no_class_of_linux_are_told() {
+    let mut builder = Builder::default();
+    let xattrs = [&b"com.example"[..], b"security.capability"].map(|name| (name.to_vec(), b"1".to_vec())).to_vec();
+    builder.add(b"file", Inode { xattrs, ..file(Vec::new()) }).unwrap();
+    assert_eq!(losses(&builder.finish()).xattrs, [(b"file".to_vec(), vec![b"com.example".to_vec()])]);
 }
 
 #[test]

@@ -42,18 +42,23 @@ const _: () = assert!(ENTRY_LEN == 4);
 const CLASSES: [(&[u8], u8); 5] =
     [(b"user.", 1), (b"system.posix_acl_access", 2), (b"system.posix_acl_default", 3), (b"trusted.", 4), (b"security.", 6)];
 
-/// What stands behind an inode; empty without attributes.
+/// Whether the format has a class for this full name.
+pub(super) fn is_held(name: &[u8]) -> bool {
+    classified(name).is_some()
+}
+
+/// What stands behind an inode; empty without attributes. Those of no class are left out.
 ///
 /// # Errors
-/// Names the attribute that EROFS or Linux cannot hold.
+/// Names the attribute that is too large for EROFS or Linux.
 pub(super) fn body(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<u8>> {
-    if xattrs.is_empty() {
+    if !xattrs.iter().any(|(name, _)| is_held(name)) {
         return Ok(Vec::new());
     }
     let header = Header { name_filter: 0.into(), shared_count: 0, reserved: [0; 7] };
     let mut body = header.as_bytes().to_vec();
     for (name, value) in xattrs {
-        let (index, name) = classified(name)?;
+        let Some((index, name)) = classified(name) else { continue };
         let too_large = |what: &str, len: usize, max: usize| {
             Error::unsupported(format!("the {what} of extended attribute {} has {len} bytes, at most {max} fit", ShowPath(name)))
         };
@@ -81,17 +86,13 @@ pub(super) fn count(body: &[u8]) -> Option<u16> {
     }
 }
 
-fn classified(name: &[u8]) -> Result<(u8, &[u8])> {
+/// The class of a name, and the name without it.
+fn classified(name: &[u8]) -> Option<(u8, &[u8])> {
     let of_class = |(class, index): &(&'static [u8], u8)| {
         let rest = name.strip_prefix(*class)?;
         (rest.is_empty() != class.ends_with(b".")).then_some((*index, rest))
     };
-    CLASSES.iter().find_map(of_class).ok_or_else(|| {
-        Error::unsupported(format!(
-            "extended attribute {}, Linux has user., trusted., security. and the system. ones of access control lists",
-            ShowPath(name)
-        ))
-    })
+    CLASSES.iter().find_map(of_class)
 }
 
 #[cfg(test)]
@@ -111,11 +112,16 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_by_name() {
+    fn what_has_no_class_is_left_out() {
         for name in [b"user.".as_slice(), b"system.other", b"com.example", b"system.posix_acl_access2"] {
-            let error = one(name, b"").unwrap_err().to_string();
-            assert!(error.contains(std::str::from_utf8(name).unwrap()), "{error}");
+            assert!(!is_held(name) && one(name, b"").unwrap().is_empty());
         }
+        let both = body(&[(b"other".to_vec(), Vec::new()), (b"user.a".to_vec(), b"v".to_vec())]).unwrap();
+        assert_eq!(both, one(b"user.a", b"v").unwrap());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
         assert!(one(&[b"user.".as_slice(), &[b'n'; 256]].concat(), b"").unwrap_err().to_string().contains("256"));
         assert!(one(b"user.big", &[0; 65_536]).unwrap_err().to_string().contains("65536"));
         let many: Vec<_> = (0..5).map(|n| (format!("user.{n}").into_bytes(), vec![0; 65_000])).collect();
