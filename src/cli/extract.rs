@@ -3,7 +3,7 @@
 use super::Global;
 use crate::{
     disk,
-    emit::{self, Target},
+    emit::{self, Durability, Target},
     error::{At, Error, Result},
     image::{Image, ImageOptions},
     input::{self, Input, STDIN},
@@ -58,7 +58,7 @@ impl Extract {
             Input::Tar(tar) => self.of_tar(&tar, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
         };
-        emit::emit(&[(target.clone(), body.clone())], &Silent)?;
+        emit::emit(&[(target.clone(), body.clone())], Durability::Process, &Silent)?;
         if target != Target::Stdout {
             global.ui().note(format_args!("{:>8}: {target}, {}", "made", units::show_size(body.len())));
         }
