@@ -1,7 +1,7 @@
 //! `make bench`: what a user would otherwise run, against ours, on the same input in one run. Prints ratios; asserts nothing.
 //!
-//! Every command runs three times, in turns; the best of each is compared, which is what noise of a shared machine disturbs
-//! least. Processor time and peak memory are those of all processes of a command, by GNU time.
+//! Every command runs three times, in turns, and finds no output of an earlier run; the best of each is compared, which is what
+//! noise of a shared machine disturbs least. Processor time and peak memory are those of all processes of a command, by GNU time.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -44,8 +44,15 @@ const ROUNDS: usize = 3;
 type Contest = fn(&Path, &str);
 
 /// The contests: `cargo bench --bench ratios -- containers boot` runs these two.
-const CONTESTS: &[(&str, Contest)] =
-    &[("initrd", initrds), ("iso", isos), ("erofs", erofs), ("squashfs", squashfs), ("containers", containers), ("boot", boot::race)];
+const CONTESTS: &[(&str, Contest)] = &[
+    ("initrd", initrds),
+    ("iso", isos),
+    ("erofs", erofs),
+    ("squashfs", squashfs),
+    ("containers", containers),
+    ("disks", disks),
+    ("boot", boot::race),
+];
 
 fn main() {
     let moby = env!("CARGO_BIN_EXE_moby");
@@ -109,18 +116,50 @@ const CONTAINERS: &[(&str, &str, &str, &str)] = &[
     ("vdi", "", "vdi", ""),
 ];
 
+/// Against `qemu-img` as it is, and with as many coroutines as it takes and writes out of order; it does not sync, so nor do we.
 fn containers(work: &Path, moby: &str) {
     let raw = inputs::raw_disk(work, moby);
     let raw = raw.display();
     for (format, options, foreign, foreign_options) in CONTAINERS {
-        // As many coroutines as it takes, and writes out of order.
-        let peer = format!("qemu-img convert -f raw -m 16 -W -O {foreign} {foreign_options} {raw} peer.out");
+        let peer = |how: &str| format!("qemu-img convert -f raw {how} -O {foreign} {foreign_options} {raw} peer.out");
         race(
             work,
             &format!("raw to {format} {options}"),
             &[
                 ("moby", format!("{moby} -q convert {raw} --from raw -f {format} {options} -o ours.out"), "ours.out"),
-                ("qemu-img", peer, "peer.out"),
+                ("qemu-img", peer(""), "peer.out"),
+                ("qemu-img -m 16 -W", peer("-m 16 -W"), "peer.out"),
+            ],
+        );
+    }
+}
+
+/// Disks that others made: what it is, our format of the output, what `qemu-img` calls it and its options.
+const CONVERSIONS: &[(&str, &str, &str, &str)] = &[
+    ("qcow2", "raw", "raw", ""),
+    ("packed.qcow2", "raw", "raw", ""),
+    ("raw", "qcow2", "qcow2", ""),
+    ("raw", "vhdx", "vhdx", "-o block_size=1M"),
+    ("stream.vmdk", "qcow2", "qcow2", ""),
+];
+
+/// As [`containers`], and both again with a sync at the end: `-t writeback` is how `qemu-img` is made to.
+fn disks(work: &Path, moby: &str) {
+    inputs::disks(work);
+    for (input, format, foreign, foreign_options) in CONVERSIONS {
+        let from = if *input == "raw" { "--from raw" } else { "" };
+        let ours = |how: &str| format!("{moby} -q convert disk.{input} {from} {how} -f {format} -o ours.out");
+        let foreign_from = if *input == "raw" { "-f raw" } else { "" };
+        let peer = |how: &str| format!("qemu-img convert {foreign_from} {how} -O {foreign} {foreign_options} disk.{input} peer.out");
+        race(
+            work,
+            &format!("disk.{input} to {format}"),
+            &[
+                ("moby", ours(""), "ours.out"),
+                ("qemu-img", peer(""), "peer.out"),
+                ("qemu-img -m 16 -W", peer("-m 16 -W"), "peer.out"),
+                ("moby --sync", ours("--sync"), "ours.out"),
+                ("qemu-img -t writeback", peer("-t writeback"), "peer.out"),
             ],
         );
     }
@@ -169,21 +208,27 @@ fn erofs(work: &Path, moby: &str) {
 
 /// Runs each command in turns and prints a row for each; the first is ours.
 fn race(work: &Path, what: &str, runners: &[(&str, String, &str)]) {
-    let mut best = vec![Cost::WORST; runners.len()];
+    let mut best = vec![(Cost::WORST, 0); runners.len()];
     for _ in 0..ROUNDS {
-        for ((_, command, _), best) in runners.iter().zip(&mut best) {
-            *best = best.or_better(measure(work, command));
+        for ((_, command, output), best) in runners.iter().zip(&mut best) {
+            let output = work.join(output);
+            if output.exists() {
+                fs::remove_file(&output).expect("the output goes away");
+            }
+            best.0 = best.0.or_better(measure(work, command));
+            best.1 = fs::metadata(&output).map_or(0, |m| m.len());
         }
     }
-    for ((name, _, output), cost) in runners.iter().zip(&best) {
-        let size = fs::metadata(work.join(output)).map_or(0, |m| m.len()) as f64 / f64::from(1 << 20);
+    let ours = best[0].0;
+    for ((name, ..), (cost, size)) in runners.iter().zip(&best) {
+        let size = *size as f64 / f64::from(1 << 20);
         println!(
             "| {what} | {name} | {:.2} | {:.2} | {:.0} | {:.2} | {:.2} | {size:.1} |",
             cost.wall,
             cost.cpu,
             cost.memory,
-            cost.wall / best[0].wall,
-            cost.cpu / best[0].cpu
+            cost.wall / ours.wall,
+            cost.cpu / ours.cpu
         );
     }
 }

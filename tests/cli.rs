@@ -162,7 +162,11 @@ fn an_existing_file_is_replaced_by_a_finished_one_only() {
     refused(convert(&bad, &["--format", "raw", "-o", text(&image)]), 2, &["a/../b"], &dir, &before);
     assert_eq!(fs::read(&image).unwrap(), b"old");
     convert(&good, &["--format", "raw", "-o", text(&image)]).success();
-    assert!(fs::metadata(&image).unwrap().len() > 1 << 20);
+    let made = fs::read(&image).unwrap();
+    assert!(made.len() > 1 << 20);
+    fs::write(&image, b"old").unwrap();
+    convert(&good, &["--format", "raw", "--sync", "-o", text(&image)]).success();
+    assert!(fs::read(&image).unwrap() == made, "--sync makes another file");
     assert_eq!(names(&dir), before, "debris");
 }
 

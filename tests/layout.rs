@@ -9,7 +9,7 @@ use formats::{
     units::{GIB, MIB, TIB},
 };
 use moby::{
-    emit::{Target, emit},
+    emit::{Durability, Target, emit},
     layout::{Boot, Entry, Layout, Size},
     loaders::Arch,
 };
@@ -30,7 +30,7 @@ fn entry(arch: Arch) -> Entry {
 }
 
 fn write(disk: &Blob, path: &Path) {
-    emit(&[(Target::Path(path.to_owned()), disk.clone())], &formats::Silent).unwrap();
+    emit(&[(Target::Path(path.to_owned()), disk.clone())], Durability::Process, &formats::Silent).unwrap();
 }
 
 #[test]

@@ -66,6 +66,30 @@ where
     })
 }
 
+/// The same items, up to `most` at a time: for work that is over too soon to be handed out one by one. An error comes alone, after
+/// the items before it.
+pub(crate) fn batches<T>(mut items: impl Iterator<Item = Result<T>>, most: usize) -> impl Iterator<Item = Result<Vec<T>>> {
+    let mut failed = None;
+    std::iter::from_fn(move || {
+        if let Some(error) = failed.take() {
+            return Some(Err(error));
+        }
+        let mut batch = Vec::new();
+        while batch.len() < most {
+            match items.next() {
+                Some(Ok(item)) => batch.push(item),
+                Some(Err(error)) if batch.is_empty() => return Some(Err(error)),
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    break;
+                }
+                None => break,
+            }
+        }
+        (!batch.is_empty()).then_some(Ok(batch))
+    })
+}
+
 /// Runs `work` on every item on `threads` threads, in no particular order, and gives all results in the order of the items.
 ///
 /// # Errors
@@ -153,6 +177,13 @@ mod tests {
         let error = map(FOUR, (0..200).collect(), |n| if n == 7 { panic!("at seven") } else { Ok(n) }).unwrap_err();
         assert!(error.kind() == Kind::Bug && error.to_string().contains("at seven"));
         assert!(map(FOUR, Vec::<u8>::new(), Ok).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_error_comes_after_the_items_before_it() {
+        let items = (0..7).map(|n| if n == 5 { Err(Error::bad_input("five")) } else { Ok(n) });
+        let seen: Vec<_> = batches(items, 3).map(|batch| batch.map_err(|error| error.to_string())).collect();
+        assert_eq!(seen, [Ok(vec![0, 1, 2]), Ok(vec![3, 4]), Err("five".to_owned()), Ok(vec![6])]);
     }
 
     #[test]

@@ -5,15 +5,17 @@ use std::ops::Range;
 
 /// Bytes that one worker looks at in one go.
 const STRIDE: u64 = 4 << 20;
+/// Bytes that it reads at a time: they are still in the processor's cache when they are looked at.
+const PIECE: u64 = 128 << 10;
 
-/// The same bytes with every whole unit (of `unit` bytes, a power of two up to 4 MiB) of zeros turned into a gap.
+/// The same bytes with every whole unit (of `unit` bytes, a power of two up to 128 KiB) of zeros turned into a gap.
 ///
 /// All data is read once, on all cores.
 ///
 /// # Errors
 /// When the data cannot be read.
 pub fn drop_zeros(blob: &Blob, unit: u64, env: &Env) -> Result<Blob> {
-    assert!(unit.is_power_of_two() && unit <= STRIDE, "units of {unit} bytes");
+    assert!(unit.is_power_of_two() && unit <= PIECE, "units of {unit} bytes");
     let strides = blob.data_units(STRIDE).flatten().map(|n| n * STRIDE..((n + 1) * STRIDE).min(blob.len()));
     let work = |stride: Range<u64>| {
         let runs = data_runs(blob, &stride, unit)?;
@@ -34,18 +36,20 @@ pub fn drop_zeros(blob: &Blob, unit: u64, env: &Env) -> Result<Blob> {
 
 /// The runs of units inside `stride` that hold anything but zeros.
 fn data_runs(blob: &Blob, stride: &Range<u64>, unit: u64) -> Result<Vec<Range<u64>>> {
-    let mut bytes = vec![0; units::index(stride.end - stride.start)];
-    blob.read_at(stride.start, &mut bytes)?;
+    let mut buffer = vec![0; units::index(PIECE)];
     let mut runs: Vec<Range<u64>> = Vec::new();
-    for (i, piece) in bytes.chunks(units::index(unit)).enumerate() {
-        if is_zero(piece) {
-            continue;
-        }
-        let start = stride.start + units::bytes(i) * unit;
-        let end = start + units::bytes(piece.len());
-        match runs.last_mut() {
-            Some(last) if last.end == start => last.end = end,
-            _ => runs.push(start..end),
+    let mut at = stride.start;
+    while at < stride.end {
+        let bytes = &mut buffer[..units::index(PIECE.min(stride.end - at))];
+        blob.read_at(at, bytes)?;
+        for unit in bytes.chunks(units::index(unit)) {
+            let end = at + units::bytes(unit.len());
+            match runs.last_mut() {
+                _ if is_zero(unit) => {}
+                Some(last) if last.end == at => last.end = end,
+                _ => runs.push(at..end),
+            }
+            at = end;
         }
     }
     Ok(runs)

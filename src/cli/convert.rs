@@ -3,7 +3,7 @@
 use super::Global;
 use crate::{
     build::{Build, Request, Source},
-    emit::{self, Target},
+    emit::{self, Durability, Target},
     error::{At, Error, Result},
     image::{Image, ImageOptions},
     input::{self, Input, STDIN},
@@ -29,7 +29,7 @@ Examples:
   moby convert - -o app.qcow2 -c --opt compression_type=zstd < image.tar
   moby convert rootfs.tar --kernel vmlinuz --cmdline 'console=ttyS0' -f raw
 
-A file that exists is replaced only once the new one is complete.";
+A file that exists is replaced only once the new one is complete, however the program ends; see --sync for power cuts.";
 
 /// Convert a tagged tar to bootable disks or to kernel and initrd, or a disk to another format
 #[derive(Debug, clap::Args)]
@@ -60,6 +60,10 @@ pub(super) struct Convert {
     /// Fail when an output exists, instead of replacing it
     #[arg(long)]
     no_clobber: bool,
+    /// Wait until the outputs are on the disk before they take their names, so that a power cut costs neither them nor what they
+    /// replace. Without it the kernel writes them in its own time, as for cp and qemu-img; devices are always waited for
+    #[arg(long)]
+    sync: bool,
 
     /// Size of the disk: 512M, 2G (powers of 1024), or auto
     #[arg(long, default_value = "auto", help_heading = "Disk")]
@@ -149,7 +153,7 @@ impl Convert {
 
         let outputs: Vec<_> = targets.into_iter().zip(bodies).collect();
         let write = ui.step("write", Some(outputs.iter().map(|(_, body)| body.data_len()).sum()));
-        emit::emit(&outputs, &*write)?;
+        emit::emit(&outputs, if self.sync { Durability::PowerCut } else { Durability::Process }, &*write)?;
         drop(write);
         for (target, body) in &outputs {
             ui.note(format_args!("{:>8}: {target}, {}", "made", units::show_size(body.len())));

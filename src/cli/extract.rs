@@ -3,7 +3,7 @@
 use super::Global;
 use crate::{
     disk::{self, Boot},
-    emit::{self, Target},
+    emit::{self, Durability, Target},
     error::{At, Error, Result},
     image::{Image, ImageOptions},
     input::{self, Input, STDIN},
@@ -59,7 +59,7 @@ impl Extract {
             Input::Uki(file) => self.of_boot(disk::uki_boot(&file).at(place)?, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
         };
-        emit::emit(&[(target.clone(), body.clone())], &Silent)?;
+        emit::emit(&[(target.clone(), body.clone())], Durability::Process, &Silent)?;
         if target != Target::Stdout {
             global.ui().note(format_args!("{:>8}: {target}, {}", "made", units::show_size(body.len())));
         }

@@ -14,10 +14,14 @@ use crate::{
     },
     dump::Dump,
     error::At,
-    parallel, units,
+    parallel,
+    units::{self, KIB},
     zeros::is_zero,
 };
 use std::ops::Range;
+
+/// How much of the disk a worker unpacks in one go.
+const BATCH: u64 = 512 * KIB;
 
 /// The disk in a file.
 pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
@@ -35,20 +39,21 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
     let data = storage.data.clone();
     let pieces = joined(pieces(&image, file, &state, &mut storage, below.is_some())?);
     let Env { spool, threads, progress, .. } = env;
-    let work = |piece: Piece| {
-        let bytes = match &piece.from {
-            From::Packed(place) => Some(unpack(&image, file, place, &piece)?),
-            From::Plain(_) | From::Zeros => None,
-        };
-        progress.advance(piece.len);
-        Ok((piece, bytes))
+    let most = units::index((BATCH / image.cluster).max(1));
+    let work = |batch: Vec<Piece>| {
+        let unpacked = unpack_all(&image, file, batch)?;
+        progress.advance(unpacked.pieces.iter().map(|(piece, _)| piece.len).sum());
+        Ok(unpacked)
     };
-    parallel::ordered(*threads, pieces, work, |(piece, bytes)| {
-        fill(&mut disk, piece.at);
-        match (bytes, piece.from) {
-            (None, From::Plain(at)) => disk.append(&data.slice(at..at + piece.len)),
-            (Some(bytes), _) if !is_zero(&bytes) => disk.append(&spool.append(&bytes)?),
-            _ => disk.extend_to(piece.at + piece.len),
+    parallel::ordered(*threads, parallel::batches(pieces, most), work, |Unpacked { pieces, bytes }| {
+        let bytes = spool.append(&bytes)?;
+        for (piece, unpacked) in pieces {
+            fill(&mut disk, piece.at);
+            match (unpacked, piece.from) {
+                (Some(unpacked), _) => disk.append(&bytes.slice(unpacked)),
+                (None, From::Plain(at)) => disk.append(&data.slice(at..at + piece.len)),
+                _ => disk.extend_to(piece.at + piece.len),
+            }
         }
         Ok(())
     })?;
@@ -147,6 +152,28 @@ fn backing(image: &Checked, file: &Blob, reading: &Reading<'_>, size: u64, env: 
     }
     below.extend_to(size);
     Ok(Some(below))
+}
+
+/// Pieces; for a packed one that is not zeros, where its bytes are in `bytes`.
+struct Unpacked {
+    pieces: Vec<(Piece, Option<Range<u64>>)>,
+    bytes: Vec<u8>,
+}
+
+fn unpack_all(image: &Checked, file: &Blob, batch: Vec<Piece>) -> Result<Unpacked> {
+    let mut unpacked = Unpacked { pieces: Vec::with_capacity(batch.len()), bytes: Vec::new() };
+    for piece in batch {
+        let start = units::bytes(unpacked.bytes.len());
+        if let From::Packed(place) = &piece.from {
+            let plain = unpack(image, file, place, &piece)?;
+            if !is_zero(&plain) {
+                unpacked.bytes.extend_from_slice(&plain);
+            }
+        }
+        let end = units::bytes(unpacked.bytes.len());
+        unpacked.pieces.push((piece, (start < end).then_some(start..end)));
+    }
+    Ok(unpacked)
 }
 
 fn unpack(image: &Checked, file: &Blob, place: &Range<u64>, piece: &Piece) -> Result<Vec<u8>> {

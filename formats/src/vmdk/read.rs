@@ -12,7 +12,7 @@ use crate::{
     dump::Dump,
     error::At,
     parallel,
-    units::{self, MIB, SECTOR},
+    units::{self, KIB, MIB, SECTOR},
     zeros::is_zero,
 };
 use flate2::{Decompress, FlushDecompress, Status};
@@ -22,6 +22,8 @@ use std::ops::Range;
 const GRAIN_MAX: u64 = 16 * MIB / SECTOR;
 /// Most entries of a grain directory that `qemu` reads.
 const DIRECTORY_MAX: u64 = 32 << 20;
+/// How much of the disk a worker inflates in one go.
+const BATCH: u64 = 512 * KIB;
 /// Largest descriptor that `qemu` and Glance read.
 const DESCRIPTOR_MAX: u64 = MIB - 1;
 
@@ -108,15 +110,20 @@ fn sparse(file: &Blob, extent: &Extent, env: &mut Env) -> Result<Blob> {
     let grains = extent.grains(file, &mut claims)?;
     if extent.header.has(flags::COMPRESSED) {
         let Env { spool, threads, progress, .. } = env;
-        let work = |grain: Grain| {
-            let bytes = extent.inflate(file, &grain)?;
-            progress.advance(units::bytes(bytes.len()));
-            Ok((grain.disk.start, bytes))
+        let most = units::index((BATCH / extent.grain).max(1));
+        let work = |batch: Vec<Grain>| {
+            let len = batch.iter().map(|grain| grain.disk.end - grain.disk.start).sum();
+            let inflated = extent.inflate_all(file, batch)?;
+            progress.advance(len);
+            Ok(inflated)
         };
-        parallel::ordered(*threads, grains, work, |(at, bytes)| {
-            if !is_zero(&bytes) {
-                disk.extend_to(at);
-                disk.append(&spool.append(&bytes)?);
+        parallel::ordered(*threads, parallel::batches(grains, most), work, |Inflated { places, bytes }| {
+            let mut bytes = spool.append(&bytes)?;
+            for place in places {
+                let len = place.end - place.start;
+                disk.extend_to(place.start);
+                disk.append(&bytes.slice(0..len));
+                bytes = bytes.slice(len..bytes.len());
             }
             Ok(())
         })?;
@@ -210,6 +217,12 @@ struct Grain {
     file: Range<u64>,
 }
 
+/// Grains one behind the other, and where each is on the disk.
+struct Inflated {
+    places: Vec<Range<u64>>,
+    bytes: Vec<u8>,
+}
+
 impl Extent {
     fn read(file: &Blob) -> Result<Self> {
         match kind(file)? {
@@ -299,19 +312,32 @@ impl Extent {
         Ok(Grain { file: place.start + 12..place.end, disk })
     }
 
-    fn inflate(&self, file: &Blob, grain: &Grain) -> Result<Vec<u8>> {
+    /// Some grains, without those that are zeros.
+    fn inflate_all(&self, file: &Blob, batch: Vec<Grain>) -> Result<Inflated> {
+        let mut inflated = Inflated { places: Vec::with_capacity(batch.len()), bytes: Vec::new() };
+        let mut plain = vec![0; units::index(self.grain)];
+        for grain in batch {
+            let bytes = self.inflate(file, &grain, &mut plain)?;
+            if !is_zero(bytes) {
+                inflated.bytes.extend_from_slice(bytes);
+                inflated.places.push(grain.disk);
+            }
+        }
+        Ok(inflated)
+    }
+
+    /// A grain, inflated into `plain`, which is as long as a whole one; the last one of a disk is shorter.
+    fn inflate<'a>(&self, file: &Blob, grain: &Grain, plain: &'a mut [u8]) -> Result<&'a [u8]> {
         let mut packed = vec![0; units::index(grain.file.end - grain.file.start)];
         file.read_at(grain.file.start, &mut packed)?;
-        let mut plain = vec![0; units::index(self.grain)];
         let mut inflate = Decompress::new(true);
-        let status = inflate.decompress(&packed, &mut plain, FlushDecompress::Finish);
+        let status = inflate.decompress(&packed, plain, FlushDecompress::Finish);
         let wanted = units::index(grain.disk.end - grain.disk.start);
         if !matches!(status, Ok(Status::StreamEnd)) || inflate.total_out() < units::bytes(wanted) {
             let place = format!("VMDK grain of sector {}", grain.disk.start / SECTOR);
             return Err(Error::bad_input(format!("its zlib stream is damaged or not {wanted} bytes")).at(place));
         }
-        plain.truncate(wanted);
-        Ok(plain)
+        Ok(&plain[..wanted])
     }
 
     fn dump(&self, to: &mut Dump) {
