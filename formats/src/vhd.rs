@@ -171,7 +171,10 @@ impl Format for Vhd {
         let footer = Footer::find(file)?;
         match footer.disk_type.get() {
             disk_type::FIXED => fixed_disk(file, &footer),
-            disk_type::DYNAMIC => dynamic_disk(file, &footer),
+            disk_type::DYNAMIC => {
+                footer.agrees_with_copy(file)?;
+                dynamic_disk(file, &footer)
+            }
             disk_type::DIFFERENCING => Err(Error::unsupported("a differencing VHD needs its parent disk, which is not followed")
                 .hint("merge it into its parent first")),
             other => Err(Error::bad_input(format!("VHD footer: disk type is {other}, must be 2 or 3"))),
@@ -273,6 +276,17 @@ impl Footer {
         check_sum(footer.checksum, Self { checksum: 0.into(), ..footer }.as_bytes())?;
         check_version(footer.version)?;
         Ok(footer)
+    }
+
+    /// Refuses two valid footers that lead to different disks: some readers go by the one, some by the other.
+    fn agrees_with_copy(&self, file: &Blob) -> Result<()> {
+        let leads_to = |footer: &Self| (footer.disk_type, footer.data_offset, footer.disk_len().ok());
+        match Self::read(file, 0) {
+            Ok(copy) if leads_to(&copy) != leads_to(self) => {
+                Err(Error::bad_input("VHD footer: it and its copy at the start of the file are valid and contradict each other"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Bytes of the disk. Virtual PC and old qemu show the guest the product of the geometry, everyone else Current Size.
@@ -557,6 +571,19 @@ mod tests {
         let mut damaged = file.slice(0..file.len() - 512);
         damaged.append(&Blob::bytes([0x55; 512]));
         same(&Vhd.decode(&damaged, &mut env()).unwrap(), &sample());
+    }
+
+    #[test]
+    fn two_footers_that_contradict_each_other_are_refused() {
+        let file = Vhd.encode(&sample(), &options("dynamic"), &mut env()).unwrap();
+        let mut smaller = Footer::find(&file).unwrap();
+        smaller.current_size = (8 * MIB).into();
+        smaller.checksum = 0.into();
+        smaller.checksum = checksum(smaller.as_bytes()).into();
+        let mut bytes = file.to_vec(u64::MAX).unwrap();
+        bytes[..512].copy_from_slice(smaller.as_bytes());
+        let error = Vhd.decode(&Blob::bytes(bytes), &mut env()).unwrap_err();
+        assert!(error.to_string().contains("contradict"), "{error}");
     }
 
     #[test]

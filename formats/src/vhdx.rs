@@ -11,7 +11,7 @@
 //! state that promises zeros. Blocks are 1 MiB unless asked otherwise: Microsoft's advice for Linux guests, and least waste.
 //!
 //! Refused when read: differencing disks, regions and metadata items that are required and unknown. A log that was not
-//! written back is replayed in memory.
+//! written back is replayed in memory; a check counts it as a corruption, for others refuse the file until it is.
 //!
 //! Oracles: `qemu-img` (which also replays logs), 7-Zip, oslo.utils, dissect.hypervisor.
 
@@ -251,6 +251,7 @@ impl Format for Vhdx {
     fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
         let mut check = Check::default();
         if check.decoded(self.decode(file, env))?.is_some() {
+            read::check_log(file, &mut check)?;
             read::check_copies(file, &mut check)?;
         }
         Ok(check)

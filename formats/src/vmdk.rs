@@ -259,6 +259,37 @@ mod tests {
         assert!(file.len() < 80 * KIB, "{}", file.len());
     }
 
+    /// A copy that leads nowhere or elsewhere is a finding, never a reason to stop, and the disk is read all the same.
+    #[test]
+    fn a_broken_redundant_directory_is_a_finding() {
+        let file = encode(&sample(), &[("subformat", "monolithicSparse")]).to_vec(u64::MAX).unwrap();
+        let redundant_at = 21 * SECTOR;
+        assert_eq!(file[48..56], (redundant_at / SECTOR).to_le_bytes());
+        let broken = |at: u64, with: &[u8]| {
+            let mut bytes = file.clone();
+            bytes[units::index(at)..][..with.len()].copy_from_slice(with);
+            let file = Blob::bytes(bytes);
+            assert_eq!(Vmdk.decode(&file, &mut env()).unwrap().read_array(3).unwrap(), *b"first");
+            Vmdk.check(&file, &mut env()).unwrap()
+        };
+        assert_eq!(broken(0, b"K"), Check::default());
+        let first_table = redundant_at + SECTOR;
+        // In the header, in the directory, in the first table: past the end, past 2^64, at the header, absent.
+        for (at, sector) in [
+            (48, u64::from(u32::MAX)),
+            (48, u64::MAX / 2),
+            (48, 0),
+            (redundant_at, u64::from(u32::MAX)),
+            (redundant_at, 0),
+            (first_table, u64::from(u32::MAX)),
+            (first_table, 0),
+        ] {
+            let with = if at == 48 { sector.to_le_bytes().to_vec() } else { sector.to_le_bytes()[..4].to_vec() };
+            let check = broken(at, &with);
+            assert_eq!((check.corruptions, check.leaks), (1, 0), "{at} {sector}: {:?}", check.messages);
+        }
+    }
+
     #[test]
     fn header_and_footer_of_a_stream_differ_in_the_directory_only() {
         let file = encode(&sample(), &[]);

@@ -1,15 +1,18 @@
 //! Fuzz targets over the table of formats: one for each direction. libFuzzer calls them, and so does the mutator in `main.rs`.
 //!
-//! A target panics when a promise is broken: bad input gives an error and never a fault of ours, and a disk that was read can be
-//! read again; a disk survives every format.
+//! A target panics when a promise is broken: bad input gives an error and never a fault of ours; a disk that was read can be
+//! read again, and its extents and what was unpacked stay in proportion to the file; a disk survives every format.
 
 use formats::{
-    Blob, Env, FORMATS, Format, Ids, Kind, Options, Result, Silent, Spool, Timestamp, compare::first_difference, dump::Dump, units,
+    Blob, Env, FORMATS, Format, Ids, Kind, OptionSpec, Options, Parts, Reading, Result, Silent, Spool, Timestamp, Values,
+    compare::first_difference, dump::Dump, units,
 };
 use std::{cell::RefCell, num::NonZeroUsize, sync::Arc};
 
 /// Largest disk of the encode direction.
 const DISK_MAX: u64 = 64 * units::MIB;
+/// Most bytes that a byte of zstd becomes, about; deflate stays below 1,032.
+const UNPACKED_MAX: u64 = 1 << 15;
 /// How much is spooled before the spool is replaced.
 const SPOOL_MAX: u64 = 256 * units::MIB;
 
@@ -36,29 +39,58 @@ fn with_env<R>(work: impl FnOnce(&mut Env) -> R) -> R {
     })
 }
 
+/// Whatever name a file asks for, it gets this one.
+#[derive(Debug)]
+struct Beside<'a>(&'a Blob);
+
+impl Parts for Beside<'_> {
+    fn file(&self, _: &str, _: &mut Env) -> Result<Blob> {
+        Ok(self.0.clone())
+    }
+
+    fn disk(&self, _: &str, _: Option<&str>, _: &mut Env) -> Result<Blob> {
+        Ok(self.0.clone())
+    }
+}
+
 /// A file in the eyes of every format.
 pub fn decode(bytes: &[u8]) {
     let file = Blob::bytes(bytes);
-    FORMATS.iter().for_each(|format| decode_as(*format, &file));
+    for format in FORMATS {
+        decode_as(*format, &file, &file);
+    }
 }
 
-/// A file in the eyes of one format, whatever its magic.
-pub fn decode_as(format: &dyn Format, file: &Blob) {
+/// A file in the eyes of one format, whatever its magic, and the file that it gets for any other that it names. Gives back the
+/// disk, where there is one.
+pub fn decode_as(format: &dyn Format, file: &Blob, beside: &Blob) -> Option<Blob> {
     with_env(|env| {
         let _: Option<bool> = expected(format, format.probe(file));
         expected(format, format.info(file));
         expected(format, format.dump(file, &mut Dump::new()));
+        let (before, room) = (env.spool.position(), (file.len() + beside.len()).saturating_mul(UNPACKED_MAX));
         let decoded = expected(format, format.decode(file, env));
+        let beside = Beside(beside);
+        let mut reading = Reading { force: true, parts: Some(&beside), snapshot: None };
+        let forced = expected(format, format.decode_as(file, &reading, env));
+        reading.snapshot = Some("1");
+        let snapshot = expected(format, format.decode_as(file, &reading, env));
+        assert!((env.spool.position() - before) / 3 <= room, "{}: too much was unpacked", format.name());
         expected(format, format.check(file, env));
-        if let Some(disk) = decoded {
-            // What was promised can be read.
-            for extent in disk.extents().iter().take(16) {
-                let mut byte = [0];
-                disk.read_at(extent.start, &mut byte).expect("the start of an extent");
-                disk.read_at(extent.end() - 1, &mut byte).expect("the end of an extent");
-            }
-        }
-    });
+        [&decoded, &forced, &snapshot].into_iter().flatten().for_each(|disk| read(format, disk, file.len() + beside.0.len()));
+        decoded.or(forced)
+    })
+}
+
+/// What was promised can be read.
+fn read(format: &dyn Format, disk: &Blob, file_len: u64) {
+    assert!(units::bytes(disk.extents().len()) <= file_len + 1, "{}: {} extents", format.name(), disk.extents().len());
+    for extent in disk.extents().iter().take(16) {
+        let mut byte = [0];
+        disk.read_at(extent.start, &mut byte).expect("the start of an extent");
+        disk.read_at(extent.end() - 1, &mut byte).expect("the end of an extent");
+    }
+    assert!(disk.extents().last().is_none_or(|last| last.end() <= disk.len()), "{}: an extent past the end", format.name());
 }
 
 /// The value of a result that may only fail for the right reasons.
@@ -70,25 +102,50 @@ fn expected<T>(format: &dyn Format, result: Result<T>) -> Option<T> {
     }
 }
 
-/// A disk that the bytes describe, through every format and back. Four bytes a piece: where, how long, of what.
+/// A disk that the bytes describe, through every format and back.
 pub fn encode(bytes: &[u8]) {
-    let Some((head, pieces)) = bytes.split_first_chunk::<2>() else { return };
     for format in FORMATS {
-        let options = Options::defaults(format.options());
-        let multiple = format.limits(&options).size_multiple;
-        let wanted = u64::from(u16::from_le_bytes(*head)) * 1021 % DISK_MAX;
-        let disk = disk(wanted.next_multiple_of(multiple).max(multiple), pieces);
-        with_env(|env| {
-            let file = format.encode(&disk, &options, env).expect("a disk that keeps to the limits");
-            let back = format.decode(&file, env).expect("what was just written");
-            assert_eq!(disk.len(), back.len(), "{}", format.name());
-            let difference = first_difference(&disk, &back, env).expect("both can be read");
-            assert_eq!(difference, None, "{}", format.name());
-            if let Ok(check) = format.check(&file, env) {
-                assert_eq!((check.corruptions, check.leaks), (0, 0), "{}: {:?}", format.name(), check.messages);
-            }
-        });
+        encode_as(*format, bytes);
     }
+}
+
+/// A disk that the bytes describe, through one format and back: a byte for each option, two for the size, then four for each piece.
+/// Gives back whether the options go together.
+pub fn encode_as(format: &dyn Format, bytes: &[u8]) -> bool {
+    let Some((choices, rest)) = bytes.split_at_checked(format.options().len()) else { return false };
+    let Some((head, pieces)) = rest.split_first_chunk::<2>() else { return false };
+    let options = options(format.options(), choices);
+    let multiple = format.limits(&options).size_multiple;
+    let wanted = u64::from(u16::from_le_bytes(*head)) * 1021 % DISK_MAX;
+    let disk = disk(wanted.next_multiple_of(multiple).max(multiple), pieces);
+    with_env(|env| {
+        let file = match format.encode(&disk, &options, env) {
+            Err(error) if error.kind() == Kind::Unsupported => return false,
+            file => file.expect("a disk that keeps to the limits"),
+        };
+        let back = format.decode(&file, env).expect("what was just written");
+        assert_eq!(disk.len(), back.len(), "{} {options:?}", format.name());
+        let difference = first_difference(&disk, &back, env).expect("both can be read");
+        assert_eq!(difference, None, "{} {options:?}", format.name());
+        if let Ok(check) = format.check(&file, env) {
+            assert_eq!((check.corruptions, check.leaks), (0, 0), "{} {options:?}: {:?}", format.name(), check.messages);
+        }
+        true
+    })
+}
+
+/// A value for each option; numbers stay low, for effort is not what is tested.
+fn options(specs: &'static [OptionSpec], choices: &[u8]) -> Options {
+    let value = |values: &Values, choice: u64| match values {
+        Values::Choice(words) => Some(words[units::index(choice % units::bytes(words.len()))].to_owned()),
+        Values::Flag => Some(["on", "off"][units::index(choice % 2)].to_owned()),
+        Values::PowerOfTwo { min, max } => Some((min << (choice % (u64::from(max.ilog2() - min.ilog2()) + 1))).to_string()),
+        Values::Number { min, max } | Values::NumberOrAuto { min, max } => Some((min + choice % 4).min(*max).to_string()),
+        Values::Text { .. } => None,
+    };
+    let pairs = specs.iter().zip(choices).filter_map(|(spec, choice)| Some((spec.name, value(&spec.values, u64::from(*choice))?)));
+    let pairs: Vec<_> = pairs.collect();
+    Options::parse(specs, pairs.iter().map(|(key, value)| (*key, value.as_str()))).expect("values of the table")
 }
 
 fn disk(len: u64, pieces: &[u8]) -> Blob {

@@ -3,8 +3,9 @@
 //! ```text
 //! refcount table (u64 offsets) ──► refcount blocks of one cluster ──► a count of 1 to 64 bits for each cluster of the file
 //! ```
-//! References are kept as runs with a weight, so memory follows how fragmented the file is, not how large. A table that many
-//! L1 entries point to is walked once, with their number as the weight; so time follows the size of the file.
+//! References are kept as runs with a weight, so memory follows how fragmented the file is, not how large, nor how often it refers to
+//! one place. A table that many L1 entries point to is walked once, with their number as the weight; so time follows the size of
+//! the file.
 
 use super::{
     entry,
@@ -62,10 +63,34 @@ struct Run {
     weight: u64,
 }
 
+/// Runs as they come, which may overlap.
+#[derive(Default)]
+struct Runs {
+    runs: Vec<Run>,
+    /// How many there were when they were added up last.
+    apart: usize,
+}
+
+impl Runs {
+    /// So many runs are never too many.
+    const FEW: usize = 1 << 16;
+
+    fn add(&mut self, clusters: Range<u64>, weight: u64) {
+        match self.runs.last_mut() {
+            Some(last) if last.weight == weight && last.clusters.end == clusters.start => last.clusters.end = clusters.end,
+            _ => self.runs.push(Run { clusters, weight }),
+        }
+        if self.runs.len() > Self::FEW + 2 * self.apart {
+            self.runs = counted(&self.runs);
+            self.apart = self.runs.len();
+        }
+    }
+}
+
 struct References<'a> {
     image: &'a Checked,
     file: &'a Blob,
-    runs: Vec<Run>,
+    runs: Runs,
     refcounts: Refcounts<'a>,
     clusters: Clusters,
 }
@@ -74,7 +99,7 @@ impl<'a> References<'a> {
     fn new(image: &'a Checked, file: &'a Blob) -> Self {
         let refcounts = Refcounts { image, file, table: Vec::new(), block: None };
         let clusters = Clusters { total: image.size().div_ceil(image.cluster), ..Clusters::default() };
-        Self { image, file, runs: Vec::new(), refcounts, clusters }
+        Self { image, file, runs: Runs::default(), refcounts, clusters }
     }
 
     /// All references of the file.
@@ -123,11 +148,7 @@ impl<'a> References<'a> {
             let file_len = self.file.len();
             return check.corrupt(|| format!("{what} is {len} bytes at {at}, past the end of the file at {file_len}"));
         };
-        let clusters = at / cluster..end.div_ceil(cluster);
-        match self.runs.last_mut() {
-            Some(last) if last.weight == weight && last.clusters.end == clusters.start => last.clusters.end = clusters.end,
-            _ => self.runs.push(Run { clusters, weight }),
-        }
+        self.runs.add(at / cluster..end.div_ceil(cluster), weight);
     }
 
     /// Notes the L2 tables of an L1 table.
@@ -215,7 +236,10 @@ impl<'a> References<'a> {
         }
         let mut entry_at = at;
         let mut tables_len = 0_u64;
-        for _ in 0..count {
+        for nth in 0..count {
+            if entry_at - at + FIXED > len {
+                return Err(Error::bad_input(format!("a directory of {len} bytes ends before bitmap {nth} of {count}")));
+            }
             let fixed: [u8; 24] = self.file.read_array(entry_at)?;
             let number = |from: usize, len: usize| fixed[from..from + len].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
             let (table, entries, name_len, extra_len) = (number(0, 8), number(8, 4), number(18, 2), number(20, 4));
@@ -237,7 +261,7 @@ impl<'a> References<'a> {
 
     /// Compares refcounts with references.
     fn compare(&mut self, check: &mut Check) -> Result<()> {
-        let counted = counted(&std::mem::take(&mut self.runs));
+        let counted = counted(&std::mem::take(&mut self.runs).runs);
         let end = counted.last().map_or(0, |run| run.clusters.end);
         self.clusters.end = end * self.image.cluster;
         check.clusters = Some(self.clusters);
@@ -386,6 +410,19 @@ mod tests {
         let sum = counted(&[run(5..9, 2), run(0..2, 1), run(2..6, 1), run(20..21, 1)]);
         let sum: Vec<_> = sum.into_iter().map(|run| (run.clusters, run.weight)).collect();
         assert_eq!(sum, [(0..5, 1), (5..6, 3), (6..9, 2), (20..21, 1)]);
+    }
+
+    /// As many references as a hostile file likes, to a few clusters, in an order that joins nothing.
+    #[test]
+    fn many_references_to_few_clusters_take_little_memory() {
+        let mut runs = Runs::default();
+        for _ in 0..1_000 {
+            (0..1_000).for_each(|n| runs.add(2 * n..2 * n + 1, 1));
+        }
+        assert!(runs.runs.capacity() <= 4 * Runs::FEW, "{}", runs.runs.capacity());
+        let sum = counted(&runs.runs);
+        assert_eq!(sum.len(), 1_000);
+        assert!(sum.iter().all(|run| run.weight == 1_000));
     }
 
     #[test]

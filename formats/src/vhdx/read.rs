@@ -56,6 +56,18 @@ pub(super) fn info(file: &Blob) -> Result<Info> {
     Ok(Info { cluster_size: Some(block_size), specific, ..Info::default() })
 }
 
+/// Whoever had the file open last did not close it. We read it all the same; qemu refuses to, and Hyper-V first writes the log back.
+pub(super) fn check_log(file: &Blob, check: &mut Check) -> Result<()> {
+    if current_header(file)?.log_guid != [0; 16] {
+        check.corrupt(|| {
+            "the log has changes that were not written back: the file is in use, or was not closed properly; \
+             'qemu-img check -r all' writes them back"
+                .to_owned()
+        });
+    }
+    Ok(())
+}
+
 /// Headers and region tables are there twice, so that one may be lost while it is written.
 pub(super) fn check_copies(file: &Blob, check: &mut Check) -> Result<()> {
     for (number, at) in (1..).zip(HEADERS_AT) {
