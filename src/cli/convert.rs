@@ -28,6 +28,8 @@ Examples:
   moby convert image.tar.zst -o - -f raw | zstd > app.img.zst
   moby convert - -o app.qcow2 -c --opt compression_type=zstd < image.tar
   moby convert rootfs.tar --kernel vmlinuz --cmdline 'console=ttyS0' -f raw
+  moby convert image.tar -f rpi4 --firmware firmware/boot
+  moby convert disk.vmdk -f qcow2,vhdx
 
 A file that exists is replaced only once the new one is complete, however the program ends; see --sync for power cuts.";
 
@@ -330,6 +332,7 @@ impl Convert {
             ("--size", self.size != Size::Auto),
             ("--boot", self.boot != Boot::Hybrid),
             ("--data-part", !self.data_parts.is_empty()),
+            ("--root", matches!(self.root, Root::Partition(_))),
         ];
         match given.iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) => Err(Error::unsupported(format!("{option} is for a tar, and this is a disk"))

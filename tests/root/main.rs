@@ -20,9 +20,9 @@ use support::{
 };
 
 /// A directory with the tar of a Debian guest, which has a directory that is found in by an index.
-fn guest(name: &str) -> PathBuf {
+fn guest(name: &str, arch: Arch) -> PathBuf {
     let dir = scratch(name);
-    guest::write_tagged_tar(&dir.join("guest.tar"), Arch::Amd64, 5).unwrap();
+    guest::write_tagged_tar(&dir.join("guest.tar"), arch, 5).unwrap();
     let many = dir.join("many");
     fs::create_dir(&many).unwrap();
     for n in 0..2000 {
@@ -37,13 +37,13 @@ fn convert(dir: &Path, arguments: &[&str]) {
 }
 
 fn machine(dir: &Path, cmdline: &str) -> Machine {
-    Machine::bios().direct(&Arch::Amd64.debian("kernel"), &initrd::make(dir), cmdline)
+    Machine::bios().direct(&Arch::Amd64.debian("kernel"), &initrd::make(dir, Arch::Amd64), cmdline)
 }
 
 /// Linux mounts what each codec makes, finds every byte, and runs the init of the first.
 #[test]
 fn linux_mounts_squashfs() {
-    let dir = guest("root-squashfs");
+    let dir = guest("root-squashfs", Arch::Amd64);
     let codecs = ["zstd", "gzip", "xz", "lz4", "none"];
     let mut machine = machine(&dir, "console=ttyS0 panic=-1 rootfstype=squashfs");
     for codec in codecs {
@@ -80,7 +80,7 @@ fn extract(disk: &Path, name: &str) -> PathBuf {
 
 #[test]
 fn a_root_partition_is_what_the_command_line_says() {
-    let dir = guest("root-partition");
+    let dir = guest("root-partition", Arch::Amd64);
     convert(&dir, &["--format", "raw", "--root", "squashfs", "--opt", "squashfs_compression=lz4", "--data-part", "var=4M:var"]);
     let disk = Disk { path: dir.join("guest.img") };
     run("sgdisk", ["-v", text(&disk.path)]);
@@ -102,9 +102,9 @@ fn a_root_partition_is_what_the_command_line_says() {
 /// Started by our loaders, Linux verifies a root against the hash on the command line, and refuses what was changed; `veritysetup` says
 /// the same.
 fn refuses_a_flipped_bit(root: &str, stored: &str, machine: Machine) {
-    let dir = guest(&format!("root-verity-{root}"));
+    let dir = guest(&format!("root-verity-{root}"), Arch::Amd64);
     // Whatever is given as microcode stands in front as it is: here what loads Debian's modules.
-    let initrd = initrd::make(&dir);
+    let initrd = initrd::make(&dir, Arch::Amd64);
     convert(&dir, &["--format", "raw", "--root", root, "--verity", "--opt", stored, "--ucode", text(&initrd)]);
     let good = Disk { path: dir.join("guest.img") };
     let conf = String::from_utf8(good.read("loader/entries/moby.conf")).unwrap();
@@ -147,9 +147,14 @@ fn a_verified_erofs_on_uefi_refuses_a_flipped_bit() {
 /// Without verity, and compressed.
 #[test]
 fn loaders_start_what_has_its_root_in_a_partition() {
-    let dir = guest("root-started");
-    let initrd = initrd::make(&dir);
-    for (root, machine) in [("squashfs", Machine::uefi()), ("erofs", Machine::bios())] {
+    for (arch, root, machine) in [
+        (Arch::Amd64, "squashfs", Machine::uefi()),
+        (Arch::Amd64, "erofs", Machine::bios()),
+        (Arch::Arm64, "erofs", Machine::arm64().limit(400)),
+        (Arch::Arm64, "squashfs", Machine::arm64().limit(400)),
+    ] {
+        let dir = guest("root-started", arch);
+        let initrd = initrd::make(&dir, arch);
         convert(&dir, &["--format", "qcow2", "--root", root, "--ucode", text(&initrd)]);
         let console = machine.disk(Bus::VirtioBlk, &dir.join("guest.qcow2"), "qcow2").run_until("MOBY-MARKER-");
         console.expect("MOBY-MARKER-OK").refuse("MOBY-BAD").expect("MOBY-ROOT-GOOD vda\n");

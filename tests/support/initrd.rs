@@ -14,8 +14,8 @@ use std::{
 
 const INIT: &[u8] = include_bytes!("root_init.sh");
 
-/// Makes the initrd in a directory.
-pub fn make(dir: &Path) -> PathBuf {
+/// Makes the initrd in a directory, for a guest that has dmsetup where it is of the host's kind.
+pub fn make(dir: &Path, arch: Arch) -> PathBuf {
     let tree = dir.join("initrd");
     for inside in ["bin", "lib", "lib64", "modules"] {
         fs::create_dir_all(tree.join(inside)).expect("the scratch directory can be written");
@@ -25,19 +25,21 @@ pub fn make(dir: &Path) -> PathBuf {
     };
     fs::write(tree.join("init"), INIT).expect("the scratch directory can be written");
     fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755)).expect("the file is ours");
-    copy(&Arch::Amd64.debian("busybox"), "bin/busybox");
-    let modules = Arch::Amd64.debian("modules");
+    copy(&arch.debian("busybox"), "bin/busybox");
+    let modules = arch.debian("modules");
     for module in fs::read_dir(modules).expect("tests/setup.sh copied modules") {
         let module = module.expect("a name").path();
         copy(&module, &format!("modules/{}", text(Path::new(module.file_name().expect("a name")))));
     }
-    // The guest's processor is the host's kind: dmsetup comes from here, with its libraries.
-    let dmsetup = run("sh", ["-c", "command -v dmsetup || echo /usr/sbin/dmsetup"]);
-    copy(Path::new(dmsetup.trim()), "bin/dmsetup");
-    for library in run("ldd", [dmsetup.trim()]).split_whitespace().filter(|word| word.starts_with('/')) {
-        let name = library.rsplit('/').next().expect("a name");
-        let place = if library.starts_with("/lib64/") { "lib64" } else { "lib" };
-        copy(Path::new(library), &format!("{place}/{name}"));
+    if arch == Arch::Amd64 {
+        // It comes from here, with its libraries.
+        let dmsetup = run("sh", ["-c", "command -v dmsetup || echo /usr/sbin/dmsetup"]);
+        copy(Path::new(dmsetup.trim()), "bin/dmsetup");
+        for library in run("ldd", [dmsetup.trim()]).split_whitespace().filter(|word| word.starts_with('/')) {
+            let name = library.rsplit('/').next().expect("a name");
+            let place = if library.starts_with("/lib64/") { "lib64" } else { "lib" };
+            copy(Path::new(library), &format!("{place}/{name}"));
+        }
     }
     let archive = dir.join("root-initrd");
     let out = fs::File::create(&archive).expect("the scratch directory can be written");
