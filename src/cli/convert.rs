@@ -3,6 +3,7 @@
 use super::Global;
 use crate::{
     build::{Build, Request, Source},
+    disk,
     emit::{self, Durability, Target},
     error::{At, Error, Result},
     image::{Image, ImageOptions},
@@ -37,7 +38,7 @@ A file that exists is replaced only once the new one is complete, however the pr
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Convert {
-    /// A tagged tar or a disk, plain or compressed (gzip, zstd, xz, lz4, bzip2); - for standard input
+    /// A tagged tar, a unified kernel image or a disk, plain or compressed (gzip, zstd, xz, lz4, bzip2); - for standard input
     #[arg(value_name = "INPUT|-")]
     input: PathBuf,
 
@@ -302,23 +303,27 @@ impl Convert {
                 // What others wrote may hold zeros as data; a unit as small as a page finds most of them.
                 Ok(Source::Disk(zeros::drop_zeros(&disk, 4096, env)?))
             }
-            Input::Uki(_) => Err(Error::unsupported("is a unified kernel image, which is converted by way of its tar")
-                .hint("moby extract IMAGE tar | moby convert -")
-                .at(place())),
-            Input::Tar(tar) => {
-                let mut open =
-                    |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();
-                let options = ImageOptions {
-                    kernel: open(&self.kernel)?,
-                    ucode: open(&self.ucode)?,
-                    cmdline: self.cmdline.clone(),
-                    append: self.append.clone(),
-                    consoles: self.platform()?.map(|platform| platform.consoles),
-                    arch: self.arch,
-                };
-                Ok(Source::Image(Box::new(Image::read(&tar, &options).at(place)?)))
+            Input::Uki(file) => {
+                let image = disk::uki_boot(&file).and_then(|boot| boot.image(env)).at(place)?;
+                self.image(&image.tar()?, env)
             }
+            Input::Tar(tar) => self.image(&tar, env),
         }
+    }
+
+    /// The image in a tar, with what the user gives beside it.
+    fn image(&self, tar: &Blob, env: &mut Env) -> Result<Source> {
+        let mut open =
+            |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();
+        let options = ImageOptions {
+            kernel: open(&self.kernel)?,
+            ucode: open(&self.ucode)?,
+            cmdline: self.cmdline.clone(),
+            append: self.append.clone(),
+            consoles: self.platform()?.map(|platform| platform.consoles),
+            arch: self.arch,
+        };
+        Ok(Source::Image(Box::new(Image::read(tar, &options).at(|| input::show(&self.input))?)))
     }
 
     /// A disk is converted as it is: whoever asks for another one must not get it unchanged.
