@@ -72,7 +72,8 @@ pub fn decode_as(format: &dyn Format, file: &Blob, beside: &Blob) -> Option<Blob
         let decoded = expected(format, format.decode(file, env));
         let beside = Beside(beside);
         let mut reading = Reading { force: true, parts: Some(&beside), snapshot: None };
-        let forced = expected(format, format.decode_as(file, &reading, env));
+        // What is refused may be a disk in several files, or not closed.
+        let forced = if decoded.is_none() { expected(format, format.decode_as(file, &reading, env)) } else { None };
         reading.snapshot = Some("1");
         let snapshot = expected(format, format.decode_as(file, &reading, env));
         assert!((env.spool.position() - before) / 3 <= room, "{}: too much was unpacked", format.name());

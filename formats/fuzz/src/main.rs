@@ -1,8 +1,8 @@
 //! A deterministic mutator on stable Rust.
 //!
 //! ```text
-//! cargo run --release --bin mutate -- [--executions N] [--seed N] [--format NAME]     both directions, every tenth execution writes
-//! cargo run --release --bin mutate -- --against-qemu N [--seed N] [--format NAME]     what we read, qemu-img has to read alike
+//! cargo run --release --bin mutate -- [--executions N] [--seconds N] [--seed N] [--format NAME]    every 20th execution writes
+//! cargo run --release --bin mutate -- --against-qemu N [--seed N] [--format NAME]    what we read, qemu-img has to read alike
 //! ```
 //! The corpus is made by `qemu-img` (QEMU 7.2), small images in every sub-format; what is mutated is what is not zero. Three of four
 //! mutants with checksums (VHD, VHDX and its log) get them right again, else nothing behind these would be reached. A find (a panic,
@@ -29,16 +29,17 @@ const MEMORY_MAX: u64 = 256 << 10;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut executions, mut seed, mut mutants, mut only) = (100_000_u64, 1_u64, 0_u64, None);
+    let (mut executions, mut seed, mut seconds, mut mutants, mut only) = (100_000_u64, 1_u64, u64::MAX, 0_u64, None);
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_default();
         match (name.as_str(), value.parse()) {
             ("--executions", Ok(value)) => executions = value,
             ("--seed", Ok(value)) => seed = value,
+            ("--seconds", Ok(value)) => seconds = value,
             ("--against-qemu", Ok(value)) => mutants = value,
             ("--format", _) if formats::format(&value).is_some() => only = Some(value),
             _ => {
-                eprintln!("usage: mutate [--executions N | --against-qemu N] [--seed N] [--format NAME]");
+                eprintln!("usage: mutate [--executions N [--seconds N] | --against-qemu N] [--seed N] [--format NAME]");
                 return ExitCode::FAILURE;
             }
         }
@@ -46,7 +47,11 @@ fn main() -> ExitCode {
     let is_wanted = |format: &dyn Format| only.as_ref().is_none_or(|only| only == format.name());
     let corpus: Vec<Image> = corpus::all().into_iter().filter(|image| is_wanted(image.format)).collect();
     let random = Random::new(seed);
-    let finds = if mutants > 0 { qemu::compare(&corpus, mutants, random) } else { Run::new(seed, corpus).all(executions, random) };
+    let finds = if mutants > 0 {
+        qemu::compare(&corpus, mutants, random)
+    } else {
+        Run::new(seed, corpus).all(executions, Duration::from_secs(seconds), random)
+    };
     if finds == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -73,11 +78,14 @@ impl Run {
     }
 
     /// Executes, and gives the number of finds.
-    fn all(mut self, executions: u64, mut random: Random) -> u64 {
+    fn all(mut self, wanted: u64, time: Duration, mut random: Random) -> u64 {
         let since = Instant::now();
-        for turn in 0..executions {
+        let mut executions = 0;
+        while executions < wanted && since.elapsed() < time {
+            let turn = executions;
+            executions += 1;
             let image = random.below(self.corpus.len());
-            if turn % 10 == 0 {
+            if turn % 20 == 0 {
                 self.encode(turn, self.corpus[image].format, &mut random);
             } else {
                 self.decode(turn, image, &mut random);

@@ -5,7 +5,7 @@ use formats::{Blob, Env, Error, Kind, Parts, Reading, units};
 
 /// Files of a desk, by the name that another file has for them.
 #[derive(Debug)]
-struct Beside<'a>(&'a Desk);
+pub(crate) struct Beside<'a>(pub(crate) &'a Desk);
 
 impl Parts for Beside<'_> {
     fn file(&self, name: &str, _: &mut Env) -> Result<Blob, Error> {
@@ -14,7 +14,8 @@ impl Parts for Beside<'_> {
 
     fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob, Error> {
         let reading = Reading { parts: Some(self), ..Reading::default() };
-        formats::format(format.unwrap()).unwrap().decode_as(&self.0.get(name), &reading, env)
+        let ours = if format == Some("vpc") { "vhd" } else { format.unwrap() };
+        formats::format(ours).unwrap().decode_as(&self.0.get(name), &reading, env)
     }
 }
 
@@ -23,7 +24,7 @@ fn decode(desk: &Desk, format: &str, reading: &Reading<'_>) -> Result<Blob, Erro
 }
 
 /// Qemu runs in the desk, so that the names in its files are relative.
-fn qemu(desk: &Desk, program: &str, arguments: &str) {
+pub(crate) fn qemu(desk: &Desk, program: &str, arguments: &str) {
     let script = format!("cd \"$0\" && {program} {arguments}");
     run("sh", &[&"-c", &script, &desk.path("")]);
 }

@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod check;
+mod damage;
 mod decode;
 mod follow;
 mod golden;
+mod matrix;
 mod oracle;
 mod property;
 mod support;
