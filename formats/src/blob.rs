@@ -94,6 +94,16 @@ impl Extent {
         (start < end).then(|| Self { start, len: end - start, source: self.source.advanced(start - self.start) })
     }
 
+    /// Whether all bytes are among those of `whole`: the same ones, not equal ones.
+    fn is_within(&self, whole: &Self) -> bool {
+        let (is_same, first, mine) = match (&whole.source, &self.source) {
+            (Source::Memory { bytes: a, offset: i }, Source::Memory { bytes: b, offset: j }) => (Arc::ptr_eq(a, b), *i, *j),
+            (Source::File { file: a, offset: i }, Source::File { file: b, offset: j }) => (Arc::ptr_eq(a, b), *i, *j),
+            _ => return false,
+        };
+        is_same && first <= mine && mine + self.len <= first + whole.len
+    }
+
     fn read(&self, skip: u64, to: &mut [u8]) -> Result<()> {
         match &self.source {
             Source::Memory { bytes, offset } => {
@@ -202,6 +212,26 @@ impl Blob {
         let first = self.extents.partition_point(|e| e.end() <= range.start);
         let inside = self.extents[first..].iter().map_while(|e| e.clip(&range));
         Self { len: range.end - range.start, extents: inside.map(|e| Extent { start: e.start - range.start, ..e }).collect() }
+    }
+
+    /// Two blobs of this length: the extents that refer to bytes of `whole`, and the others.
+    pub fn split_by(&self, whole: &Self) -> (Self, Self) {
+        let (inside, outside) = self.extents.iter().cloned().partition(|extent| whole.extents.iter().any(|w| extent.is_within(w)));
+        (Self { len: self.len, extents: inside }, Self { len: self.len, extents: outside })
+    }
+
+    /// The data of two blobs of one length. Panics when both have any at one place: a planner bug.
+    pub fn joined_with(&self, other: &Self) -> Self {
+        assert_eq!(self.len, other.len, "blobs of one length");
+        let mut all: Vec<_> = self.extents.iter().chain(&other.extents).collect();
+        // Two ascending runs: this merges them.
+        all.sort_by_key(|extent| extent.start);
+        let mut joined = Self { len: self.len, extents: Vec::with_capacity(all.len()) };
+        for extent in all {
+            assert!(joined.extents.last().is_none_or(|last| last.end() <= extent.start), "data over data at {}", extent.start);
+            joined.push(extent.clone());
+        }
+        joined
     }
 
     /// Runs of whole units (of `unit` bytes) that hold any data, ascending and never touching: `first..end` unit numbers.
@@ -398,6 +428,19 @@ mod tests {
         let mut again = whole.slice(0..40);
         again.append(&whole.slice(40..100));
         assert_eq!(again.extents().len(), 1);
+    }
+
+    #[test]
+    fn what_is_split_joins_again() {
+        let whole = Blob::bytes(vec![7; 100]);
+        let mut mixed = sample();
+        mixed.append(&whole.slice(10..20));
+        mixed.append(&sample());
+        mixed.append(&whole.slice(90..100));
+        let (inside, outside) = mixed.split_by(&whole);
+        assert_eq!((inside.data_len(), outside.data_len()), (20, 12));
+        assert_eq!(inside.joined_with(&outside).to_vec(99).unwrap(), mixed.to_vec(99).unwrap());
+        assert_eq!(mixed.split_by(&whole.slice(0..15)).0.data_len(), 0);
     }
 
     #[test]

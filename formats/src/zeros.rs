@@ -8,17 +8,20 @@ const STRIDE: u64 = 4 << 20;
 /// Bytes that it reads at a time: they are still in the processor's cache when they are looked at.
 const PIECE: u64 = 128 << 10;
 
-/// The same bytes with every whole unit (of `unit` bytes, a power of two up to 128 KiB) of zeros turned into a gap.
+/// The unit of zeros that is worth a gap: a page, which is also what file systems allocate.
+pub const UNIT: u64 = 4 << 10;
+
+/// The same bytes with every whole [`UNIT`] of zeros turned into a gap.
 ///
-/// All data is read once, on all cores.
+/// All data is read once, on all cores, but for bytes of `seen`, which were looked at when they were made.
 ///
 /// # Errors
 /// When the data cannot be read.
-pub fn drop_zeros(blob: &Blob, unit: u64, env: &Env) -> Result<Blob> {
-    assert!(unit.is_power_of_two() && unit <= PIECE, "units of {unit} bytes");
+pub fn drop_zeros(blob: &Blob, seen: &Blob, env: &Env) -> Result<Blob> {
+    let (seen, blob) = blob.split_by(seen);
     let strides = blob.data_units(STRIDE).flatten().map(|n| n * STRIDE..((n + 1) * STRIDE).min(blob.len()));
     let work = |stride: Range<u64>| {
-        let runs = data_runs(blob, &stride, unit)?;
+        let runs = stride_runs(&blob, &stride)?;
         env.progress.advance(stride.end - stride.start);
         Ok(runs)
     };
@@ -31,28 +34,39 @@ pub fn drop_zeros(blob: &Blob, unit: u64, env: &Env) -> Result<Blob> {
         Ok(())
     })?;
     sparse.extend_to(blob.len());
-    Ok(sparse)
+    Ok(sparse.joined_with(&seen))
 }
 
 /// The runs of units inside `stride` that hold anything but zeros.
-fn data_runs(blob: &Blob, stride: &Range<u64>, unit: u64) -> Result<Vec<Range<u64>>> {
+fn stride_runs(blob: &Blob, stride: &Range<u64>) -> Result<Vec<Range<u64>>> {
     let mut buffer = vec![0; units::index(PIECE)];
     let mut runs: Vec<Range<u64>> = Vec::new();
-    let mut at = stride.start;
-    while at < stride.end {
+    for at in (stride.start..stride.end).step_by(units::index(PIECE)) {
         let bytes = &mut buffer[..units::index(PIECE.min(stride.end - at))];
         blob.read_at(at, bytes)?;
-        for unit in bytes.chunks(units::index(unit)) {
-            let end = at + units::bytes(unit.len());
+        for run in data_runs(bytes) {
+            let run = at + run.start..at + run.end;
             match runs.last_mut() {
-                _ if is_zero(unit) => {}
-                Some(last) if last.end == at => last.end = end,
-                _ => runs.push(at..end),
+                Some(last) if last.end == run.start => last.end = run.end,
+                _ => runs.push(run),
             }
-            at = end;
         }
     }
     Ok(runs)
+}
+
+/// The runs of units of `bytes` that hold anything but zeros.
+pub(crate) fn data_runs(bytes: &[u8]) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for (start, unit) in (0..).step_by(units::index(UNIT)).zip(bytes.chunks(units::index(UNIT))) {
+        let end = start + units::bytes(unit.len());
+        match runs.last_mut() {
+            _ if is_zero(unit) => {}
+            Some(last) if last.end == start => last.end = end,
+            _ => runs.push(start..end),
+        }
+    }
+    runs
 }
 
 /// Whether all bytes are 0.
@@ -74,9 +88,21 @@ mod tests {
         bytes[10 * 4096 + 99] = 1;
         let mut blob = Blob::zeros(3 << 20);
         blob.append(&Blob::bytes(bytes));
-        let sparse = drop_zeros(&blob, 4096, &env()).unwrap();
+        let sparse = drop_zeros(&blob, &Blob::default(), &env()).unwrap();
         assert_eq!(sparse.to_vec(1 << 23).unwrap(), blob.to_vec(1 << 23).unwrap());
         assert_eq!(sparse.data_len(), 4096 + 100);
+    }
+
+    #[test]
+    fn what_was_seen_is_not_looked_at_again() {
+        let seen = Blob::bytes(vec![0; 2 * 4096]);
+        let mut blob = Blob::bytes(vec![0; 100]);
+        blob.append(&seen);
+        blob.append(&Blob::bytes(vec![1; 4096]));
+        blob.append(&Blob::bytes(vec![0; 2 * 4096]));
+        let sparse = drop_zeros(&blob, &seen, &env()).unwrap();
+        assert_eq!(sparse.to_vec(1 << 20).unwrap(), blob.to_vec(1 << 20).unwrap());
+        assert_eq!(sparse.data_len(), 2 * 4096 + 4096 + 100 + 3996 - 100);
     }
 
     #[test]

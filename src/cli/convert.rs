@@ -297,11 +297,12 @@ impl Convert {
     fn source(&self, env: &mut Env) -> Result<Source> {
         let place = || input::show(&self.input);
         let file = input::open(&self.input, env)?;
+        let mark = env.spool.position();
         match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), env).at(place)? {
             Input::Disk { disk, .. } => {
                 self.refuse_for_disks().at(place)?;
-                // What others wrote may hold zeros as data; a unit as small as a page finds most of them.
-                Ok(Source::Disk(zeros::drop_zeros(&disk, 4096, env)?))
+                // What others wrote may hold zeros as data; what a decoder had to spool it has looked at.
+                Ok(Source::Disk(zeros::drop_zeros(&disk, &env.spool.since(mark), env)?))
             }
             Input::Uki(file) => {
                 let image = disk::uki_boot(&file).and_then(|boot| boot.image(env)).at(place)?;

@@ -16,7 +16,7 @@ use crate::{
     error::At,
     parallel,
     units::{self, KIB},
-    zeros::is_zero,
+    zeros,
 };
 use std::ops::Range;
 
@@ -46,14 +46,20 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
         Ok(unpacked)
     };
     parallel::ordered(*threads, parallel::batches(pieces, most), work, |Unpacked { pieces, bytes }| {
-        let bytes = spool.append(&bytes)?;
-        for (piece, unpacked) in pieces {
+        let mut bytes = spool.append(&bytes)?;
+        for (piece, runs) in pieces {
             fill(&mut disk, piece.at);
-            match (unpacked, piece.from) {
-                (Some(unpacked), _) => disk.append(&bytes.slice(unpacked)),
-                (None, From::Plain(at)) => disk.append(&data.slice(at..at + piece.len)),
-                _ => disk.extend_to(piece.at + piece.len),
+            if let From::Plain(at) = piece.from {
+                disk.append(&data.slice(at..at + piece.len));
             }
+            for run in runs {
+                let len = run.end - run.start;
+                disk.extend_to(piece.at + run.start);
+                disk.append(&bytes.slice(0..len));
+                bytes = bytes.slice(len..bytes.len());
+            }
+            // What is left of it is zeros.
+            disk.extend_to(piece.at + piece.len);
         }
         Ok(())
     })?;
@@ -154,24 +160,24 @@ fn backing(image: &Checked, file: &Blob, reading: &Reading<'_>, size: u64, env: 
     Ok(Some(below))
 }
 
-/// Pieces; for a packed one that is not zeros, where its bytes are in `bytes`.
+/// Pieces, for a packed one with the runs of it that are not zeros; and the bytes of all runs, one behind the other.
 struct Unpacked {
-    pieces: Vec<(Piece, Option<Range<u64>>)>,
+    pieces: Vec<(Piece, Vec<Range<u64>>)>,
     bytes: Vec<u8>,
 }
 
 fn unpack_all(image: &Checked, file: &Blob, batch: Vec<Piece>) -> Result<Unpacked> {
     let mut unpacked = Unpacked { pieces: Vec::with_capacity(batch.len()), bytes: Vec::new() };
     for piece in batch {
-        let start = units::bytes(unpacked.bytes.len());
+        let mut runs = Vec::new();
         if let From::Packed(place) = &piece.from {
             let plain = unpack(image, file, place, &piece)?;
-            if !is_zero(&plain) {
-                unpacked.bytes.extend_from_slice(&plain);
+            runs = zeros::data_runs(&plain);
+            for run in &runs {
+                unpacked.bytes.extend_from_slice(&plain[units::index(run.start)..units::index(run.end)]);
             }
         }
-        let end = units::bytes(unpacked.bytes.len());
-        unpacked.pieces.push((piece, (start < end).then_some(start..end)));
+        unpacked.pieces.push((piece, runs));
     }
     Ok(unpacked)
 }

@@ -13,7 +13,7 @@ use crate::{
     error::At,
     parallel,
     units::{self, KIB, MIB, SECTOR},
-    zeros::is_zero,
+    zeros,
 };
 use flate2::{Decompress, FlushDecompress, Status};
 use std::ops::Range;
@@ -217,7 +217,7 @@ struct Grain {
     file: Range<u64>,
 }
 
-/// Grains one behind the other, and where each is on the disk.
+/// Parts of grains one behind the other, and where each is on the disk.
 struct Inflated {
     places: Vec<Range<u64>>,
     bytes: Vec<u8>,
@@ -312,15 +312,16 @@ impl Extent {
         Ok(Grain { file: place.start + 12..place.end, disk })
     }
 
-    /// Some grains, without those that are zeros.
+    /// What some grains hold besides zeros.
     fn inflate_all(&self, file: &Blob, batch: Vec<Grain>) -> Result<Inflated> {
-        let mut inflated = Inflated { places: Vec::with_capacity(batch.len()), bytes: Vec::new() };
+        let bytes = Vec::with_capacity(batch.len() * units::index(self.grain));
+        let mut inflated = Inflated { places: Vec::with_capacity(batch.len()), bytes };
         let mut plain = vec![0; units::index(self.grain)];
         for grain in batch {
             let bytes = self.inflate(file, &grain, &mut plain)?;
-            if !is_zero(bytes) {
-                inflated.bytes.extend_from_slice(bytes);
-                inflated.places.push(grain.disk);
+            for run in zeros::data_runs(bytes) {
+                inflated.places.push(grain.disk.start + run.start..grain.disk.start + run.end);
+                inflated.bytes.extend_from_slice(&bytes[units::index(run.start)..units::index(run.end)]);
             }
         }
         Ok(inflated)
