@@ -126,9 +126,27 @@ fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mu
 }
 
 fn make_erofs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
-    let mut warnings: Vec<_> = missing(facts, &["CONFIG_EROFS_FS"], "mount this root").into_iter().collect();
+    let mut warnings = Vec::from_iter(missing(facts, &["CONFIG_EROFS_FS"], "mount this root"));
+    if options.word("erofs_compression") == "zstd" {
+        warnings.extend(facts.as_ref().ok().and_then(erofs_zstd_warning));
+    }
     warnings.extend(payload::lost("EROFS", "any year", &erofs::losses(tree)));
     Ok(RootImage { image: erofs::write(tree, options, env)?, warnings })
+}
+
+/// Linux reads zstd in EROFS from this version on, where it is built with it.
+const EROFS_ZSTD_SINCE: (u32, u32) = (6, 10);
+
+/// What a kernel lacks to read EROFS compressed by zstd, as far as it says. No initrd helps there.
+fn erofs_zstd_warning(facts: &Facts) -> Option<String> {
+    let lacks = match &facts.config {
+        Some(config) => config.get("CONFIG_EROFS_FS_ZIP_ZSTD") != Some("y"),
+        None => facts.version()? < EROFS_ZSTD_SINCE,
+    };
+    let (major, minor) = EROFS_ZSTD_SINCE;
+    let what =
+        format!("the kernel cannot read EROFS compressed by zstd: that is Linux from {major}.{minor} on with CONFIG_EROFS_FS_ZIP_ZSTD");
+    lacks.then_some(what)
 }
 
 /// What a kernel with a configuration inside lacks to verify its root by the command line alone.
@@ -211,6 +229,17 @@ mod tests {
         assert!(matches!("initrd".parse().unwrap(), Root::Initrd));
         assert_eq!("squashfs".parse::<Root>().unwrap().to_string(), "squashfs");
         assert_eq!("ext4".parse::<Root>().unwrap_err().to_string(), "root 'ext4': choose initrd, squashfs, erofs");
+    }
+
+    #[test]
+    fn kernels_without_zstd_in_erofs_are_told_of() {
+        let configured = |config: &str| Facts { config: Some(config.to_owned().into()), ..Facts::default() };
+        let banner = |version: &str| Facts { banner: Some(format!("Linux version {version} (us) #1")), ..Facts::default() };
+        let is_told = |facts: Facts| erofs_zstd_warning(&facts).is_some();
+        assert!(is_told(configured("CONFIG_EROFS_FS=y\n# CONFIG_EROFS_FS_ZIP_ZSTD is not set\n")));
+        assert!(!is_told(configured("CONFIG_EROFS_FS=m\nCONFIG_EROFS_FS_ZIP_ZSTD=y\n")));
+        assert!(is_told(banner("6.9.12-cloud")) && is_told(banner("5.15.0")));
+        assert!(!is_told(banner("6.10.0-rc1")) && !is_told(banner("7.0.0")) && !is_told(Facts::default()));
     }
 
     #[test]

@@ -28,6 +28,13 @@ use support::{
 const HAND_OVER: &str = "#!/bin/busybox sh
 for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /modules/$module 2>/dev/null; done
 /bin/busybox mount -t devtmpfs dev /dev
+# Other volumes with the same files.
+for disk in /dev/vd[b-z]; do
+    [ -e $disk ] || continue
+    /bin/busybox mount -t erofs -o ro $disk /root && cd /root && cd sums && /bin/busybox md5sum -c list >/list 2>&1 &&
+        echo MOBY-SUMS-OK $disk || /bin/busybox sed 's/^/MOBY-BAD /' /list
+    cd / && /bin/busybox umount /root
+done
 /bin/busybox mount -t erofs -o ro /dev/vda /root && exec /bin/busybox switch_root /root /erofs-init
 echo MOBY-BAD the volume was not mounted
 /bin/busybox poweroff -f
@@ -129,14 +136,13 @@ fn other_files(builder: &mut Builder, gaps: &mut tar::Writer) {
     gaps.add(b"huge", &Inode::new(Content::File(huge), 0o644)).unwrap();
 }
 
-/// What loads the modules that Debian's kernel needs.
-fn initrd() -> Blob {
+/// What loads these modules, as Debian's kernels have no EROFS built in.
+fn initrd(modules: &Path) -> Blob {
     let mut builder = Builder::default();
     builder.add(b"init", file(HAND_OVER, 0o755)).unwrap();
     builder.add(b"bin/busybox", file(busybox(), 0o755)).unwrap();
     builder.add(b"dev/console", Inode::new(Content::CharacterDevice(Device { major: 5, minor: 1 }), 0o600)).unwrap();
     builder.add(b"root", Inode::new(Content::Directory, 0o755)).unwrap();
-    let modules = Arch::Amd64.debian("modules");
     for entry in fs::read_dir(modules).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -151,7 +157,7 @@ fn a_real_kernel_runs_from_an_erofs_root() {
     let dir = scratch("boot-erofs");
     let tar = dir.join("guest.tar");
     write_tar(&tar, &dir);
-    save(&initrd(), &dir.join("initrd"));
+    save(&initrd(&Arch::Amd64.debian("modules")), &dir.join("initrd"));
     for compression in ["lz4", "lz4hc", "none"] {
         let arguments = ["convert", "--quiet", "--format", "kernel+erofs", "--opt"];
         finish(moby().args(arguments).arg(format!("erofs_compression={compression}")).args(["--dir", text(&dir)]).arg(&tar)).success();
@@ -160,6 +166,29 @@ fn a_real_kernel_runs_from_an_erofs_root() {
         let console = machine.disk(Bus::VirtioBlk, &dir.join("guest-erofs.img"), "raw").run_until("MOBY-MARKER-");
         console.expect("MOBY-EROFS-OK").expect("MOBY-MARKER-OK").refuse("MOBY-BAD").refuse("erofs: (device vda): failed");
     }
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// The window that the kernel reserves grows with what it mounts: the volume of the smallest pieces comes first, the root last.
+#[test]
+fn a_real_kernel_reads_zstd_in_pieces_of_any_size() {
+    let dir = scratch("boot-erofs-zstd");
+    let tar = dir.join("guest.tar");
+    write_tar(&tar, &dir);
+    let initrd_path = dir.join("initrd");
+    save(&initrd(&guest::newer_debian("modules")), &initrd_path);
+    for size in ["8K", "128K", "1M"] {
+        let piece = format!("erofs_piece_size={size}");
+        let arguments = ["convert", "--format", "kernel+erofs", "--opt", "erofs_compression=zstd", "--opt", &piece, "--name", size];
+        let made = finish(moby().args(arguments).args(["--dir", text(&dir)]).arg(&tar)).success();
+        // What the tar holds is Linux 6.1 without its configuration.
+        assert!(made.errors().contains("cannot read EROFS compressed by zstd"), "{made}");
+    }
+    let volume = |size: &str| dir.join(format!("{size}-erofs.img"));
+    let machine = Machine::bios().direct(&guest::newer_debian("kernel"), &initrd_path, Arch::Amd64.cmdline());
+    let machine = ["1M", "8K", "128K"].iter().fold(machine, |machine, size| machine.disk(Bus::VirtioBlk, &volume(size), "raw"));
+    let console = machine.run_until("MOBY-MARKER-").expect("MOBY-SUMS-OK /dev/vdb").expect("MOBY-SUMS-OK /dev/vdc");
+    console.expect("MOBY-EROFS-OK").expect("MOBY-MARKER-OK").refuse("MOBY-BAD").refuse("failed to decompress");
     fs::remove_dir_all(dir).unwrap();
 }
 
@@ -181,6 +210,6 @@ fn a_volume_is_the_same_whatever_else_is_made() {
     assert_ne!(uuid(&seeded), uuid(&made(&["-f", "kernel+erofs", "--seed", "b"])));
     assert!(made(&["-f", "kernel+erofs", "--opt", "erofs_compression=none"]).len() > (1 << 20));
     let wrong = finish(moby().args(["convert", "-f", "kernel+erofs", "--opt", "erofs_compression=rar"]).arg(&tar));
-    assert!(wrong.code() == 3 && wrong.errors().contains("lz4|lz4hc|none"), "{wrong}");
+    assert!(wrong.code() == 3 && wrong.errors().contains("lz4|lz4hc|zstd|none"), "{wrong}");
     fs::remove_dir_all(dir).unwrap();
 }

@@ -6,6 +6,7 @@
 #   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them.
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture.
+#   5. What reads EROFS compressed by zstd, of Debian 13: a kernel in .cache/debian/amd64-trixie, programs in .cache/erofs-utils.
 #
 # Run it again at any time: what is there already is left alone, and then no network is needed.
 set -euo pipefail
@@ -147,20 +148,31 @@ download() {
 # What a guest needs to mount its root from a disk: the kernel has drivers and file systems as modules only.
 modules=(virtio_pci virtio_blk virtio_scsi sd_mod sr_mod squashfs erofs isofs overlay dm-verity)
 
-# guest_modules UNPACKED TO: these and what they depend on, in TO, with their names in the order of loading in TO/order.
+# guest_modules UNPACKED TO [MODULE...]: these and what they depend on, in TO, with their names in the order of loading in TO/order.
 guest_modules() {
     local unpacked=$1 to=$2 version module path
     version=$(ls "$unpacked/lib/modules")
     depmod -b "$unpacked" "$version" || die "depmod could not read the modules of $version"
     mkdir -p "$to"
-    for module in "${modules[@]}"; do
+    for module in "${@:3}"; do
         path=$(modprobe -C /dev/null -d "$unpacked" -S "$version" --show-depends "$module") || die "$version has no module $module"
         sed -n 's/^insmod \([^ ]*\).*/\1/p' <<<"$path"
     done | awk '!seen[$0]++' | while read -r path; do
-        cp "$path" "$to/"
-        basename "$path"
+        case $path in
+            *.xz) xz -dc "$path" >"$to/$(basename "$path" .xz)" ;;
+            *) cp "$path" "$to/" ;;
+        esac
+        basename "$path" .xz
     done >"$to/order"
     [ -s "$to/order" ] || die "$version has no modules"
+}
+
+# cloud_kernel ARCH: the package of Debian's cloud kernel, asked of the apt of `apt_for`.
+cloud_kernel() {
+    local kernel
+    kernel=$(apt-cache "${apt[@]}" show --no-all-versions "linux-image-cloud-$1" | sed -n 's/^Depends: \([^ ,]*\).*/\1/p')
+    [ -n "$kernel" ] || die "linux-image-cloud-$1 names no kernel package"
+    echo "$kernel"
 }
 
 # guest ARCH: the kernel and busybox of one architecture, in .cache/debian/ARCH/{kernel,busybox,version,modules/}.
@@ -171,16 +183,41 @@ guest() {
     rm -rf "$work" "$to"
     apt_for "$suite" "$arch" "$work"
     local kernel
-    kernel=$(apt-cache "${apt[@]}" show --no-all-versions "linux-image-cloud-$arch" | sed -n 's/^Depends: \([^ ,]*\).*/\1/p')
-    [ -n "$kernel" ] || die "linux-image-cloud-$arch names no kernel package"
+    kernel=$(cloud_kernel "$arch")
     download "$work" "$kernel" busybox-static
     cp "$work"/unpacked/boot/vmlinuz-* "$work/kernel"
     cp "$(find "$work/unpacked" -type f -path '*bin/busybox')" "$work/busybox"
-    guest_modules "$work/unpacked" "$work/modules"
+    guest_modules "$work/unpacked" "$work/modules" "${modules[@]}"
     echo "${modules[*]}" >"$work/modules/wanted"
     echo "$kernel" >"$work/version"
     rm -rf "$work"/{lists,archives,unpacked,sources.list} "$work"/*.bin "$work"/*.deb
     mv "$work" "$to"
+}
+
+# What reads EROFS compressed by zstd: Linux from 6.10 on and erofs-utils from 1.8 on. The programs run with the libraries of their
+# own Debian, by its dynamic linker.
+erofs_zstd() {
+    local guest=$cache/debian/amd64-trixie tools=$cache/erofs-utils work=$cache/erofs-zstd.partial apt kernel program
+    [ -s "$guest/kernel" ] && [ -s "$guest/modules/order" ] && [ -x "$tools/fsck.erofs" ] && return
+    say "downloading a kernel and erofs-utils of Debian 13"
+    rm -rf "$work" "$guest" "$tools"
+    apt_for trixie amd64 "$work"
+    kernel=$(cloud_kernel amd64)
+    download "$work" "$kernel" erofs-utils libc6 libdeflate0 liblz4-1 liblzma5 libpcre2-8-0 libselinux1 libuuid1 libxxhash0 libzstd1 zlib1g
+    mkdir -p "$guest" "$work/tools/lib"
+    grep -qx CONFIG_EROFS_FS_ZIP_ZSTD=y "$work"/unpacked/boot/config-* || die "$kernel has no zstd in EROFS"
+    cp -L "$work"/unpacked/usr/lib/x86_64-linux-gnu/*.so.* "$work/tools/lib/"
+    for program in fsck.erofs dump.erofs mkfs.erofs; do
+        cp "$work/unpacked/usr/bin/$program" "$work/tools/lib/"
+        printf '#!/bin/sh\nlib=$(dirname "$0")/lib\nexec "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$lib/%s" "$@"\n' "$program" >"$work/tools/$program"
+        chmod +x "$work/tools/$program"
+    done
+    mv "$work/tools" "$tools"
+    # Here it is a link, and depmod looks in /lib.
+    ln -sfn usr/lib "$work/unpacked/lib"
+    guest_modules "$work/unpacked" "$guest/modules" virtio_pci virtio_blk erofs
+    cp "$work"/unpacked/boot/vmlinuz-* "$guest/kernel"
+    rm -rf "$work"
 }
 
 # Lockfiles and the like would be caught late and far from their cause: a last look at what must run.
@@ -203,5 +240,6 @@ python_oracles
 guest amd64
 guest arm64
 ukify
+erofs_zstd
 programs
 say "ready"

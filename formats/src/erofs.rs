@@ -13,16 +13,18 @@
 //! inode has 32 bytes where these hold all (owner below 65,536, the time of the volume), else 64.
 //!
 //! Written: every type a [`Tree`] has, hard links, times with nanoseconds, extended attributes, gaps of files as absent
-//! chunks. Uncompressed bodies are referred to, never copied. Compressed ones are LZ4 blocks of equal pieces of the file, each in
-//! whole blocks behind the zeros that fill the first of them; a file, or a piece of it, that does not get smaller stays plain.
+//! chunks. Uncompressed bodies are referred to, never copied. Compressed ones are equal pieces of the file, each an LZ4 block or
+//! a frame of Zstandard (Linux 6.10) in whole blocks, behind the zeros that fill the first of them; a file, or a piece of it,
+//! that does not get smaller stays plain.
 //!
 //! Refused by name: what the kernel could not show (names over 255 bytes, attributes of unknown classes, device numbers over
 //! 12 and 20 bits), and volumes of 16 TiB.
 //!
-//! Oracles: `fsck.erofs`, `dump.erofs`, the crate `erofs-rs`, the kernel.
+//! Oracles: `fsck.erofs`, `dump.erofs`, the crate `erofs-rs`, the kernel; for Zstandard those of erofs-utils 1.8 and Linux 6.12.
 
 mod chunks;
 mod clusters;
+mod compressor;
 mod directory;
 mod inode;
 mod lz4hc;
@@ -39,8 +41,8 @@ use crate::{
     units,
 };
 use clusters::Settings;
+use compressor::Compressor;
 use inode::Node;
-use lz4_flex::block;
 use std::mem::offset_of;
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -48,13 +50,14 @@ use zerocopy::{
 };
 
 /// The options of a volume.
-pub static OPTIONS: [OptionSpec; 2] = [
+pub static OPTIONS: [OptionSpec; 3] = [
     OptionSpec {
         name: "erofs_compression",
-        values: Values::Choice(&["lz4", "lz4hc", "none"]),
+        values: Values::Choice(&["lz4", "lz4hc", "zstd", "none"]),
         default: "lz4",
-        help: "of file content; lz4hc is smaller by a sixth, slow to make and as fast to read",
+        help: "of file content; lz4hc is smaller by a sixth, slow to make and as fast to read; zstd is smaller still and slower to read, for Linux from 6.10 on with CONFIG_EROFS_FS_ZIP_ZSTD",
     },
+    OptionSpec { name: "erofs_level", values: Values::NumberOrAuto { min: 1, max: 19 }, default: "auto", help: "of zstd (auto: 6)" },
     OptionSpec {
         name: "erofs_piece_size",
         values: Values::PowerOfTwo { min: clusters::PIECE_MIN, max: clusters::PIECE_MAX },
@@ -127,7 +130,7 @@ struct Superblock {
     volume_name: [u8; 16],
     /// 80: see [`incompat`].
     feature_incompat: U32,
-    /// 84: bit 0: LZ4 is used.
+    /// 84: a bit for each [`Compressor::algorithm`] that is used.
     compr_algs: U16,
     /// 86: 0.
     extra_devices: U16,
@@ -163,21 +166,6 @@ pub fn dump(volume: &Blob, to: &mut Dump) -> Result<()> {
     Ok(())
 }
 
-/// `struct z_erofs_lz4_cfgs` with the length before it.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct Lz4Config {
-    /// 0: bytes that follow: 14.
-    len: U16,
-    /// 2: how far back matches reach.
-    max_distance: U16,
-    /// 4: most blocks of a piece of compressed data.
-    max_pcluster_blocks: U16,
-    /// 6: zeros.
-    reserved: [u8; 10],
-}
-const _: () = assert!(size_of::<Lz4Config>() == 16);
-
 /// What [`write()`] leaves out of a tree.
 pub fn losses(tree: &Tree) -> Losses {
     Losses::of(tree, xattr::is_held, i64::MIN..=i64::MAX)
@@ -188,13 +176,12 @@ pub fn losses(tree: &Tree) -> Losses {
 /// # Errors
 /// Names the file that EROFS cannot hold; or content cannot be read or spooled.
 pub fn write(tree: &Tree, options: &Options, env: &mut Env) -> Result<Blob> {
-    let settings = settings(options);
+    let settings = settings(options)?;
     let mut nodes = plan::nodes(tree, settings.is_some(), env.time)?;
     if let Some(settings) = &settings {
         clusters::compress(&mut nodes, settings, env)?;
     }
-    let config = settings.as_ref().map(clusters::config);
-    let config = config.as_ref().map_or(&[][..], IntoBytes::as_bytes);
+    let config = settings.map(|settings| settings.compressor.config(settings.piece)).unwrap_or_default();
     let used = SUPERBLOCK_AT + units::bytes(size_of::<Superblock>() + config.len());
     let meta_len = place::place(&mut nodes, used);
     let blocks = deal(&mut nodes, meta_len / BLOCK)?;
@@ -204,17 +191,14 @@ pub fn write(tree: &Tree, options: &Options, env: &mut Env) -> Result<Blob> {
         image.pad_to(BLOCK);
     }
     assert_eq!(image.len(), blocks * BLOCK, "every block was dealt");
-    with_superblock(&image, &nodes, config, env)
+    let algorithms = settings.map_or(0, |settings| 1 << settings.compressor.algorithm());
+    with_superblock(&image, &nodes, algorithms, &config, env)
 }
 
 /// How files are compressed, if they are.
-fn settings(options: &Options) -> Option<Settings> {
-    let encode = match options.word("erofs_compression") {
-        "lz4" => block::compress,
-        "lz4hc" => lz4hc::compress,
-        _ => return None,
-    };
-    Some(Settings { encode, piece: options.number("erofs_piece_size") })
+fn settings(options: &Options) -> Result<Option<Settings>> {
+    let piece = options.number("erofs_piece_size");
+    Ok(Compressor::of(options)?.map(|compressor| Settings { compressor, piece }))
 }
 
 /// Gives every inode with data its run of blocks, behind the metadata; gives back the blocks of the volume.
@@ -241,9 +225,8 @@ fn narrow(blocks: u64) -> Option<u32> {
 }
 
 /// Puts the superblock and the compressors' settings into their gap in the first block, whose rest the checksum covers.
-fn with_superblock(image: &Blob, nodes: &[Node<'_>], config: &[u8], env: &Env) -> Result<Blob> {
-    let is_compressed = !config.is_empty();
-    let mut incompat = if is_compressed { incompat::LZ4_0PADDING | incompat::BIG_PCLUSTER } else { 0 };
+fn with_superblock(image: &Blob, nodes: &[Node<'_>], algorithms: u16, config: &[u8], env: &Env) -> Result<Blob> {
+    let mut incompat = if algorithms != 0 { incompat::LZ4_0PADDING | incompat::BIG_PCLUSTER } else { 0 };
     if nodes.iter().any(Node::is_chunked) {
         incompat |= incompat::CHUNKED_FILE;
     }
@@ -263,7 +246,7 @@ fn with_superblock(image: &Blob, nodes: &[Node<'_>], config: &[u8], env: &Env) -
         uuid: *env.ids.guid("erofs").as_bytes(),
         volume_name: [0; 16],
         feature_incompat: incompat.into(),
-        compr_algs: u16::from(is_compressed).into(),
+        compr_algs: algorithms.into(),
         extra_devices: 0.into(),
         devt_slotoff: 0.into(),
         dir_block_bits: 0,

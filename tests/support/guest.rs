@@ -39,6 +39,13 @@ impl Arch {
     }
 }
 
+/// The kernel of Debian 13 for amd64, with modules: `kernel`, `modules`.
+pub fn newer_debian(file: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/debian/amd64-trixie").join(file);
+    assert!(path.exists(), "{} is missing: run tests/setup.sh", path.display());
+    path
+}
+
 const INIT: &[u8] = include_bytes!("init.sh");
 
 /// Writes the tagged tar of a guest whose root file system has `random_mib` MiB that do not compress.

@@ -1,15 +1,16 @@
-//! Compressed files: equal pieces, each an LZ4 block by itself.
+//! Compressed files: equal pieces, each compressed by itself.
 //!
 //! ```text
 //!  index:   | inode, attributes, zeros to 8 | map header | 8 zeros | entry of block 0 of the file | of block 1 | ... |
 //!  entries: head: first block of the compressed piece; then one for each further block of the file: how far back the head
 //!           is and how far ahead the next one. The first of these has the number of compressed blocks instead.
-//!  data:    | zeros, LZ4 block | zeros, LZ4 block | plain block | plain block | ...
+//!  data:    | zeros, compressed | zeros, compressed | plain block | plain block | ...
 //! ```
 //! A piece that does not save a block is plain: each of its blocks is a head of its own, and refers to the file's bytes.
 
 use super::{
-    BLOCK, Lz4Config,
+    BLOCK,
+    compressor::Compressor,
     inode::{Data, Node},
 };
 use crate::{
@@ -29,8 +30,6 @@ use zerocopy::{
 pub(super) const PIECE_MAX: u64 = MIB;
 /// The smallest piece: what is compressed takes a block at least.
 pub(super) const PIECE_MIN: u64 = 2 * BLOCK;
-/// How far back matches of LZ4 reach.
-const DISTANCE_MAX: u16 = u16::MAX;
 
 /// `struct z_erofs_map_header`.
 #[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -40,7 +39,7 @@ struct MapHeader {
     reserved: U32,
     /// 4: see [`BIG_PCLUSTER_1`].
     advise: U16,
-    /// 6: 0: LZ4.
+    /// 6: see [`Compressor::algorithm`].
     algorithm: u8,
     /// 7: 0: an entry for each block of the file.
     cluster_bits: u8,
@@ -75,8 +74,9 @@ mod entry_type {
 const COUNT: u16 = 1 << 11;
 
 /// A compressed file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Clusters {
+    algorithm: u8,
     size: u64,
     pieces: Vec<Piece>,
     data: Blob,
@@ -94,17 +94,9 @@ struct Piece {
 /// How files are compressed.
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
-    /// Makes an LZ4 block.
-    pub(super) encode: fn(&[u8]) -> Vec<u8>,
+    pub(super) compressor: Compressor,
     /// Bytes of the file in a piece: a random read unpacks at most this, and waste is half a block of each.
     pub(super) piece: u64,
-}
-
-/// The settings, as readers need them.
-pub(super) fn config(settings: &Settings) -> Lz4Config {
-    // What is compressed has at least one block less than the piece.
-    let max_pcluster_blocks = u16::try_from(settings.piece / BLOCK - 1).expect("at most PIECE_MAX");
-    Lz4Config { len: 14.into(), max_distance: DISTANCE_MAX.into(), max_pcluster_blocks: max_pcluster_blocks.into(), reserved: [0; 10] }
 }
 
 /// A part of a file to be compressed.
@@ -118,7 +110,7 @@ struct Work<'a> {
 
 /// Compresses the files that get smaller, on all cores.
 pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut Env) -> Result<()> {
-    let Settings { encode, piece } = *settings;
+    let Settings { compressor, piece } = *settings;
     let Env { spool, threads, progress, .. } = env;
     let files = nodes.iter().enumerate().filter_map(|(number, node)| Some((number, node.path, node.compressible()?)));
     let pieces = files.flat_map(|(number, path, body)| {
@@ -126,7 +118,7 @@ pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut En
         (0..body.len().div_ceil(piece)).map(move |nth| Ok(Work { number, path, body, range: range(nth) }))
     });
     let packed = |work: Work<'_>| {
-        let packed = packed(work.body, &work.range, encode).at(|| ShowPath(work.path))?;
+        let packed = packed(work.body, &work.range, compressor).at(|| ShowPath(work.path))?;
         progress.advance(work.range.end - work.range.start);
         // A plain piece refers to the file.
         let data = if packed.is_none() { work.body.slice(work.range.clone()) } else { Blob::default() };
@@ -135,7 +127,7 @@ pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut En
     let mut done: Vec<(usize, Clusters)> = Vec::new();
     parallel::ordered(*threads, pieces, packed, |(number, len, packed, plain)| {
         if done.last().is_none_or(|(last, _)| *last != number) {
-            done.push((number, Clusters::default()));
+            done.push((number, Clusters::new(compressor)));
         }
         let (_, clusters) = done.last_mut().expect("one was just pushed");
         match packed {
@@ -152,25 +144,29 @@ pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut En
     Ok(())
 }
 
-/// An LZ4 block at the end of whole blocks, when these are fewer than the piece has.
-fn packed(body: &Blob, range: &Range<u64>, encode: fn(&[u8]) -> Vec<u8>) -> Result<Option<Vec<u8>>> {
+/// Compressed data at the end of whole blocks, when these are fewer than the piece has.
+fn packed(body: &Blob, range: &Range<u64>, compressor: Compressor) -> Result<Option<Vec<u8>>> {
     let len = range.end - range.start;
     if len <= BLOCK {
         return Ok(None);
     }
     let mut plain = vec![0; units::index(len)];
     body.read_at(range.start, &mut plain)?;
-    let lz4 = encode(&plain);
-    let room = units::bytes(lz4.len()).next_multiple_of(BLOCK);
+    let unit = compressor.unit(&plain)?;
+    let room = units::bytes(unit.len()).next_multiple_of(BLOCK);
     Ok((room < len.next_multiple_of(BLOCK)).then(|| {
         let mut packed = vec![0; units::index(room)];
-        let zeros = packed.len() - lz4.len();
-        packed[zeros..].copy_from_slice(&lz4);
+        let zeros = packed.len() - unit.len();
+        packed[zeros..].copy_from_slice(&unit);
         packed
     }))
 }
 
 impl Clusters {
+    fn new(compressor: Compressor) -> Self {
+        Self { algorithm: compressor.algorithm(), size: 0, pieces: Vec::new(), data: Blob::default() }
+    }
+
     fn add(&mut self, len: u64, is_packed: bool, data: &Blob) {
         let blocks = |len: u64| u16::try_from(len.div_ceil(BLOCK)).expect("blocks of a piece");
         self.pieces.push(Piece { blocks: blocks(len), packed: is_packed.then(|| blocks(data.len())) });
@@ -205,7 +201,7 @@ impl Clusters {
     /// Puts the index behind a head; the blocks start at `start`.
     pub(super) fn index(&self, start: u32, head: &mut Vec<u8>) {
         head.resize(head.len().next_multiple_of(size_of::<Entry>()), 0);
-        let header = MapHeader { reserved: 0.into(), advise: BIG_PCLUSTER_1.into(), algorithm: 0, cluster_bits: 0 };
+        let header = MapHeader { reserved: 0.into(), advise: BIG_PCLUSTER_1.into(), algorithm: self.algorithm, cluster_bits: 0 };
         head.extend_from_slice(header.as_bytes());
         head.extend_from_slice(&[0; size_of::<Entry>()]);
         let mut next = start;

@@ -48,10 +48,11 @@ fn the_superblock_says_what_there_is() {
     builder.add(b"a/b", file(text(10_000))).unwrap();
     builder.hard_link(b"c", b"a/b").unwrap();
     let tree = builder.finish();
-    for (compression, bits) in [("none", 0), ("lz4", 3)] {
+    for (compression, bits, algorithms) in [("none", 0, 0), ("lz4", 3, 1), ("zstd", 3, 8)] {
         let image = written(&tree, compression, 2).unwrap();
         let found = superblock(&image);
         assert_eq!((found.magic.get(), found.inos.get(), found.feature_incompat.get()), (MAGIC, 3, bits));
+        assert_eq!(found.compr_algs.get(), algorithms);
         assert_eq!(usize::try_from(found.blocks.get()).unwrap() * 4096, image.len());
         assert_eq!((found.build_time.get(), found.uuid), (TIME.cast_unsigned(), *env().ids.guid("erofs").as_bytes()));
         let mut covered = image[1024..4096].to_vec();
@@ -100,8 +101,12 @@ fn compression_shrinks_what_it_can_and_leaves_the_rest() {
     assert!(packed.len() < plain.len() / 2, "{} of {}", packed.len(), plain.len());
     let harder = written(&tree_of(b"text", text(1 << 20)), "lz4hc", 2).unwrap();
     assert!(harder.len() < packed.len() * 9 / 10, "{} of {}", harder.len(), packed.len());
-    let image = written(&tree_of(b"noise", noise(1 << 20)), "lz4", 2).unwrap();
-    assert_eq!(image.len(), (1 << 20) + 4096);
+    let hardest = written(&tree_of(b"text", text(1 << 20)), "zstd", 2).unwrap();
+    assert!(hardest.len() < harder.len() / 2, "{} of {}", hardest.len(), harder.len());
+    for compression in ["lz4", "zstd"] {
+        let image = written(&tree_of(b"noise", noise(1 << 20)), compression, 2).unwrap();
+        assert_eq!(image.len(), (1 << 20) + 4096);
+    }
 }
 
 #[test]
@@ -111,8 +116,10 @@ fn no_number_of_threads_changes_a_byte() {
         builder.add(format!("d{}/{n}", n % 7).as_bytes(), file([text(n * 9973), noise(n * 1009)].concat())).unwrap();
     }
     let tree = builder.finish();
-    let one = written(&tree, "lz4", 1).unwrap();
-    assert!([2, 3, 8].iter().all(|threads| written(&tree, "lz4", *threads).unwrap() == one));
+    for compression in ["lz4", "zstd"] {
+        let one = written(&tree, compression, 1).unwrap();
+        assert!([2, 3, 8].iter().all(|threads| written(&tree, compression, *threads).unwrap() == one));
+    }
 }
 
 #[test]

@@ -57,9 +57,24 @@ pub struct Facts {
     pub squashfs_codecs: Vec<Codec>,
 }
 
+impl Facts {
+    /// The first two numbers of its version.
+    pub fn version(&self) -> Option<(u32, u32)> {
+        let version = self.banner.as_deref()?.strip_prefix("Linux version ")?;
+        let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    }
+}
+
 /// A kernel's configuration: the text of its `.config`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config(String);
+
+impl From<String> for Config {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
 
 impl Config {
     /// The text.

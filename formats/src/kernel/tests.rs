@@ -92,6 +92,14 @@ fn a_configuration_in_the_kernel_has_the_last_word() {
 }
 
 #[test]
+fn a_version_is_two_numbers() {
+    let version = |banner: &str| scan::Facts { banner: Some(banner.to_owned()), ..scan::Facts::default() }.version();
+    assert_eq!(version("Linux version 6.12.117+deb13-cloud-amd64 (debian)"), Some((6, 12)));
+    assert_eq!(version("Linux version 7.0-rc1"), Some((7, 0)));
+    assert_eq!((version("Linux version next"), scan::Facts::default().version()), (None, None));
+}
+
+#[test]
 fn a_kernel_says_what_squashfs_it_reads() {
     let texts = ["zstd workspace", "xz workspace"].map(|text| format!("\x013SQUASHFS error: Failed to allocate {text}\n\0").into_bytes());
     let kernel = inside(&[&texts[0], &texts[1]]);

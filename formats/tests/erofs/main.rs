@@ -1,4 +1,5 @@
-//! EROFS volumes judged by others: the crate `erofs-rs` reads every attribute back, `fsck.erofs` checks and extracts.
+//! EROFS volumes judged by others: the crate `erofs-rs` reads every attribute back, `fsck.erofs` checks and extracts; that of
+//! Debian 13 what zstd compressed.
 
 // The outside is POSIX: modes, devices.
 #![cfg(unix)]
@@ -38,6 +39,12 @@ fn run(program: &str, arguments: &[&str]) -> String {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}", output.status);
     text
+}
+
+/// A program of erofs-utils 1.8, which knows zstd.
+fn newer(program: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/erofs-utils").join(program);
+    path.to_str().unwrap().to_owned()
 }
 
 fn save(blob: &Blob, path: &Path) {
@@ -102,7 +109,7 @@ fn inode(volume: &EroFS<SliceImage<'_>>, inode: erofs_rs::types::Inode) -> Inode
 #[test]
 fn another_reader_finds_everything() {
     let tree = trees::odd();
-    for compression in ["none", "lz4", "lz4hc"] {
+    for compression in ["none", "lz4", "lz4hc", "zstd"] {
         let image = written(&tree, compression).to_vec(1 << 30).unwrap();
         assert_same(&facts(&read(&image)), &facts(&tree), compression);
     }
@@ -111,8 +118,8 @@ fn another_reader_finds_everything() {
 #[test]
 fn pieces_of_any_size_come_back() {
     let tree = trees::odd().filter(|path| !path.starts_with(b"many/"));
-    for size in ["8K", "16K", "1M"] {
-        let image = written_with(&tree, &[("erofs_compression", "lz4hc"), ("erofs_piece_size", size)]).to_vec(1 << 30).unwrap();
+    for (compression, size) in [("lz4hc", "8K"), ("lz4hc", "16K"), ("lz4hc", "1M"), ("zstd", "8K"), ("zstd", "1M")] {
+        let image = written_with(&tree, &[("erofs_compression", compression), ("erofs_piece_size", size)]).to_vec(1 << 30).unwrap();
         assert_same(&facts(&read(&image)), &facts(&tree), size);
     }
 }
@@ -143,7 +150,9 @@ fn is_root() -> bool {
 #[test]
 fn fsck_extracts_the_tree() {
     let is_root = is_root();
-    for compression in ["none", "lz4", "lz4hc"] {
+    let programs =
+        [("none", "fsck.erofs".into()), ("lz4", "fsck.erofs".into()), ("lz4hc", "fsck.erofs".into()), ("zstd", newer("fsck.erofs"))];
+    for (compression, program) in programs {
         let directory = tempfile::tempdir().unwrap();
         let image = directory.path().join("root.erofs");
         let out = directory.path().join("out");
@@ -151,8 +160,8 @@ fn fsck_extracts_the_tree() {
         let tree = trees::odd().filter(|path| !path.starts_with(b"gaps/"));
         save(&written(&tree, compression), &image);
         let [image, out] = [&image, &out].map(|path| path.to_str().unwrap());
-        run("fsck.erofs", &["-d1", image]);
-        run("fsck.erofs", &["-d1", &format!("--extract={out}"), "--preserve-perms", image]);
+        run(&program, &["-d1", image]);
+        run(&program, &["-d1", &format!("--extract={out}"), "--preserve-perms", image]);
         let found = facts::walk(Path::new(out));
         assert_same(&facts::extracted(&found, is_root), &facts::extracted(&tree, is_root), compression);
     }
@@ -164,6 +173,24 @@ fn fsck_finds_gaps_in_order() {
     let image = directory.path().join("root.erofs");
     save(&written(&trees::odd(), "lz4"), &image);
     run("fsck.erofs", &["-d1", image.to_str().unwrap()]);
+}
+
+#[test]
+fn fsck_finds_damage_in_zstd() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("root.erofs");
+    let mut builder = Builder::default();
+    builder.add(b"zeros", Inode::new(Content::File(vec![0; 100_000].into()), 0o644)).unwrap();
+    let volume = written(&builder.finish(), "zstd");
+    let mut bytes = volume.to_vec(1 << 20).unwrap();
+    save(&volume, &image);
+    let path = image.to_str().unwrap();
+    run(&newer("fsck.erofs"), &["--extract", path]);
+    // The magic of the only frame.
+    let at = bytes.windows(4).position(|bytes| bytes == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&image, bytes).unwrap();
+    assert!(!Command::new(newer("fsck.erofs")).args(["--extract", path]).output().unwrap().status.success());
 }
 
 #[test]
