@@ -113,6 +113,10 @@ fn a_pipe_gets_the_bytes_of_a_file() {
     let formats: serde_json::Value = serde_json::from_str(&listed).unwrap();
     for format in formats.as_array().unwrap().iter().filter(|format| format["files"].as_array().unwrap().len() == 1) {
         let name = format["name"].as_str().unwrap();
+        // Cards need another kernel, and firmware: tests/sd_card.rs.
+        if name.starts_with("rpi") {
+            continue;
+        }
         let (file, pipe) = (dir.join(format!("{name}.file")), dir.join(format!("{name}.pipe")));
         finish(moby().args(["convert", "-q", "-f", name, "-o", text(&file), text(&tar)])).success();
         let stdout = fs::File::create(&pipe).unwrap();
