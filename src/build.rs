@@ -9,20 +9,21 @@ use crate::{
     image::{Cmdline, Image},
     layout::{Boot, DataPart, Entry, Layout, Size},
     loaders::Arch,
-    outputs::{Disk, Output, Recipe},
+    outputs::{self, Output, Recipe},
     payload::{InitrdCompression, Payload},
     platforms::Platform,
     root::{self, Root, RootFs, RootImage},
 };
 use formats::{
-    Blob, Env, Format, Ids, Limits, Options, Silent, Timestamp, Tree,
+    Blob, Env, Format, Identity, Ids, Limits, Options, Silent, Timestamp, Tree,
     compress::Encoding,
     fat::File,
+    guid,
     kernel::{Form, Kernel},
     tree::{Content, Inode},
     units,
 };
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, sync::Arc};
 
 pub use iso::OPTIONS as ISO_OPTIONS;
 
@@ -143,7 +144,7 @@ impl Request {
 
     /// The size rule of the platform.
     fn limits(&self) -> Limits {
-        self.platform.map_or_else(Limits::default, |platform| multiple_of(platform.size_multiple))
+        self.platform.map_or_else(Limits::default, |platform| Limits::multiple_of(platform.size_multiple))
     }
 
     /// The options of the root file system.
@@ -152,7 +153,7 @@ impl Request {
     }
 }
 
-impl Disk {
+impl outputs::Disk {
     /// The firmware: the row's, or the user's where the row leaves it open.
     fn boot(&self, users: Boot) -> Result<Boot> {
         self.boot.and(users)
@@ -189,6 +190,13 @@ impl Source {
     }
 }
 
+/// A disk, and whose identifiers its container gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    blob: Blob,
+    identity: Identity,
+}
+
 /// One run: a source on its way to artifacts.
 #[derive(Debug)]
 pub struct Build {
@@ -197,16 +205,13 @@ pub struct Build {
     env: Env,
     payload: Option<Payload>,
     roots: Vec<((&'static str, Options), RootImage)>,
-    disks: Vec<((Boot, Limits), Blob, Ids)>,
+    disks: Vec<((Boot, Limits), Disk)>,
     warnings: Vec<String>,
 }
 
 impl Build {
     /// A run over a source.
-    pub fn new(source: Source, request: Request, mut env: Env) -> Self {
-        if let Some(seed) = &request.seed {
-            env.ids = Ids::from_seed(seed.as_bytes());
-        }
+    pub fn new(source: Source, request: Request, env: Env) -> Self {
         Self { source, request, env, payload: None, roots: Vec::new(), disks: Vec::new(), warnings: Vec::new() }
     }
 
@@ -220,7 +225,7 @@ impl Build {
             Recipe::Files(files) => (files.make)(self, &options),
             Recipe::Disk(recipe) => {
                 let boot = recipe.boot(self.request.boot)?;
-                let (_, file) = self.contain(boot, recipe.format(), &options, multiple_of(recipe.size_multiple))?;
+                let (_, file) = self.contain(boot, recipe.format(), &options, Limits::multiple_of(recipe.size_multiple))?;
                 Ok(vec![file])
             }
         }
@@ -231,7 +236,7 @@ impl Build {
     /// # Errors
     /// When the image does not make such a disk.
     pub fn disk_of_multiple(&mut self, size_multiple: u64) -> Result<Blob> {
-        self.disk(self.request.boot, multiple_of(size_multiple))
+        Ok(self.disk(self.request.boot, Limits::multiple_of(size_multiple))?.blob)
     }
 
     /// A disk for a firmware, within a size rule and the container's own, and the container's file of it.
@@ -239,9 +244,10 @@ impl Build {
     /// # Errors
     /// When the image does not make such a disk, or it cannot be read or spooled.
     pub fn contain(&mut self, boot: Boot, container: &dyn Format, options: &Options, limits: Limits) -> Result<(Blob, Blob)> {
-        let disk = self.disk(boot, container.limits(options).and(limits))?;
-        let file = container.encode(&disk, options, &mut self.env)?;
-        Ok((disk, file))
+        let plan = container.plan(options)?;
+        let disk = self.disk(boot, plan.limits().and(limits))?;
+        let file = plan.encode(&disk.blob, &disk.identity, &mut self.env)?;
+        Ok((disk.blob, file))
     }
 
     /// The same bytes, compressed.
@@ -253,38 +259,38 @@ impl Build {
     }
 
     /// The disk for a firmware and a container's limits.
-    fn disk(&mut self, boot: Boot, limits: Limits) -> Result<Blob> {
+    fn disk(&mut self, boot: Boot, limits: Limits) -> Result<Disk> {
         let limits = limits.and(self.request.limits());
-        if let Some((_, disk, ids)) = self.disks.iter().find(|(key, ..)| *key == (boot, limits)) {
-            self.env.ids = ids.clone();
+        if let Some((_, disk)) = self.disks.iter().find(|(key, _)| *key == (boot, limits)) {
             return Ok(disk.clone());
         }
         let disk = match (&self.source, self.request.root) {
-            (Source::Disk(disk), Root::Initrd) => fit(disk, limits)?,
+            (Source::Disk(disk), Root::Initrd) => Disk { blob: fit(disk, limits)?, identity: self.identity_of(disk) },
             (Source::Disk(_), Root::Partition(_)) => return Err(Error::unsupported("the input is a disk, --root needs a tagged tar")),
             (Source::Image(_), root) => {
-                let entry = match root {
-                    Root::Initrd => entry(self.payload()?)?,
+                let (entry, ids) = match root {
+                    Root::Initrd => {
+                        let payload = self.payload()?.clone();
+                        (entry(&payload)?, self.ids_of(payload.digest()))
+                    }
                     Root::Partition(root) => self.rooted(root)?,
                 };
                 let layout = Layout { boot, size: self.request.size, data_parts: self.request.data_parts.clone() };
-                layout.disk(&entry, limits, &self.env.ids, self.env.time)?
+                Disk { blob: layout.disk(&entry, limits, &ids, self.env.time)?, identity: ids.into() }
             }
         };
-        self.disks.push(((boot, limits), disk.clone(), self.env.ids.clone()));
+        self.disks.push(((boot, limits), disk.clone()));
         Ok(disk)
     }
 
-    /// Kernel, initrd and command line, made when first asked for. From then on identifiers come from their digest,
-    /// unless the user gave a seed.
+    /// Kernel, initrd and command line, made when first asked for.
     ///
     /// # Errors
     /// When the initrd cannot be made.
     pub fn payload(&mut self) -> Result<&Payload> {
         if self.payload.is_none() {
-            let payload = Payload::build(self.source.image()?, self.request.compression, self.request.level, &mut self.env)?;
-            self.identify_by(payload.digest());
-            self.payload = Some(payload);
+            let image = self.source.image()?;
+            self.payload = Some(Payload::build(image, self.request.compression, self.request.level, &mut self.env)?);
         }
         Ok(self.payload.as_ref().expect("it was just made"))
     }
@@ -316,14 +322,8 @@ impl Build {
         }
         let image = self.source.image()?;
         let facts = Kernel::identify(&image.kernel)?.facts();
-        let ids = match &self.request.seed {
-            Some(_) => self.env.ids.clone(),
-            None => Ids::from_seed(&image.rootfs.fingerprint()),
-        };
-        let others = mem::replace(&mut self.env.ids, ids);
-        let made = root.make(&image.rootfs, options, &facts, &mut self.env);
-        self.env.ids = others;
-        let mut made = made?;
+        let ids = self.ids_of(&image.rootfs.fingerprint());
+        let mut made = root.make(&image.rootfs, options, &facts, &ids, &mut self.env)?;
         if self.request.verity {
             made.warnings.extend(root::verity_warning(&facts));
         }
@@ -333,20 +333,26 @@ impl Build {
     }
 
     /// What the loaders are to boot when the root is in a partition.
-    fn rooted(&mut self, root: &'static RootFs) -> Result<Entry> {
+    fn rooted(&mut self, root: &'static RootFs) -> Result<(Entry, Ids)> {
         let blob = self.root(root, &self.request.root_options()?)?;
-        let mut payload = Payload::without_rootfs(self.source.image()?, &root::digest(&blob, &self.env)?, &mut self.env)?;
-        self.identify_by(payload.digest());
+        let mut payload = Payload::without_rootfs(self.source.image()?, &guid::digest(&blob, &self.env)?, &mut self.env)?;
+        let ids = self.ids_of(payload.digest());
         let arch = Kernel::identify(&payload.kernel)?.arch;
-        let (parts, arguments) = root::partitions(root, &blob, self.request.verity, arch, &payload.cmdline, &mut self.env)?;
+        let (parts, arguments) = root::partitions(root, &blob, self.request.verity, arch, &payload.cmdline, &ids, &mut self.env)?;
         payload.cmdline.append(&arguments)?;
-        Ok(Entry { root: parts, ..entry(&payload)? })
+        Ok((Entry { root: parts, ..entry(&payload)? }, ids))
     }
 
-    /// From here on identifiers come from this digest, unless the user gave a seed.
-    fn identify_by(&mut self, digest: &[u8; 32]) {
-        if self.request.seed.is_none() {
-            self.env.ids = Ids::from_seed(digest);
+    /// The user's identifiers, else those of a content: whatever else the run makes does not decide about them.
+    fn ids_of(&self, digest: &[u8]) -> Ids {
+        Ids::from_seed(self.request.seed.as_ref().map_or(digest, |seed| seed.as_bytes()))
+    }
+
+    /// The same for a content that is read only where somebody asks.
+    fn identity_of(&self, content: &Blob) -> Identity {
+        match &self.request.seed {
+            Some(seed) => Ids::from_seed(seed.as_bytes()).into(),
+            None => Identity::of_content(content),
         }
     }
 
@@ -370,10 +376,6 @@ impl Build {
     pub fn silence(&mut self) {
         self.env.progress = Arc::new(Silent);
     }
-}
-
-fn multiple_of(size_multiple: u64) -> Limits {
-    Limits { size_multiple, ..Limits::default() }
 }
 
 /// A disk made as large as a container demands: zeros are added behind its end.

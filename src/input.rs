@@ -114,8 +114,7 @@ pub fn probe(file: &Blob) -> Result<Option<&'static dyn Format>> {
 /// # Errors
 /// When there is none.
 pub fn format(name: &str) -> Result<&'static dyn Format> {
-    let ours = if name == "vpc" { "vhd" } else { name };
-    formats::format(ours).ok_or_else(|| Error::unsupported(format!("format '{name}' is unknown, the formats are: {}", kinds().join(", "))))
+    formats::format(name).ok_or_else(|| Error::unsupported(format!("format '{name}' is unknown, the formats are: {}", kinds().join(", "))))
 }
 
 /// The value of `--from` that means a tar.

@@ -186,7 +186,7 @@ impl Layout {
                 size
             }
         };
-        let size = round_up(size, limits)?;
+        let size = round_up(size, limits.and(Limits::multiple_of(MIB)))?;
         let esp_size = ((size - around) / ALIGNMENT * ALIGNMENT).min(esp.size_for(ROOM_MAX)?);
 
         let mut partitions = Vec::new();

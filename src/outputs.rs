@@ -14,7 +14,7 @@ use formats::{
     ova::{self, Firmware, Flavour, Machine},
     tar::{self, Dialect},
     tree::{Content, Inode},
-    units::{GIB, MIB},
+    units::{GIB, SECTOR},
 };
 
 /// One output that `--format` can name.
@@ -127,7 +127,7 @@ const fn files(
 }
 
 const fn disk(boot: Boot, container: &'static str) -> Recipe {
-    disk_with(boot, container, &[], MIB)
+    disk_with(boot, container, &[], SECTOR)
 }
 
 const fn disk_with(boot: Boot, container: &'static str, options: &'static [(&'static str, &'static str)], size_multiple: u64) -> Recipe {
@@ -190,7 +190,7 @@ pub static OUTPUTS: &[Output] = &[
         files: &[".vhd"],
         firmware: "BIOS, UEFI",
         about: "dynamic VHD, for Hyper-V and VirtualBox",
-        recipe: disk_with(Boot::Hybrid, "vhd", &[("subformat", "dynamic")], MIB),
+        recipe: disk_with(Boot::Hybrid, "vhd", &[("subformat", "dynamic")], SECTOR),
     },
     Output { name: "vhdx", files: &[".vhdx"], firmware: "BIOS, UEFI", about: "VHDX, for Hyper-V", recipe: disk(Boot::Hybrid, "vhdx") },
     Output {

@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use formats::{
     kernel::Arch,
-    units::{GIB, MIB},
+    units::{GIB, MIB, SECTOR},
 };
 
 /// A platform that images go to.
@@ -52,7 +52,7 @@ const SERIAL: Consoles = Consoles { x86: &["tty0", "ttyS0,115200n8"], arm64: &["
 const SCREEN: Consoles = Consoles { x86: &["ttyS0,115200n8", "tty0"], arm64: &["ttyAMA0,115200n8", "tty0"] };
 
 const fn row(name: &'static str, about: &'static str, output: &'static str, consoles: Consoles) -> Platform {
-    Platform { name, about, output, size_multiple: MIB, options: &[], consoles }
+    Platform { name, about, output, size_multiple: SECTOR, options: &[], consoles }
 }
 
 /// Every platform, in the order of `moby formats --targets`.
@@ -62,7 +62,7 @@ pub static PLATFORMS: &[Platform] = &[
         consoles: Consoles { arm64: &["ttyS0,115200n8"], ..SERIAL },
         ..row("aws", "Amazon EC2: ImportSnapshot, RegisterImage", "aws", SERIAL)
     },
-    row("azure", "Microsoft Azure, generation 1 and 2", "azure", SERIAL),
+    Platform { size_multiple: MIB, ..row("azure", "Microsoft Azure, generation 1 and 2", "azure", SERIAL) },
     row("digitalocean", "DigitalOcean custom images", "qcow2", SERIAL),
     Platform { size_multiple: GIB, ..row("gcp", "Google Compute Engine", "gcp", SERIAL) },
     row("hyperv", "Microsoft Hyper-V, generation 2 (turn Secure Boot off) and 1", "vhdx", SCREEN),

@@ -10,17 +10,14 @@ use crate::{
 use formats::{
     At, Blob, Env, Ids, OptionSpec, Options, Tree, erofs, gpt,
     kernel::{Arch, Facts},
-    parallel, squashfs, units,
+    squashfs, units,
     verity::Verity,
 };
-use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
 
 /// Names of the partitions.
 const ROOT_NAME: &str = "root";
 const VERITY_NAME: &str = "root verity";
-/// How much is hashed in one go.
-const PIECE: u64 = units::MIB;
 
 /// A file system that a root can be written as.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ pub struct RootFs {
     /// What `--opt` can say of it.
     pub options: &'static [OptionSpec],
     /// Writes a tree for a kernel.
-    make: fn(&Tree, &Options, &Result<Facts>, &mut Env) -> Result<RootImage>,
+    make: fn(&Tree, &Options, &Result<Facts>, &Ids, &mut Env) -> Result<RootImage>,
 }
 
 /// Every file system that a root can be written as.
@@ -99,12 +96,12 @@ impl RootFs {
     ///
     /// # Errors
     /// Names the file that the file system cannot hold; when reading or spooling fails.
-    pub fn make(&self, tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
-        (self.make)(tree, options, facts, env).at(|| self.name)
+    pub fn make(&self, tree: &Tree, options: &Options, facts: &Result<Facts>, ids: &Ids, env: &mut Env) -> Result<RootImage> {
+        (self.make)(tree, options, facts, ids, env).at(|| self.name)
     }
 }
 
-fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
+fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, _: &Ids, env: &mut Env) -> Result<RootImage> {
     let mut warnings = Vec::new();
     let known = match facts {
         Ok(facts) => facts.squashfs_codecs.clone(),
@@ -125,13 +122,13 @@ fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mu
     Ok(RootImage { image: squashfs::write(tree, &settings, env)?, warnings })
 }
 
-fn make_erofs(tree: &Tree, options: &Options, facts: &Result<Facts>, env: &mut Env) -> Result<RootImage> {
+fn make_erofs(tree: &Tree, options: &Options, facts: &Result<Facts>, ids: &Ids, env: &mut Env) -> Result<RootImage> {
     let mut warnings = Vec::from_iter(missing(facts, &["CONFIG_EROFS_FS"], "mount this root"));
     if options.word("erofs_compression") == "zstd" {
         warnings.extend(facts.as_ref().ok().and_then(erofs_zstd_warning));
     }
     warnings.extend(payload::lost("EROFS", "any year", &erofs::losses(tree)));
-    Ok(RootImage { image: erofs::write(tree, options, env)?, warnings })
+    Ok(RootImage { image: erofs::write(tree, options, ids, env)?, warnings })
 }
 
 /// Linux reads zstd in EROFS from this version on, where it is built with it.
@@ -162,21 +159,6 @@ fn missing(facts: &Result<Facts>, needed: &[&str], purpose: &str) -> Option<Stri
     (!missing.is_empty()).then_some(what)
 }
 
-/// A value that is the same for the same image, made on all cores: SHA-256 over that of each piece.
-///
-/// # Errors
-/// When the image cannot be read.
-pub fn digest(image: &Blob, env: &Env) -> Result<[u8; 32]> {
-    let mut digest = Sha256::new();
-    let pieces = (0..image.len().div_ceil(PIECE)).map(|nth| Ok(image.slice(nth * PIECE..((nth + 1) * PIECE).min(image.len()))));
-    let hash = |piece: Blob| Ok(Sha256::digest(piece.to_vec(PIECE)?));
-    parallel::ordered(env.threads, pieces, hash, |sum| {
-        digest.update(sum);
-        Ok(())
-    })?;
-    Ok(digest.finalize().into())
-}
-
 /// The partitions of a root, for the kernel's architecture, and what the command line needs to say of them.
 ///
 /// # Errors
@@ -187,9 +169,9 @@ pub fn partitions(
     is_verified: bool,
     arch: Arch,
     cmdline: &Cmdline,
+    ids: &Ids,
     env: &mut Env,
 ) -> Result<(Vec<RootPart>, String)> {
-    let ids = env.ids.clone();
     let (root_type, verity_type) = match arch {
         Arch::Aarch64 => (gpt::LINUX_ROOT_ARM64, gpt::LINUX_ROOT_ARM64_VERITY),
         _ => (gpt::LINUX_ROOT_X86_64, gpt::LINUX_ROOT_X86_64_VERITY),
@@ -198,7 +180,7 @@ pub fn partitions(
     let has_root = cmdline.has_root();
     let mount = format!("rootfstype={} ro rootwait", root.name);
     if !is_verified {
-        let arguments = format!("root={} {mount}", part_uuid(&ids, ROOT_NAME));
+        let arguments = format!("root={} {mount}", part_uuid(ids, ROOT_NAME));
         return Ok((parts, if has_root { String::new() } else { arguments }));
     }
     if has_root {
@@ -207,7 +189,7 @@ pub fn partitions(
     }
     let verity = Verity { salt: *ids.guid("verity salt").as_bytes(), uuid: ids.guid("verity") };
     let hashed = verity.hash(image, env)?;
-    let (data, hashes) = (part_uuid(&ids, ROOT_NAME), part_uuid(&ids, VERITY_NAME));
+    let (data, hashes) = (part_uuid(ids, ROOT_NAME), part_uuid(ids, VERITY_NAME));
     let table = hashed.table(&data, &hashes);
     let sectors = image.len() / units::SECTOR;
     parts.push(RootPart { name: VERITY_NAME, type_guid: verity_type, body: hashed.image });
@@ -240,20 +222,5 @@ mod tests {
         assert!(!is_told(configured("CONFIG_EROFS_FS=m\nCONFIG_EROFS_FS_ZIP_ZSTD=y\n")));
         assert!(is_told(banner("6.9.12-cloud")) && is_told(banner("5.15.0")));
         assert!(!is_told(banner("6.10.0-rc1")) && !is_told(banner("7.0.0")) && !is_told(Facts::default()));
-    }
-
-    #[test]
-    fn a_digest_depends_on_the_bytes_alone() {
-        let env = |threads| Env {
-            spool: formats::Spool::new(tempfile::tempfile().unwrap()),
-            ids: Ids::from_seed(b""),
-            time: formats::Timestamp(0),
-            threads: std::num::NonZeroUsize::new(threads).unwrap(),
-            progress: std::sync::Arc::new(formats::Silent),
-        };
-        let image = Blob::from(vec![7; 3_000_000]);
-        let of = |image: &Blob, threads| digest(image, &env(threads)).unwrap();
-        assert_eq!(of(&image, 1), of(&image, 3));
-        assert_ne!(of(&image, 1), of(&image.slice(1..3_000_000), 1));
     }
 }

@@ -33,7 +33,7 @@ mod plan;
 mod xattr;
 
 use crate::{
-    Blob, Env, Error, OptionSpec, Options, Result, Values,
+    Blob, Env, Error, Ids, OptionSpec, Options, Result, Values,
     crc32c::crc32c,
     dump::Dump,
     error::At,
@@ -175,7 +175,7 @@ pub fn losses(tree: &Tree) -> Losses {
 ///
 /// # Errors
 /// Names the file that EROFS cannot hold; or content cannot be read or spooled.
-pub fn write(tree: &Tree, options: &Options, env: &mut Env) -> Result<Blob> {
+pub fn write(tree: &Tree, options: &Options, ids: &Ids, env: &mut Env) -> Result<Blob> {
     let settings = settings(options)?;
     let mut nodes = plan::nodes(tree, settings.is_some(), env.time)?;
     if let Some(settings) = &settings {
@@ -192,7 +192,7 @@ pub fn write(tree: &Tree, options: &Options, env: &mut Env) -> Result<Blob> {
     }
     assert_eq!(image.len(), blocks * BLOCK, "every block was dealt");
     let algorithms = settings.map_or(0, |settings| 1 << settings.compressor.algorithm());
-    with_superblock(&image, &nodes, algorithms, &config, env)
+    with_superblock(&image, &nodes, algorithms, &config, ids, env)
 }
 
 /// How files are compressed, if they are.
@@ -225,7 +225,7 @@ fn narrow(blocks: u64) -> Option<u32> {
 }
 
 /// Puts the superblock and the compressors' settings into their gap in the first block, whose rest the checksum covers.
-fn with_superblock(image: &Blob, nodes: &[Node<'_>], algorithms: u16, config: &[u8], env: &Env) -> Result<Blob> {
+fn with_superblock(image: &Blob, nodes: &[Node<'_>], algorithms: u16, config: &[u8], ids: &Ids, env: &Env) -> Result<Blob> {
     let mut incompat = if algorithms != 0 { incompat::LZ4_0PADDING | incompat::BIG_PCLUSTER } else { 0 };
     if nodes.iter().any(Node::is_chunked) {
         incompat |= incompat::CHUNKED_FILE;
@@ -243,7 +243,7 @@ fn with_superblock(image: &Blob, nodes: &[Node<'_>], algorithms: u16, config: &[
         blocks: narrow(image.len() / BLOCK).expect("the blocks were counted when dealt").into(),
         meta_blkaddr: 0.into(),
         xattr_blkaddr: 0.into(),
-        uuid: *env.ids.guid("erofs").as_bytes(),
+        uuid: *ids.guid("erofs").as_bytes(),
         volume_name: [0; 16],
         feature_incompat: incompat.into(),
         compr_algs: algorithms.into(),

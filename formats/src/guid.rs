@@ -1,8 +1,8 @@
 //! GUIDs (RFC 9562) and the identifiers that an image needs, derived from a seed.
 
-use crate::Error;
+use crate::{Blob, Env, Error, Result, parallel, units};
 use sha2::{Digest, Sha256};
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::OnceLock};
 
 /// A GUID in RFC 9562 byte order, as it is printed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,7 +61,7 @@ impl fmt::Debug for Guid {
 impl FromStr for Guid {
     type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self> {
         let wrong = || Error::bad_input(format!("'{text}' must be a GUID, as in {}", Self::NIL));
         let hyphens = [8, 13, 18, 23];
         let right =
@@ -103,6 +103,60 @@ impl Ids {
     }
 }
 
+/// Whose identifiers a file gets. A format asks only where it writes some, because asking may mean to read a whole disk.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// What the identifiers are a digest of, while they are not known.
+    content: Blob,
+    ids: OnceLock<Ids>,
+}
+
+impl Identity {
+    /// Identifiers that are a digest of a content, whatever its extents are. The digest is made when they are first asked for.
+    pub fn of_content(content: &Blob) -> Self {
+        Self { content: content.clone(), ids: OnceLock::new() }
+    }
+
+    /// The identifiers.
+    ///
+    /// # Errors
+    /// When the content cannot be read.
+    pub fn ids(&self, env: &Env) -> Result<&Ids> {
+        if let Some(ids) = self.ids.get() {
+            return Ok(ids);
+        }
+        let ids = Ids::from_seed(&digest(&self.content, env)?);
+        Ok(self.ids.get_or_init(|| ids))
+    }
+}
+
+/// Identifiers that are known.
+impl From<Ids> for Identity {
+    fn from(ids: Ids) -> Self {
+        Self { content: Blob::default(), ids: ids.into() }
+    }
+}
+
+/// A value that is the same for the same content, made on all cores: SHA-256 over that of each MiB. Gaps are not read.
+///
+/// # Errors
+/// When the content cannot be read.
+pub fn digest(content: &Blob, env: &Env) -> Result<[u8; 32]> {
+    const PIECE: u64 = units::MIB;
+    let mut digest = Sha256::new();
+    let zeros: [u8; 32] = Sha256::digest(vec![0; units::index(PIECE)]).into();
+    let pieces = (0..content.len().div_ceil(PIECE)).map(|nth| Ok(content.slice(nth * PIECE..((nth + 1) * PIECE).min(content.len()))));
+    let hash = |piece: Blob| match piece.data_len() {
+        0 if piece.len() == PIECE => Ok(zeros),
+        _ => Ok(Sha256::digest(piece.to_vec(PIECE)?).into()),
+    };
+    parallel::ordered(env.threads, pieces, hash, |sum| {
+        digest.update(sum);
+        Ok(())
+    })?;
+    Ok(digest.finalize().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +192,23 @@ mod tests {
         assert_ne!(ids.guid("disk"), ids.guid("esp"));
         assert_ne!(ids.guid("disk"), Ids::from_seed(b"b").guid("disk"));
         assert_eq!(ids.guid("disk").to_string().as_bytes()[14], b'8');
+    }
+
+    #[test]
+    fn a_digest_depends_on_the_bytes_alone() {
+        let of = |content: &Blob, threads| digest(content, &Env::scratch(threads)).unwrap();
+        let content = Blob::from(vec![7; 3_000_000]);
+        assert_eq!(of(&content, 1), of(&content, 3));
+        assert_ne!(of(&content, 1), of(&content.slice(1..3_000_000), 1));
+        let (gap, zeros) = (Blob::zeros(3 * units::MIB + 5), Blob::from(vec![0; (3 << 20) + 5]));
+        assert_eq!(of(&gap, 2), of(&zeros, 2));
+        assert_ne!(of(&gap, 2), of(&Blob::zeros(3 * units::MIB + 6), 2));
+    }
+
+    #[test]
+    fn a_known_identity_reads_nothing() {
+        let unreadable = Blob::file(std::sync::Arc::new(tempfile::tempfile().unwrap()), 0, 10);
+        assert!(Identity::of_content(&unreadable).ids(&Env::scratch(1)).is_err());
+        assert_eq!(*Identity::from(Ids::from_seed(b"a")).ids(&Env::scratch(1)).unwrap(), Ids::from_seed(b"a"));
     }
 }

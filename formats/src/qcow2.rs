@@ -25,7 +25,7 @@ mod snapshot;
 mod tables;
 
 use crate::{
-    Blob, Check, Env, Format, Info, Limits, OptionSpec, Options, Reading, Result, Values,
+    Blob, Check, Env, Format, Identity, Info, Limits, OptionSpec, Options, Plan, Reading, Result, Values,
     dump::Dump,
     units::{self, MIB, SECTOR},
 };
@@ -71,14 +71,6 @@ impl Format for Qcow2 {
         "qcow2"
     }
 
-    fn limits(&self, options: &Options) -> Limits {
-        let cluster = options.number("cluster_size");
-        // An L2 table, one cluster of 8-byte entries, covers this much.
-        let covered = cluster * (cluster / 8);
-        let any = Limits::default().size_max;
-        Limits { size_multiple: SECTOR, size_max: (L1_MAX / 8).checked_mul(covered).map_or(any, |max| max.min(any)) }
-    }
-
     fn options(&self) -> &'static [OptionSpec] {
         &OPTIONS
     }
@@ -87,16 +79,11 @@ impl Format for Qcow2 {
         Ok(file.len() >= units::bytes(header::V2_LEN) && file.read_array(0)? == header::MAGIC)
     }
 
-    fn encode(&self, disk: &Blob, options: &Options, env: &mut Env) -> Result<Blob> {
-        self.limits(options).assert_hold(disk);
-        encode::file(disk, &encode::Plan::new(options)?, env)
+    fn plan(&self, options: &Options) -> Result<Box<dyn Plan>> {
+        Ok(Box::new(encode::Settings::new(options)?))
     }
 
-    fn decode(&self, file: &Blob, env: &mut Env) -> Result<Blob> {
-        decode::disk(file, &Reading::default(), env)
-    }
-
-    fn decode_as(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
+    fn decode(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
         decode::disk(file, reading, env)
     }
 
@@ -110,6 +97,19 @@ impl Format for Qcow2 {
 
     fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
         decode::dump(file, to)
+    }
+}
+
+impl Plan for encode::Settings {
+    fn limits(&self) -> Limits {
+        let any = Limits::default().size_max;
+        let size_max = (L1_MAX / 8).checked_mul(self.covered_by_l2()).map_or(any, |max| max.min(any));
+        Limits { size_multiple: SECTOR, size_max }
+    }
+
+    fn encode(&self, disk: &Blob, _: &Identity, env: &mut Env) -> Result<Blob> {
+        self.limits().assert_hold(disk);
+        encode::file(disk, self, env)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Written as a sparse file where the target can hold one. There is no magic: raw is never guessed, it is what remains.
 
-use crate::{Blob, Check, Env, Error, Format, Options, Result, dump::Dump};
+use crate::{Blob, Check, Env, Error, Format, Identity, Options, Plan, Reading, Result, dump::Dump};
 
 /// The raw format.
 #[derive(Debug)]
@@ -17,11 +17,12 @@ impl Format for Raw {
         Ok(false)
     }
 
-    fn encode(&self, disk: &Blob, _: &Options, _: &mut Env) -> Result<Blob> {
-        Ok(disk.clone())
+    fn plan(&self, _: &Options) -> Result<Box<dyn Plan>> {
+        Ok(Box::new(Self))
     }
 
-    fn decode(&self, file: &Blob, _: &mut Env) -> Result<Blob> {
+    fn decode(&self, file: &Blob, reading: &Reading<'_>, _: &mut Env) -> Result<Blob> {
+        reading.refuse_snapshot(self.name())?;
         Ok(file.clone())
     }
 
@@ -35,16 +36,22 @@ impl Format for Raw {
     }
 }
 
+impl Plan for Raw {
+    fn encode(&self, disk: &Blob, _: &Identity, _: &mut Env) -> Result<Blob> {
+        Ok(disk.clone())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::env;
+    use crate::testing::{decode, encode};
 
     #[test]
     fn raw_is_the_disk() {
         let disk = Blob::bytes(*b"disk");
-        let file = Raw.encode(&disk, &Options::defaults(&[]), &mut env()).unwrap();
+        let file = encode(&Raw, &disk, &[]);
         assert_eq!(file.to_vec(4).unwrap(), b"disk");
-        assert_eq!(Raw.decode(&file, &mut env()).unwrap().to_vec(4).unwrap(), b"disk");
+        assert_eq!(decode(&Raw, &file).unwrap().to_vec(4).unwrap(), b"disk");
     }
 }

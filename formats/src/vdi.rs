@@ -13,11 +13,11 @@
 //! Oracles: `qemu-img`, 7-Zip, oslo.utils, dissect.hypervisor.
 
 use crate::{
-    Blob, Check, Env, Error, Format, Info, Limits, Options, Result,
+    Blob, Check, Env, Error, Format, Identity, Info, Limits, Options, Plan, Reading, Result,
     blocks::{self, Claims, Table},
     dump::Dump,
     error::At,
-    guid::Guid,
+    guid::{Guid, Ids},
     units::{KIB, MIB, SECTOR},
 };
 use std::mem::offset_of;
@@ -111,38 +111,16 @@ impl Format for Vdi {
         "vdi"
     }
 
-    fn limits(&self, _: &Options) -> Limits {
-        Limits { size_multiple: SECTOR, size_max: BLOCKS_MAX * BLOCK }
-    }
-
     fn probe(&self, file: &Blob) -> Result<bool> {
         Ok(file.len() >= SECTOR && u32::from_le_bytes(file.read_array(SIGNATURE_AT)?) == SIGNATURE)
     }
 
-    fn encode(&self, disk: &Blob, options: &Options, env: &mut Env) -> Result<Blob> {
-        self.limits(options).assert_hold(disk);
-        let mut map = Table::filled_with(0xff);
-        let mut payload = Blob::default();
-        for run in disk.data_units(BLOCK) {
-            let first = payload.len() / BLOCK;
-            payload.append(&disk.slice(run.start * BLOCK..disk.len().min(run.end * BLOCK)));
-            payload.pad_to(BLOCK);
-            map.put(
-                run.start * 4,
-                (first..).take_while(|n| n - first < run.end - run.start).flat_map(|n| narrow(n).to_le_bytes()).collect(),
-            );
-        }
-        let map = map.finish(disk.len().div_ceil(BLOCK) * 4);
-        let data_at = (MAP_AT + map.len()).next_multiple_of(BLOCK);
-        let header = Header::new(disk.len(), data_at, payload.len() / BLOCK, env);
-        let mut file = Blob::bytes(header.as_bytes());
-        file.append(&map);
-        file.extend_to(data_at);
-        file.append(&payload);
-        Ok(file)
+    fn plan(&self, _: &Options) -> Result<Box<dyn Plan>> {
+        Ok(Box::new(Self))
     }
 
-    fn decode(&self, file: &Blob, _: &mut Env) -> Result<Blob> {
+    fn decode(&self, file: &Blob, reading: &Reading<'_>, _: &mut Env) -> Result<Blob> {
+        reading.refuse_snapshot(self.name())?;
         let (header, mut claims, map) = Header::read(file)?;
         let (size, block_size) = (header.disk_size.get(), u64::from(header.block_size.get()));
         let mut disk = Blob::default();
@@ -171,7 +149,7 @@ impl Format for Vdi {
     /// The header counts the blocks that the map names; what the file has besides is leaked.
     fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
         let mut check = Check::default();
-        if check.decoded(self.decode(file, env))?.is_none() {
+        if check.decoded(self.decode(file, &Reading::default(), env))?.is_none() {
             return Ok(check);
         }
         let (header, _, map) = Header::read(file)?;
@@ -204,13 +182,42 @@ impl Format for Vdi {
     }
 }
 
+impl Plan for Vdi {
+    fn limits(&self) -> Limits {
+        Limits { size_multiple: SECTOR, size_max: BLOCKS_MAX * BLOCK }
+    }
+
+    fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
+        self.limits().assert_hold(disk);
+        let mut map = Table::filled_with(0xff);
+        let mut payload = Blob::default();
+        for run in disk.data_units(BLOCK) {
+            let first = payload.len() / BLOCK;
+            payload.append(&disk.slice(run.start * BLOCK..disk.len().min(run.end * BLOCK)));
+            payload.pad_to(BLOCK);
+            map.put(
+                run.start * 4,
+                (first..).take_while(|n| n - first < run.end - run.start).flat_map(|n| narrow(n).to_le_bytes()).collect(),
+            );
+        }
+        let map = map.finish(disk.len().div_ceil(BLOCK) * 4);
+        let data_at = (MAP_AT + map.len()).next_multiple_of(BLOCK);
+        let header = Header::new(disk.len(), data_at, payload.len() / BLOCK, identity.ids(env)?);
+        let mut file = Blob::bytes(header.as_bytes());
+        file.append(&map);
+        file.extend_to(data_at);
+        file.append(&payload);
+        Ok(file)
+    }
+}
+
 /// Block numbers and what is near them, which [`BLOCKS_MAX`] keeps below 2^32.
 fn narrow(value: u64) -> u32 {
     u32::try_from(value).expect("limited by BLOCKS_MAX")
 }
 
 impl Header {
-    fn new(disk_size: u64, data_at: u64, allocated: u64, env: &Env) -> Self {
+    fn new(disk_size: u64, data_at: u64, allocated: u64, ids: &Ids) -> Self {
         let mut file_info = [0; 64];
         let text = b"<<< Oracle VM VirtualBox Disk Image >>>\n";
         file_info[..text.len()].copy_from_slice(text);
@@ -232,8 +239,8 @@ impl Header {
             block_extra: 0.into(),
             blocks: narrow(disk_size.div_ceil(BLOCK)).into(),
             blocks_allocated: narrow(allocated).into(),
-            uuid_create: env.ids.guid("vdi create").to_mixed_endian(),
-            uuid_modify: env.ids.guid("vdi modify").to_mixed_endian(),
+            uuid_create: ids.guid("vdi create").to_mixed_endian(),
+            uuid_modify: ids.guid("vdi modify").to_mixed_endian(),
             uuid_linkage: [0; 16],
             uuid_parent_modify: [0; 16],
             geometry,
@@ -304,7 +311,7 @@ fn differencing() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::env;
+    use crate::testing::{self, env};
 
     fn sample() -> Blob {
         let mut disk = Blob::zeros(7 * MIB + 512);
@@ -315,11 +322,11 @@ mod tests {
     }
 
     fn encode() -> Vec<u8> {
-        Vdi.encode(&sample(), &Options::defaults(&[]), &mut env()).unwrap().to_vec(u64::MAX).unwrap()
+        testing::encode(&Vdi, &sample(), &[]).to_vec(u64::MAX).unwrap()
     }
 
     fn decode(bytes: Vec<u8>) -> Result<Vec<u8>> {
-        Vdi.decode(&Blob::bytes(bytes), &mut env())?.to_vec(u64::MAX)
+        testing::decode(&Vdi, &Blob::bytes(bytes))?.to_vec(u64::MAX)
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //! Oracles: `qemu-img` (which calls it `vpc`), 7-Zip, oslo.utils.
 
 use crate::{
-    Blob, Check, Env, Error, Format, Info, Limits, OptionSpec, Options, Result, Timestamp, Values,
+    Blob, Check, Env, Error, Format, Identity, Ids, Info, Limits, OptionSpec, Options, Plan, Reading, Result, Timestamp, Values,
     blocks::{self, Claims, Table},
     dump::Dump,
     error::At,
@@ -142,10 +142,6 @@ impl Format for Vhd {
         "vhd"
     }
 
-    fn limits(&self, _: &Options) -> Limits {
-        Limits { size_multiple: MIB, size_max: SIZE_MAX }
-    }
-
     fn options(&self) -> &'static [OptionSpec] {
         &OPTIONS
     }
@@ -155,19 +151,19 @@ impl Format for Vhd {
         Ok(file.len() >= SECTOR && (magic(0)? || magic(file.len() - SECTOR)?))
     }
 
-    fn encode(&self, disk: &Blob, options: &Options, env: &mut Env) -> Result<Blob> {
-        self.limits(options).assert_hold(disk);
-        Ok(match options.word("subformat") {
-            "dynamic" => dynamic(disk, &Footer::new(disk, disk_type::DYNAMIC, env)),
-            _ => {
-                let mut file = disk.clone();
-                file.append(&Footer::new(disk, disk_type::FIXED, env).blob());
-                file
-            }
-        })
+    fn aliases(&self) -> &'static [&'static str] {
+        &["vpc"]
     }
 
-    fn decode(&self, file: &Blob, _: &mut Env) -> Result<Blob> {
+    fn plan(&self, options: &Options) -> Result<Box<dyn Plan>> {
+        Ok(Box::new(match options.word("subformat") {
+            "dynamic" => Subformat::Dynamic,
+            _ => Subformat::Fixed,
+        }))
+    }
+
+    fn decode(&self, file: &Blob, reading: &Reading<'_>, _: &mut Env) -> Result<Blob> {
+        reading.refuse_snapshot(self.name())?;
         let footer = Footer::find(file)?;
         match footer.disk_type.get() {
             disk_type::FIXED => fixed_disk(file, &footer),
@@ -194,7 +190,7 @@ impl Format for Vhd {
     /// A dynamic disk has its footer twice.
     fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
         let mut check = Check::default();
-        if check.decoded(self.decode(file, env))?.is_none() {
+        if check.decoded(self.decode(file, &Reading::default(), env))?.is_none() {
             return Ok(check);
         }
         let mut read = |at, name: &str| match Footer::read(file, at) {
@@ -234,14 +230,40 @@ impl Format for Vhd {
     }
 }
 
+/// The sub-formats that we write.
+#[derive(Debug)]
+enum Subformat {
+    Fixed,
+    Dynamic,
+}
+
+impl Plan for Subformat {
+    fn limits(&self) -> Limits {
+        Limits { size_multiple: MIB, size_max: SIZE_MAX }
+    }
+
+    fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
+        self.limits().assert_hold(disk);
+        let ids = identity.ids(env)?;
+        Ok(match self {
+            Self::Dynamic => dynamic(disk, &Footer::new(disk, disk_type::DYNAMIC, ids, env.time)),
+            Self::Fixed => {
+                let mut file = disk.clone();
+                file.append(&Footer::new(disk, disk_type::FIXED, ids, env.time).blob());
+                file
+            }
+        })
+    }
+}
+
 impl Footer {
-    fn new(disk: &Blob, disk_type: u32, env: &Env) -> Self {
+    fn new(disk: &Blob, disk_type: u32, ids: &Ids, time: Timestamp) -> Self {
         let mut footer = Self {
             cookie: *b"conectix",
             features: 2.into(),
             version: VERSION_1_0.into(),
             data_offset: if disk_type == disk_type::DYNAMIC { DYNAMIC_HEADER_AT } else { u64::MAX }.into(),
-            timestamp: timestamp(env.time).into(),
+            timestamp: timestamp(time).into(),
             creator_application: *b"win ",
             creator_version: 0x000a_0000.into(),
             creator_host_os: *b"Wi2k",
@@ -250,7 +272,7 @@ impl Footer {
             geometry: Geometry::of(disk.len() / SECTOR),
             disk_type: disk_type.into(),
             checksum: 0.into(),
-            unique_id: *env.ids.guid("vhd unique id").as_bytes(),
+            unique_id: *ids.guid("vhd unique id").as_bytes(),
             saved_state: 0,
             reserved: [0; 427],
         };
@@ -511,11 +533,7 @@ fn set_runs(bitmap: &[u8], count: u64) -> impl Iterator<Item = std::ops::Range<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::env;
-
-    fn options(subformat: &str) -> Options {
-        Options::parse(&OPTIONS, [("subformat", subformat)]).unwrap()
-    }
+    use crate::testing::{self, env};
 
     fn sample() -> Blob {
         let mut disk = Blob::zeros(9 * MIB);
@@ -532,16 +550,16 @@ mod tests {
     #[test]
     fn a_disk_survives_both_subformats() {
         for subformat in ["fixed", "dynamic"] {
-            let file = Vhd.encode(&sample(), &options(subformat), &mut env()).unwrap();
+            let file = testing::encode(&Vhd, &sample(), &[("subformat", subformat)]);
             assert!(Vhd.probe(&file).unwrap());
-            same(&Vhd.decode(&file, &mut env()).unwrap(), &sample());
+            same(&testing::decode(&Vhd, &file).unwrap(), &sample());
         }
     }
 
     #[test]
     fn block_data_is_4_kib_aligned_and_absent_blocks_take_no_space() {
-        let file = Vhd.encode(&sample(), &options("dynamic"), &mut env()).unwrap();
-        let disk = Vhd.decode(&file, &mut env()).unwrap();
+        let file = testing::encode(&Vhd, &sample(), &[("subformat", "dynamic")]);
+        let disk = testing::decode(&Vhd, &file).unwrap();
         assert_eq!(disk.data_units(BLOCK).collect::<Vec<_>>(), [0..1, 2..3, 4..5]);
         let footer = Footer::find(&file).unwrap();
         let (_, bat) = DynamicHeader::find(&file, &footer).unwrap();
@@ -567,28 +585,28 @@ mod tests {
 
     #[test]
     fn a_damaged_footer_is_replaced_by_its_copy() {
-        let file = Vhd.encode(&sample(), &options("dynamic"), &mut env()).unwrap();
+        let file = testing::encode(&Vhd, &sample(), &[("subformat", "dynamic")]);
         let mut damaged = file.slice(0..file.len() - 512);
         damaged.append(&Blob::bytes([0x55; 512]));
-        same(&Vhd.decode(&damaged, &mut env()).unwrap(), &sample());
+        same(&testing::decode(&Vhd, &damaged).unwrap(), &sample());
     }
 
     #[test]
     fn two_footers_that_contradict_each_other_are_refused() {
-        let file = Vhd.encode(&sample(), &options("dynamic"), &mut env()).unwrap();
+        let file = testing::encode(&Vhd, &sample(), &[("subformat", "dynamic")]);
         let mut smaller = Footer::find(&file).unwrap();
         smaller.current_size = (8 * MIB).into();
         smaller.checksum = 0.into();
         smaller.checksum = checksum(smaller.as_bytes()).into();
         let mut bytes = file.to_vec(u64::MAX).unwrap();
         bytes[..512].copy_from_slice(smaller.as_bytes());
-        let error = Vhd.decode(&Blob::bytes(bytes), &mut env()).unwrap_err();
+        let error = testing::decode(&Vhd, &Blob::bytes(bytes)).unwrap_err();
         assert!(error.to_string().contains("contradict"), "{error}");
     }
 
     #[test]
     fn a_check_looks_at_both_footers() {
-        let file = Vhd.encode(&sample(), &options("dynamic"), &mut env()).unwrap().to_vec(u64::MAX).unwrap();
+        let file = testing::encode(&Vhd, &sample(), &[("subformat", "dynamic")]).to_vec(u64::MAX).unwrap();
         let corruptions = |bytes: &[u8]| Vhd.check(&Blob::bytes(bytes), &mut env()).unwrap().corruptions;
         assert_eq!(corruptions(&file), 0);
         for at in [20, file.len() - 500] {
@@ -596,35 +614,35 @@ mod tests {
             damaged[at] ^= 1;
             assert_eq!(corruptions(&damaged), 1);
         }
-        let fixed = Vhd.encode(&sample(), &options("fixed"), &mut env()).unwrap();
+        let fixed = testing::encode(&Vhd, &sample(), &[("subformat", "fixed")]);
         assert_eq!(Vhd.check(&fixed, &mut env()).unwrap(), Check::default());
     }
 
     #[test]
     fn a_differencing_disk_is_refused_by_name() {
-        let mut footer = Footer::new(&sample(), disk_type::DIFFERENCING, &env());
+        let mut footer = Footer::new(&sample(), disk_type::DIFFERENCING, &testing::ids(), Timestamp(0));
         footer.checksum = 0.into();
         footer.checksum = checksum(footer.as_bytes()).into();
-        let error = Vhd.decode(&footer.blob(), &mut env()).unwrap_err();
+        let error = testing::decode(&Vhd, &footer.blob()).unwrap_err();
         assert!(error.to_string().contains("differencing"), "{error}");
     }
 
     #[test]
     fn two_blocks_on_one_place_are_refused() {
-        let file = Vhd.encode(&sample(), &options("dynamic"), &mut env()).unwrap();
+        let file = testing::encode(&Vhd, &sample(), &[("subformat", "dynamic")]);
         let mut bytes = file.to_vec(u64::MAX).unwrap();
         bytes.copy_within(1536..1540, 1536 + 8);
-        let error = Vhd.decode(&Blob::bytes(bytes), &mut env()).unwrap_err();
+        let error = testing::decode(&Vhd, &Blob::bytes(bytes)).unwrap_err();
         assert!(error.to_string().contains("two structures"), "{error}");
     }
 
     #[test]
     fn sectors_with_a_clear_bit_are_zeros() {
-        let file = Vhd.encode(&sample(), &options("dynamic"), &mut env()).unwrap();
+        let file = testing::encode(&Vhd, &sample(), &[("subformat", "dynamic")]);
         let bat: [u8; 4] = file.read_array(BAT_AT).unwrap();
         let mut bytes = file.to_vec(u64::MAX).unwrap();
         bytes[units::index(u64::from(u32::from_be_bytes(bat)) * SECTOR)] = 0x7f;
-        let disk = Vhd.decode(&Blob::bytes(bytes), &mut env()).unwrap();
+        let disk = testing::decode(&Vhd, &Blob::bytes(bytes)).unwrap();
         assert_eq!(disk.read_array(0).unwrap(), [0; 5]);
     }
 }

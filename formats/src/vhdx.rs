@@ -20,7 +20,7 @@ mod read;
 mod write;
 
 use crate::{
-    Blob, Check, Env, Format, Info, Limits, OptionSpec, Options, Result, Values,
+    Blob, Check, Env, Format, Identity, Info, Limits, OptionSpec, Options, Plan, Reading, Result, Values,
     crc32c::crc32c,
     dump::Dump,
     guid::Guid,
@@ -223,10 +223,6 @@ impl Format for Vhdx {
         "vhdx"
     }
 
-    fn limits(&self, _: &Options) -> Limits {
-        Limits { size_multiple: PHYSICAL_SECTOR, size_max: SIZE_MAX }
-    }
-
     fn options(&self) -> &'static [OptionSpec] {
         &OPTIONS
     }
@@ -235,12 +231,12 @@ impl Format for Vhdx {
         Ok(file.len() >= 8 && file.read_array(0)? == *b"vhdxfile")
     }
 
-    fn encode(&self, disk: &Blob, options: &Options, env: &mut Env) -> Result<Blob> {
-        self.limits(options).assert_hold(disk);
-        Ok(write::encode(disk, options.number("block_size"), env))
+    fn plan(&self, options: &Options) -> Result<Box<dyn Plan>> {
+        Ok(Box::new(Dynamic { block_size: options.number("block_size") }))
     }
 
-    fn decode(&self, file: &Blob, _: &mut Env) -> Result<Blob> {
+    fn decode(&self, file: &Blob, reading: &Reading<'_>, _: &mut Env) -> Result<Blob> {
+        reading.refuse_snapshot(self.name())?;
         read::disk(file)
     }
 
@@ -250,7 +246,7 @@ impl Format for Vhdx {
 
     fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
         let mut check = Check::default();
-        if check.decoded(self.decode(file, env))?.is_some() {
+        if check.decoded(self.decode(file, &Reading::default(), env))?.is_some() {
             read::check_log(file, &mut check)?;
             read::check_copies(file, &mut check)?;
         }
@@ -262,6 +258,23 @@ impl Format for Vhdx {
     }
 }
 
+/// A dynamic disk.
+#[derive(Debug)]
+struct Dynamic {
+    block_size: u64,
+}
+
+impl Plan for Dynamic {
+    fn limits(&self) -> Limits {
+        Limits { size_multiple: PHYSICAL_SECTOR, size_max: SIZE_MAX }
+    }
+
+    fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
+        self.limits().assert_hold(disk);
+        Ok(write::encode(disk, self.block_size, identity.ids(env)?))
+    }
+}
+
 /// Numbers that the limits keep below 2^32.
 fn narrow(value: u64) -> U32 {
     u32::try_from(value).expect("kept small by the limits").into()
@@ -270,10 +283,13 @@ fn narrow(value: u64) -> U32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{testing::env, units};
+    use crate::{
+        testing::{self, env},
+        units,
+    };
 
     pub(super) fn encode(disk: &Blob, block_size: &str) -> Blob {
-        Vhdx.encode(disk, &Options::parse(&OPTIONS, [("block_size", block_size)]).unwrap(), &mut env()).unwrap()
+        testing::encode(&Vhdx, disk, &[("block_size", block_size)])
     }
 
     pub(super) fn sample() -> Blob {
@@ -288,7 +304,7 @@ mod tests {
     fn a_disk_survives_every_block_size() {
         for block_size in ["1M", "2M", "8M", "256M"] {
             let file = encode(&sample(), block_size);
-            assert_eq!(Vhdx.decode(&file, &mut env()).unwrap().to_vec(u64::MAX).unwrap(), sample().to_vec(u64::MAX).unwrap());
+            assert_eq!(testing::decode(&Vhdx, &file).unwrap().to_vec(u64::MAX).unwrap(), sample().to_vec(u64::MAX).unwrap());
         }
     }
 
@@ -301,7 +317,7 @@ mod tests {
                 disk.splice((chunk << 32) - 70 * MIB, &Blob::bytes(vec![u8::try_from(chunk).unwrap(); 140 << 20]));
             }
             let file = encode(&disk, block_size);
-            let decoded = Vhdx.decode(&file, &mut env()).unwrap();
+            let decoded = testing::decode(&Vhdx, &file).unwrap();
             for chunk in 1..4_u64 {
                 let byte = u8::try_from(chunk).unwrap();
                 let around = |at: u64| decoded.read_array::<2>(at - 1).unwrap();
@@ -325,7 +341,7 @@ mod tests {
             for (damaged, at) in (1..).zip(pair) {
                 bytes[units::index(at) + 20] ^= 1;
                 let file = Blob::bytes(bytes.as_slice());
-                assert_eq!(Vhdx.decode(&file, &mut env()).is_ok(), damaged == 1);
+                assert_eq!(testing::decode(&Vhdx, &file).is_ok(), damaged == 1);
                 assert_eq!(Vhdx.check(&file, &mut env()).unwrap().corruptions, 1);
             }
         }
@@ -335,7 +351,7 @@ mod tests {
     fn a_differencing_disk_is_refused_by_name() {
         let mut bytes = encode(&sample(), "1M").to_vec(u64::MAX).unwrap();
         bytes[(2 << 20) + (64 << 10) + 4] |= 2;
-        let error = Vhdx.decode(&Blob::bytes(bytes), &mut env()).unwrap_err();
+        let error = testing::decode(&Vhdx, &Blob::bytes(bytes)).unwrap_err();
         assert!(error.to_string().contains("differencing"), "{error}");
     }
 
@@ -343,7 +359,7 @@ mod tests {
     fn a_block_in_the_bat_itself_is_refused() {
         let mut bytes = encode(&sample(), "1M").to_vec(u64::MAX).unwrap();
         bytes[3 << 20..][..8].copy_from_slice(&(3_u64 << 20 | 6).to_le_bytes());
-        let error = Vhdx.decode(&Blob::bytes(bytes), &mut env()).unwrap_err();
+        let error = testing::decode(&Vhdx, &Blob::bytes(bytes)).unwrap_err();
         assert!(error.to_string().contains("two structures"), "{error}");
     }
 }

@@ -25,7 +25,7 @@ mod sparse;
 mod stream;
 
 use crate::{
-    Blob, Check, Env, Error, Format, Info, Limits, OptionSpec, Options, Reading, Result, Values,
+    Blob, Check, Env, Error, Format, Identity, Info, Limits, OptionSpec, Options, Plan, Reading, Result, Values,
     dump::Dump,
     units::{self, GIB, KIB, SECTOR, TIB},
 };
@@ -157,11 +157,6 @@ impl Format for Vmdk {
         "vmdk"
     }
 
-    fn limits(&self, options: &Options) -> Limits {
-        let size_max = if options.word("subformat") == "monolithicSparse" { SPARSE_SIZE_MAX } else { SIZE_MAX };
-        Limits { size_multiple: GRAIN, size_max }
-    }
-
     fn options(&self) -> &'static [OptionSpec] {
         &OPTIONS
     }
@@ -170,19 +165,15 @@ impl Format for Vmdk {
         Ok(read::kind(file)?.is_some())
     }
 
-    fn encode(&self, disk: &Blob, options: &Options, env: &mut Env) -> Result<Blob> {
-        self.limits(options).assert_hold(disk);
-        match options.word("subformat") {
-            "monolithicSparse" => Ok(sparse::encode(disk, env)),
-            _ => stream::encode(disk, u32::try_from(options.number("compression_level")).expect("at most 9"), env),
-        }
+    fn plan(&self, options: &Options) -> Result<Box<dyn Plan>> {
+        let level = u32::try_from(options.number("compression_level")).expect("at most 9");
+        Ok(Box::new(match options.word("subformat") {
+            "monolithicSparse" => Subformat::MonolithicSparse,
+            _ => Subformat::StreamOptimized { level },
+        }))
     }
 
-    fn decode(&self, file: &Blob, env: &mut Env) -> Result<Blob> {
-        read::disk(file, &Reading::default(), env)
-    }
-
-    fn decode_as(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
+    fn decode(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
         reading.refuse_snapshot(self.name())?;
         read::disk(file, reading, env)
     }
@@ -193,7 +184,7 @@ impl Format for Vmdk {
 
     fn check(&self, file: &Blob, env: &mut Env) -> Result<Check> {
         let mut check = Check::default();
-        if check.decoded(self.decode(file, env))?.is_some() {
+        if check.decoded(self.decode(file, &Reading::default(), env))?.is_some() {
             // A copy that leads nowhere is a finding, not a reason to stop.
             let copies = read::check_copies(file, &mut check).map(|()| Blob::default());
             check.decoded(copies)?;
@@ -203,6 +194,32 @@ impl Format for Vmdk {
 
     fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
         read::dump(file, to)
+    }
+}
+
+/// The sub-formats that we write.
+#[derive(Debug)]
+enum Subformat {
+    StreamOptimized { level: u32 },
+    MonolithicSparse,
+}
+
+impl Plan for Subformat {
+    fn limits(&self) -> Limits {
+        let size_max = match self {
+            Self::StreamOptimized { .. } => SIZE_MAX,
+            Self::MonolithicSparse => SPARSE_SIZE_MAX,
+        };
+        Limits { size_multiple: GRAIN, size_max }
+    }
+
+    fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
+        self.limits().assert_hold(disk);
+        let ids = identity.ids(env)?;
+        match self {
+            Self::StreamOptimized { level } => stream::encode(disk, *level, ids, env),
+            Self::MonolithicSparse => Ok(sparse::encode(disk, ids)),
+        }
     }
 }
 
@@ -226,10 +243,13 @@ fn directory_len(disk: &Blob) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{testing::env, units::MIB};
+    use crate::{
+        testing::{self, env},
+        units::MIB,
+    };
 
     fn encode(disk: &Blob, options: &[(&str, &str)]) -> Blob {
-        Vmdk.encode(disk, &Options::parse(&OPTIONS, options.iter().copied()).unwrap(), &mut env()).unwrap()
+        testing::encode(&Vmdk, disk, options)
     }
 
     fn sample() -> Blob {
@@ -246,7 +266,7 @@ mod tests {
         for subformat in ["streamOptimized", "monolithicSparse"] {
             let file = encode(&sample(), &[("subformat", subformat)]);
             assert!(Vmdk.probe(&file).unwrap());
-            let disk = Vmdk.decode(&file, &mut env()).unwrap();
+            let disk = testing::decode(&Vmdk, &file).unwrap();
             assert_eq!(disk.to_vec(u64::MAX).unwrap(), sample().to_vec(u64::MAX).unwrap(), "{subformat}");
         }
     }
@@ -254,7 +274,7 @@ mod tests {
     #[test]
     fn a_stream_leaves_zeros_out() {
         let file = encode(&sample(), &[]);
-        let disk = Vmdk.decode(&file, &mut env()).unwrap();
+        let disk = testing::decode(&Vmdk, &file).unwrap();
         assert_eq!(disk.data_units(GRAIN).collect::<Vec<_>>(), [0..1, 527..529, 1119..1120]);
         assert!(file.len() < 80 * KIB, "{}", file.len());
     }
@@ -269,7 +289,7 @@ mod tests {
             let mut bytes = file.clone();
             bytes[units::index(at)..][..with.len()].copy_from_slice(with);
             let file = Blob::bytes(bytes);
-            assert_eq!(Vmdk.decode(&file, &mut env()).unwrap().read_array(3).unwrap(), *b"first");
+            assert_eq!(testing::decode(&Vmdk, &file).unwrap().read_array(3).unwrap(), *b"first");
             Vmdk.check(&file, &mut env()).unwrap()
         };
         assert_eq!(broken(0, b"K"), Check::default());

@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use formats::{
-    Blob, Env, Ids, Options, Silent, Spool, Timestamp, Tree,
+    Blob, Env, Options, Tree,
     squashfs::{self, Settings},
     tree::{Builder, Content, Device, Inode},
 };
-use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path, process::Command, sync::Arc};
+use std::{collections::HashMap, fs, path::Path, process::Command, sync::Arc};
 
 /// Runs a program that must succeed.
 fn run(program: &str, args: &[&str]) -> Vec<u8> {
@@ -102,14 +102,7 @@ fn tree() -> Tree {
 
 fn image(tree: &Tree, options: &[(&str, &str)], to: &Path) {
     let options = Options::parse(&squashfs::OPTIONS, options.iter().copied()).unwrap();
-    let mut env = Env {
-        spool: Spool::new(tempfile::tempfile().unwrap()),
-        ids: Ids::from_seed(b"test"),
-        time: Timestamp(1_700_000_000),
-        threads: NonZeroUsize::new(2).unwrap(),
-        progress: Arc::new(Silent),
-    };
-    let image = squashfs::write(tree, &Settings::new(&options, &[]).unwrap(), &mut env).unwrap();
+    let image = squashfs::write(tree, &Settings::new(&options, &[]).unwrap(), &mut Env::scratch(2)).unwrap();
     fs::write(to, image.to_vec(1 << 30).unwrap()).unwrap();
 }
 

@@ -32,7 +32,7 @@ impl Build {
         let boot = row.and(self.request.boot)?;
         self.payload()?;
         let payload = self.payload.as_ref().expect("it was just made");
-        let ids = self.ids_of(|| Ok(*payload.digest()))?;
+        let ids = self.ids_of(payload.digest());
         layout(boot, options, None).image(&entry(payload)?, &ids, self.env.time)
     }
 
@@ -46,7 +46,7 @@ impl Build {
         let entry = root_entry(image, &mut self.env)?;
         let layout = layout(boot, options, Some(&image.rootfs));
         // There is no initrd to hash: the ISO without identifiers stands for its content.
-        let ids = self.ids_of(|| layout.image(&entry, &Ids::from_seed(&[]), self.env.time)?.sha256())?;
+        let ids = self.ids_of(&layout.image(&entry, &Ids::from_seed(&[]), self.env.time)?.sha256()?);
         let iso = layout.image(&entry, &ids, self.env.time)?;
         self.warn_of_losses();
         Ok(iso)
@@ -73,14 +73,6 @@ impl Build {
         let (iso, cmdline) = (volume.write()?, image.cmdline.clone());
         self.warn_of_losses();
         Ok((self.kernel_file()?, iso, cmdline))
-    }
-
-    /// The user's identifiers, else those of a content: whatever else the run makes does not decide about them.
-    fn ids_of(&self, digest: impl FnOnce() -> Result<[u8; 32]>) -> Result<Ids> {
-        Ok(match &self.request.seed {
-            Some(seed) => Ids::from_seed(seed.as_bytes()),
-            None => Ids::from_seed(&digest()?),
-        })
     }
 
     fn warn_of_losses(&mut self) {

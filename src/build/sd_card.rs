@@ -27,8 +27,9 @@ impl Build {
         }
         // The firmware reads a plain `Image`; unlike UEFI it does not start one that unpacks itself.
         let kernel = kernel.unpack(&mut self.env.spool)?;
-        let entry = Entry { kernel, ..entry(self.payload()?)? };
+        let payload = self.payload()?;
+        let (entry, digest) = (Entry { kernel, ..entry(payload)? }, *payload.digest());
         let card = SdCard { board, size: self.request.size, firmware: &self.request.firmware, boot: &self.source.image()?.boot };
-        card.image(&entry, &self.env.ids, self.env.time)
+        card.image(&entry, &self.ids_of(&digest), self.env.time)
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn decode(file: &Blob, from: Option<&str>, opening: &Opening, env: &m
     let parts = neighbours.as_ref().map(|parts| parts as &dyn Parts);
     let reading = Reading { snapshot: opening.snapshot.as_deref(), force: opening.force, parts };
     let format = recognised(file, from)?;
-    let disk = format.decode_as(file, &reading, env).at(|| format.name())?;
+    let disk = format.decode(file, &reading, env).at(|| format.name())?;
     Ok(Input::Disk { format, file: file.clone(), disk })
 }
 
@@ -69,6 +69,6 @@ impl Parts for Neighbours<'_> {
         let directory = path.parent().unwrap_or(Path::new(""));
         let below = Neighbours { directory, force: self.force, depth: self.depth + 1 };
         let format = recognised(&file, format).at(place)?;
-        format.decode_as(&file, &Reading { snapshot: None, force: self.force, parts: Some(&below) }, env).at(place)
+        format.decode(&file, &Reading { snapshot: None, force: self.force, parts: Some(&below) }, env).at(place)
     }
 }

@@ -1,20 +1,14 @@
 use super::*;
 use formats::{
-    Ids, Kind, Silent, Spool, Timestamp, compress,
+    Kind, compress,
     tree::{Builder, Content, Inode},
 };
-use std::{io::Read, num::NonZeroUsize, sync::Arc};
+use std::io::Read;
 
 const ALL_CODECS: &[u8] = b"ZSTD-compressed data is corrupt\0Not a gzip file\0XZ-compressed data is corrupt\0";
 
 fn env(threads: usize) -> Env {
-    Env {
-        spool: Spool::new(tempfile::tempfile().unwrap()),
-        ids: Ids::from_seed(b"test"),
-        time: Timestamp(0),
-        threads: NonZeroUsize::new(threads).unwrap(),
-        progress: Arc::new(Silent),
-    }
+    Env::scratch(threads)
 }
 
 fn inode(content: Content) -> Inode {

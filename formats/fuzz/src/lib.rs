@@ -4,10 +4,10 @@
 //! read again, and its extents and what was unpacked stay in proportion to the file; a disk survives every format.
 
 use formats::{
-    Blob, Env, FORMATS, Format, Ids, Kind, OptionSpec, Options, Parts, Reading, Result, Silent, Spool, Timestamp, Values,
-    compare::first_difference, dump::Dump, units,
+    Blob, Env, FORMATS, Format, Ids, Kind, OptionSpec, Options, Parts, Reading, Result, Values, compare::first_difference, dump::Dump,
+    units,
 };
-use std::{cell::RefCell, num::NonZeroUsize, sync::Arc};
+use std::cell::RefCell;
 
 /// Largest disk of the encode direction.
 const DISK_MAX: u64 = 64 * units::MIB;
@@ -21,13 +21,7 @@ thread_local! {
 }
 
 fn env() -> Env {
-    Env {
-        spool: Spool::new(tempfile::tempfile().expect("a temporary file")),
-        ids: Ids::from_seed(b"fuzz"),
-        time: Timestamp(1_700_000_000),
-        threads: NonZeroUsize::MIN,
-        progress: Arc::new(Silent),
-    }
+    Env::scratch(1)
 }
 
 fn with_env<R>(work: impl FnOnce(&mut Env) -> R) -> R {
@@ -69,13 +63,13 @@ pub fn decode_as(format: &dyn Format, file: &Blob, beside: &Blob) -> Option<Blob
         expected(format, format.info(file));
         expected(format, format.dump(file, &mut Dump::new()));
         let (before, room) = (env.spool.position(), (file.len() + beside.len()).saturating_mul(UNPACKED_MAX));
-        let decoded = expected(format, format.decode(file, env));
+        let decoded = expected(format, format.decode(file, &Reading::default(), env));
         let beside = Beside(beside);
         let mut reading = Reading { force: true, parts: Some(&beside), snapshot: None };
         // What is refused may be a disk in several files, or not closed.
-        let forced = if decoded.is_none() { expected(format, format.decode_as(file, &reading, env)) } else { None };
+        let forced = if decoded.is_none() { expected(format, format.decode(file, &reading, env)) } else { None };
         reading.snapshot = Some("1");
-        let snapshot = expected(format, format.decode_as(file, &reading, env));
+        let snapshot = expected(format, format.decode(file, &reading, env));
         assert!((env.spool.position() - before) / 3 <= room, "{}: too much was unpacked", format.name());
         expected(format, format.check(file, env));
         [&decoded, &forced, &snapshot].into_iter().flatten().for_each(|disk| read(format, disk, file.len() + beside.0.len()));
@@ -116,15 +110,13 @@ pub fn encode_as(format: &dyn Format, bytes: &[u8]) -> bool {
     let Some((choices, rest)) = bytes.split_at_checked(format.options().len()) else { return false };
     let Some((head, pieces)) = rest.split_first_chunk::<2>() else { return false };
     let options = options(format.options(), choices);
-    let multiple = format.limits(&options).size_multiple;
+    let Some(plan) = expected(format, format.plan(&options)) else { return false };
+    let multiple = plan.limits().size_multiple;
     let wanted = u64::from(u16::from_le_bytes(*head)) * 1021 % DISK_MAX;
     let disk = disk(wanted.next_multiple_of(multiple).max(multiple), pieces);
     with_env(|env| {
-        let file = match format.encode(&disk, &options, env) {
-            Err(error) if error.kind() == Kind::Unsupported => return false,
-            file => file.expect("a disk that keeps to the limits"),
-        };
-        let back = format.decode(&file, env).expect("what was just written");
+        let file = plan.encode(&disk, &Ids::from_seed(b"fuzz").into(), env).expect("a disk that keeps to the limits");
+        let back = format.decode(&file, &Reading::default(), env).expect("what was just written");
         assert_eq!(disk.len(), back.len(), "{} {options:?}", format.name());
         let difference = first_difference(&disk, &back, env).expect("both can be read");
         assert_eq!(difference, None, "{} {options:?}", format.name());

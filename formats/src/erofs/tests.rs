@@ -1,9 +1,8 @@
 use super::*;
 use crate::{
-    testing::env,
+    testing::{env, ids},
     tree::{Builder, Content, Device, Inode},
 };
-use std::num::NonZeroUsize;
 
 const TIME: i64 = 1_700_000_000;
 
@@ -28,8 +27,8 @@ fn noise(len: usize) -> Vec<u8> {
 
 fn written(tree: &Tree, compression: &str, threads: usize) -> Result<Vec<u8>> {
     let options = Options::parse(&OPTIONS, [("erofs_compression", compression)])?;
-    let mut env = Env { threads: NonZeroUsize::new(threads).unwrap(), ..env() };
-    write(tree, &options, &mut env)?.to_vec(u64::MAX)
+    let mut env = Env::scratch(threads);
+    write(tree, &options, &ids(), &mut env)?.to_vec(u64::MAX)
 }
 
 fn tree_of(name: &[u8], bytes: Vec<u8>) -> Tree {
@@ -54,7 +53,7 @@ fn the_superblock_says_what_there_is() {
         assert_eq!((found.magic.get(), found.inos.get(), found.feature_incompat.get()), (MAGIC, 3, bits));
         assert_eq!(found.compr_algs.get(), algorithms);
         assert_eq!(usize::try_from(found.blocks.get()).unwrap() * 4096, image.len());
-        assert_eq!((found.build_time.get(), found.uuid), (TIME.cast_unsigned(), *env().ids.guid("erofs").as_bytes()));
+        assert_eq!((found.build_time.get(), found.uuid), (TIME.cast_unsigned(), *ids().guid("erofs").as_bytes()));
         let mut covered = image[1024..4096].to_vec();
         covered[4..8].fill(0);
         assert_eq!(found.checksum.get(), !crc32c(&covered));
@@ -131,7 +130,7 @@ fn uncompressed_bodies_are_referred_to() {
     builder.add(b"large", Inode::new(Content::File(body), 0o644)).unwrap();
     let options = Options::parse(&OPTIONS, [("erofs_compression", "none")]).unwrap();
     let mut env = env();
-    let image = write(&builder.finish(), &options, &mut env).unwrap();
+    let image = write(&builder.finish(), &options, &ids(), &mut env).unwrap();
     let of_file = image.extents().iter().filter(|extent| matches!(extent.source, crate::blob::Source::File { .. }));
     assert_eq!(of_file.map(|extent| extent.len).sum::<u64>(), 1 << 30);
     assert_eq!(env.spool.position(), 0);

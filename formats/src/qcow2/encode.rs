@@ -27,7 +27,7 @@ const WINDOW_BITS: u8 = 12;
 
 /// What the options ask for.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Settings {
     cluster: u64,
     compressed: bool,
     compression: CompressionType,
@@ -36,7 +36,7 @@ pub(super) struct Plan {
     lazy_refcounts: bool,
 }
 
-impl Plan {
+impl Settings {
     /// # Errors
     /// When the options contradict each other.
     pub(super) fn new(options: &Options) -> Result<Self> {
@@ -63,6 +63,11 @@ impl Plan {
         })
     }
 
+    /// How much of the disk an L2 table of one cluster covers.
+    pub(super) fn covered_by_l2(&self) -> u64 {
+        self.cluster * (self.cluster / 8)
+    }
+
     fn pack(&self, cluster: &[u8]) -> Result<Vec<u8>> {
         match self.compression {
             CompressionType::Zlib => deflate::deflate(cluster, self.level, WINDOW_BITS, Wrapping::Raw),
@@ -72,35 +77,35 @@ impl Plan {
 }
 
 /// The file that holds `disk`.
-pub(super) fn file(disk: &Blob, plan: &Plan, env: &mut Env) -> Result<Blob> {
-    let mut content = Content::new(plan.cluster);
-    if plan.compressed {
-        pack_all(disk, plan, env, &mut content)?;
+pub(super) fn file(disk: &Blob, settings: &Settings, env: &mut Env) -> Result<Blob> {
+    let mut content = Content::new(settings.cluster);
+    if settings.compressed {
+        pack_all(disk, settings, env, &mut content)?;
     } else {
-        disk.data_units(plan.cluster).for_each(|run| content.plain(disk, run));
+        disk.data_units(settings.cluster).for_each(|run| content.plain(disk, run));
     }
-    Ok(lay_out(disk.len(), plan, content))
+    Ok(lay_out(disk.len(), settings, content))
 }
 
 /// Packs all clusters on all cores.
-fn pack_all(disk: &Blob, plan: &Plan, env: &mut Env, content: &mut Content) -> Result<()> {
-    let batch = BATCH.max(plan.cluster);
+fn pack_all(disk: &Blob, settings: &Settings, env: &mut Env, content: &mut Content) -> Result<()> {
+    let batch = BATCH.max(settings.cluster);
     let batches = disk.data_units(batch).flatten().map(|n| Ok(n * batch..disk.len().min((n + 1) * batch)));
     let Env { spool, threads, progress, .. } = env;
     let mark = spool.position();
     let work = |range: Range<u64>| {
-        let mut bytes = vec![0; units::index((range.end - range.start).next_multiple_of(plan.cluster))];
+        let mut bytes = vec![0; units::index((range.end - range.start).next_multiple_of(settings.cluster))];
         let len = units::index(range.end - range.start);
         disk.read_at(range.start, &mut bytes[..len])?;
-        let clusters = (range.start / plan.cluster..).zip(bytes.chunks(units::index(plan.cluster)));
-        let packed = clusters.filter(|(_, cluster)| !is_zero(cluster)).map(|(n, cluster)| Ok((n, plan.pack(cluster)?)));
+        let clusters = (range.start / settings.cluster..).zip(bytes.chunks(units::index(settings.cluster)));
+        let packed = clusters.filter(|(_, cluster)| !is_zero(cluster)).map(|(n, cluster)| Ok((n, settings.pack(cluster)?)));
         let packed = packed.collect::<Result<Vec<(u64, Vec<u8>)>>>()?;
         progress.advance(range.end - range.start);
         Ok(packed)
     };
     parallel::ordered(*threads, batches, work, |packed| {
         for (cluster, bytes) in packed {
-            if units::bytes(bytes.len()) >= plan.cluster {
+            if units::bytes(bytes.len()) >= settings.cluster {
                 content.plain(disk, cluster..cluster + 1);
                 continue;
             }
@@ -221,8 +226,8 @@ impl Places {
     }
 }
 
-fn lay_out(size: u64, plan: &Plan, content: Content) -> Blob {
-    let cluster = plan.cluster;
+fn lay_out(size: u64, settings: &Settings, content: Content) -> Blob {
+    let cluster = settings.cluster;
     let per_table = cluster / 8;
     let l1_entries = size.div_ceil(cluster * per_table);
     let used: Vec<u64> = used_tables(&content.runs, per_table);
@@ -234,7 +239,7 @@ fn lay_out(size: u64, plan: &Plan, content: Content) -> Blob {
         file.append(blob);
         file.extend_to(clusters.end * cluster);
     };
-    put(&(0..1), &Blob::bytes(header(size, plan, l1_entries, &places)));
+    put(&(0..1), &Blob::bytes(header(size, settings, l1_entries, &places)));
     put(&places.refcount_table, &pointers(&places.refcount_blocks, cluster, 0));
     put(&places.refcount_blocks, &refcounts(&places, &content.packed.refcounts));
     put(&places.l1, &l1_table(&used, &places, cluster));
@@ -258,16 +263,16 @@ fn used_tables(runs: &[Run], per_table: u64) -> Vec<u64> {
     used
 }
 
-fn header(size: u64, plan: &Plan, l1_entries: u64, places: &Places) -> Vec<u8> {
-    let offset = |clusters: &Range<u64>| (clusters.start * plan.cluster).into();
+fn header(size: u64, settings: &Settings, l1_entries: u64, places: &Places) -> Vec<u8> {
+    let offset = |clusters: &Range<u64>| (clusters.start * settings.cluster).into();
     let count = |value: u64| u32::try_from(value).expect("the limits of the format keep tables small").into();
-    let is_zstd = plan.compression == CompressionType::Zstd;
+    let is_zstd = settings.compression == CompressionType::Zstd;
     let header = Header {
         magic: MAGIC,
-        version: plan.version.into(),
+        version: settings.version.into(),
         backing_file_offset: 0.into(),
         backing_file_size: 0.into(),
-        cluster_bits: plan.cluster.ilog2().into(),
+        cluster_bits: settings.cluster.ilog2().into(),
         size: size.into(),
         crypt_method: 0.into(),
         l1_size: count(l1_entries),
@@ -277,7 +282,7 @@ fn header(size: u64, plan: &Plan, l1_entries: u64, places: &Places) -> Vec<u8> {
         nb_snapshots: 0.into(),
         snapshots_offset: 0.into(),
         incompatible_features: if is_zstd { incompatible::COMPRESSION_TYPE } else { 0 }.into(),
-        compatible_features: if plan.lazy_refcounts { COMPATIBLE_LAZY_REFCOUNTS } else { 0 }.into(),
+        compatible_features: if settings.lazy_refcounts { COMPATIBLE_LAZY_REFCOUNTS } else { 0 }.into(),
         autoclear_features: 0.into(),
         refcount_order: REFCOUNT_BITS.ilog2().into(),
         header_length: count(units::bytes(size_of::<Header>())),
@@ -285,7 +290,7 @@ fn header(size: u64, plan: &Plan, l1_entries: u64, places: &Places) -> Vec<u8> {
         padding: [0; 7],
     };
     // The zeros that follow are the end of the header extensions.
-    let len = if plan.version == 2 { V2_LEN } else { size_of::<header::Header>() };
+    let len = if settings.version == 2 { V2_LEN } else { size_of::<header::Header>() };
     header.as_bytes()[..len].to_vec()
 }
 

@@ -1,13 +1,15 @@
 use super::*;
-use crate::{Blob, Error, testing::env};
+use crate::{
+    Blob, Error,
+    testing::{self, env},
+};
 
 fn encode(disk: &Blob, options: &[(&str, &str)]) -> Blob {
-    let options = Options::parse(Qcow2.options(), options.iter().copied()).unwrap();
-    Qcow2.encode(disk, &options, &mut env()).unwrap()
+    testing::encode(&Qcow2, disk, options)
 }
 
 fn decode(file: &Blob) -> Result<Blob> {
-    Qcow2.decode(file, &mut env())
+    testing::decode(&Qcow2, file)
 }
 
 fn sample() -> Blob {
@@ -60,7 +62,7 @@ fn what_we_do_not_read_is_refused_by_name() {
     assert!(decode(&named).unwrap_err().to_string().contains("overlay of '/evil'"));
     let dirty = overwrite(&file, 79, &[1]);
     assert!(decode(&dirty).unwrap_err().to_string().contains("marked dirty"));
-    Qcow2.decode_as(&dirty, &Reading { force: true, ..Reading::default() }, &mut env()).unwrap();
+    Qcow2.decode(&dirty, &Reading { force: true, ..Reading::default() }, &mut env()).unwrap();
 }
 
 #[test]
@@ -86,6 +88,6 @@ fn options_that_contradict_each_other_are_refused() {
         &[("compression_level", "12")],
     ] {
         let options = Options::parse(Qcow2.options(), options.iter().copied()).unwrap();
-        assert!(Qcow2.encode(&sample(), &options, &mut env()).is_err());
+        assert!(Qcow2.plan(&options).is_err());
     }
 }

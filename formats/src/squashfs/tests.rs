@@ -3,7 +3,6 @@ use crate::{
     testing::env,
     tree::{Builder, Device, Inode},
 };
-use std::num::NonZeroUsize;
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
     Settings::new(&Options::parse(&OPTIONS, pairs.iter().copied()).unwrap(), &[]).unwrap()
@@ -29,7 +28,7 @@ fn tree() -> Tree {
 }
 
 fn write_with(settings: &Settings, threads: usize) -> Vec<u8> {
-    let mut env = Env { threads: NonZeroUsize::new(threads).unwrap(), ..env() };
+    let mut env = Env::scratch(threads);
     write(&tree(), settings, &mut env).unwrap().to_vec(1 << 24).unwrap()
 }
 

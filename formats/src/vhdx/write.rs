@@ -5,10 +5,10 @@ use super::{
     RegionTableEntry, RegionTableHeader, TABLE_LEN, bat_entries, block_state, chunk_ratio, known, metadata_flags, narrow,
 };
 use crate::{
-    Blob, Env,
+    Blob,
     blocks::Table,
     crc32c::crc32c,
-    guid::Guid,
+    guid::{Guid, Ids},
     units::{self, MIB, SECTOR},
 };
 use zerocopy::IntoBytes;
@@ -20,7 +20,7 @@ const METADATA_LEN: u64 = MIB;
 const BAT_AT: u64 = METADATA_AT + METADATA_LEN;
 
 /// A file of a disk.
-pub(super) fn encode(disk: &Blob, block_size: u64, env: &Env) -> Blob {
+pub(super) fn encode(disk: &Blob, block_size: u64, ids: &Ids) -> Blob {
     let entries = bat_entries(disk.len().div_ceil(block_size), chunk_ratio(block_size, SECTOR));
     let bat_len = (entries * 8).next_multiple_of(MIB).max(MIB);
     let (bat, payload) = blocks(disk, block_size, entries, BAT_AT + bat_len);
@@ -28,7 +28,7 @@ pub(super) fn encode(disk: &Blob, block_size: u64, env: &Env) -> Blob {
     let mut file = file_identifier();
     for (number, at) in (1..).zip(HEADERS_AT) {
         file.extend_to(at);
-        file.append(&header(number, env));
+        file.append(&header(number, ids));
     }
     let regions = region_table(bat_len);
     for at in REGION_TABLES_AT {
@@ -36,7 +36,7 @@ pub(super) fn encode(disk: &Blob, block_size: u64, env: &Env) -> Blob {
         file.append(&regions);
     }
     file.extend_to(METADATA_AT);
-    file.append(&metadata(disk, block_size, env));
+    file.append(&metadata(disk, block_size, ids));
     file.extend_to(BAT_AT);
     file.append(&bat);
     file.extend_to(BAT_AT + bat_len);
@@ -74,13 +74,13 @@ fn file_identifier() -> Blob {
     Blob::bytes(bytes)
 }
 
-fn header(sequence_number: u64, env: &Env) -> Blob {
+fn header(sequence_number: u64, ids: &Ids) -> Blob {
     let mut header = Header {
         signature: *b"head",
         checksum: 0.into(),
         sequence_number: sequence_number.into(),
-        file_write_guid: env.ids.guid("vhdx file write").to_mixed_endian(),
-        data_write_guid: env.ids.guid("vhdx data write").to_mixed_endian(),
+        file_write_guid: ids.guid("vhdx file write").to_mixed_endian(),
+        data_write_guid: ids.guid("vhdx data write").to_mixed_endian(),
         log_guid: [0; 16],
         log_version: 0.into(),
         version: 1.into(),
@@ -111,13 +111,13 @@ fn region_table(bat_len: u64) -> Blob {
 }
 
 /// The metadata table and, behind it, its items.
-fn metadata(disk: &Blob, block_size: u64, env: &Env) -> Blob {
+fn metadata(disk: &Blob, block_size: u64, ids: &Ids) -> Blob {
     use metadata_flags::{IS_REQUIRED, IS_VIRTUAL_DISK};
     let parameters = FileParameters { block_size: narrow(block_size), flags: 0.into() };
     let items = [
         (known::FILE_PARAMETERS, IS_REQUIRED, parameters.as_bytes().to_vec()),
         (known::VIRTUAL_DISK_SIZE, IS_REQUIRED | IS_VIRTUAL_DISK, disk.len().to_le_bytes().to_vec()),
-        (known::VIRTUAL_DISK_ID, IS_REQUIRED | IS_VIRTUAL_DISK, env.ids.guid("vhdx disk").to_mixed_endian().to_vec()),
+        (known::VIRTUAL_DISK_ID, IS_REQUIRED | IS_VIRTUAL_DISK, ids.guid("vhdx disk").to_mixed_endian().to_vec()),
         (known::LOGICAL_SECTOR_SIZE, IS_REQUIRED | IS_VIRTUAL_DISK, 512_u32.to_le_bytes().to_vec()),
         (known::PHYSICAL_SECTOR_SIZE, IS_REQUIRED | IS_VIRTUAL_DISK, narrow(PHYSICAL_SECTOR).to_bytes().to_vec()),
     ];

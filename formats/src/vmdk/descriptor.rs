@@ -1,17 +1,17 @@
 //! The descriptor: text that says what kind of disk this is and which files it consists of (section "The Descriptor File").
 
 use super::{DESCRIPTOR_SECTORS, GRAIN};
-use crate::{Blob, Env, Error, Result, units::SECTOR};
+use crate::{Blob, Error, Ids, Result, units::SECTOR};
 
 /// No parent.
 const NO_PARENT: &str = "ffffffff";
 
 /// The descriptor of a disk that we write, padded. The controller is `lsilogic`, which every VMware product has.
-pub(super) fn blob(disk: &Blob, create_type: &str, env: &Env) -> Blob {
+pub(super) fn blob(disk: &Blob, create_type: &str, ids: &Ids) -> Blob {
     let sectors = disk.len() / SECTOR;
-    let content = env.ids.guid("vmdk content").to_string().replace('-', "");
+    let content = ids.guid("vmdk content").to_string().replace('-', "");
     // The all-ones value means "no parent", so a content identifier keeps off it.
-    let cid = env.ids.serial("vmdk cid") & 0x7fff_ffff;
+    let cid = ids.serial("vmdk cid") & 0x7fff_ffff;
     let cylinders = disk.len() / (255 * 63 * SECTOR);
     let text = format!(
         "# Disk DescriptorFile\n\

@@ -1,14 +1,14 @@
 //! Writing monolithicSparse ("Hosted Sparse Extent Metadata"): all tables in front, twice, then the grains.
 
 use super::{DESCRIPTOR_AT, DESCRIPTOR_SECTORS, GRAIN, Header, TABLE_ENTRIES, descriptor, directory_len, flags, sector};
-use crate::{Blob, Env, blocks::Table, units::SECTOR};
+use crate::{Blob, Ids, blocks::Table, units::SECTOR};
 use zerocopy::IntoBytes;
 
 /// Bytes of a grain table.
 const TABLE: u64 = TABLE_ENTRIES * 4;
 
 /// A monolithicSparse file of a disk.
-pub(super) fn encode(disk: &Blob, env: &Env) -> Blob {
+pub(super) fn encode(disk: &Blob, ids: &Ids) -> Blob {
     let tables = disk.len().div_ceil(GRAIN * TABLE_ENTRIES);
     let redundant_at = (DESCRIPTOR_AT + DESCRIPTOR_SECTORS) * SECTOR;
     let metadata_len = directory_len(disk) + tables * TABLE;
@@ -21,7 +21,7 @@ pub(super) fn encode(disk: &Blob, env: &Env) -> Blob {
     header.directory = (directory_at / SECTOR).into();
     header.overhead = (grains_at / SECTOR).into();
     let mut file = header.blob();
-    file.append(&descriptor::blob(disk, "monolithicSparse", env));
+    file.append(&descriptor::blob(disk, "monolithicSparse", ids));
 
     let (entries, payload) = grains(disk, grains_at, tables * TABLE);
     for directory_at in [redundant_at, directory_at] {

@@ -2,7 +2,7 @@
 
 use super::{DIRECTORY_AT_END, GRAIN, Header, TABLE_ENTRIES, descriptor, directory_len, flags, sector};
 use crate::{
-    Blob, Env, Result, Spool,
+    Blob, Env, Ids, Result, Spool,
     blocks::Table,
     parallel,
     units::{self, KIB, SECTOR},
@@ -59,7 +59,7 @@ impl Marker {
 }
 
 /// A stream of a disk, compressed at `level`.
-pub(super) fn encode(disk: &Blob, level: u32, env: &mut Env) -> Result<Blob> {
+pub(super) fn encode(disk: &Blob, level: u32, ids: &Ids, env: &mut Env) -> Result<Blob> {
     let mut header = Header::new(disk);
     header.version = 3.into();
     header.flags = (flags::LINE_ENDS | flags::COMPRESSED | flags::MARKERS).into();
@@ -67,7 +67,7 @@ pub(super) fn encode(disk: &Blob, level: u32, env: &mut Env) -> Result<Blob> {
     header.overhead = (OVERHEAD / SECTOR).into();
     header.compression = 1.into();
     let mut file = header.blob();
-    file.append(&descriptor::blob(disk, "streamOptimized", env));
+    file.append(&descriptor::blob(disk, "streamOptimized", ids));
     file.extend_to(OVERHEAD);
 
     let Env { spool, threads, progress, .. } = env;

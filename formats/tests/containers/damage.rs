@@ -3,7 +3,7 @@
 use crate::{
     decode::FOREIGN,
     follow::{Beside, qemu},
-    support::{Desk, env, noise},
+    support::{Desk, decode, env, noise},
 };
 use formats::{Blob, Check, Error, Format, Info, Reading, dump::Dump, units};
 use std::ops::Range;
@@ -59,7 +59,7 @@ fn a_truncated_file_is_refused_or_read_right() {
             if len % 5 == 0 {
                 let _: Result<Check, _> = format.check(&cut, &mut env(1));
             }
-            if let Ok(disk) = format.decode(&cut, &mut env(1)) {
+            if let Ok(disk) = decode(format, &cut, 1) {
                 assert!(disk.to_vec(u64::MAX).unwrap() == wanted, "{name} cut to {len} of {} bytes", file.len());
             }
         }
@@ -85,7 +85,7 @@ fn a_truncated_part_is_refused_or_read_right() {
         qemu(&desk, "qemu-img", command);
         let (format, beside) = (formats::format(name).unwrap(), Beside(&desk));
         let reading = Reading { parts: Some(&beside), ..Reading::default() };
-        let decode = || -> Result<Vec<u8>, Error> { format.decode_as(&desk.get("image"), &reading, &mut env(1))?.to_vec(u64::MAX) };
+        let decode = || -> Result<Vec<u8>, Error> { format.decode(&desk.get("image"), &reading, &mut env(1))?.to_vec(u64::MAX) };
         let wanted = decode().unwrap();
         for part in parts {
             let whole = Blob::from(desk.get(part).to_vec(u64::MAX).unwrap());
@@ -139,7 +139,7 @@ fn flipped_bits_are_seen_where_they_can_be() {
             if turn % 5 == 0 {
                 let _: Result<Check, _> = format.check(&broken, &mut env(1));
             }
-            if let Ok(disk) = format.decode(&broken, &mut env(1)) {
+            if let Ok(disk) = decode(format, &broken, 1) {
                 assert!(disk.data_len() <= 8 * units::MIB + units::bytes(len), "{name} byte {at}");
                 let is_sure = sure.iter().any(|range| range.contains(&at));
                 assert!(!is_sure || disk.to_vec(u64::MAX).unwrap() == wanted, "{name}: byte {at} makes another disk");

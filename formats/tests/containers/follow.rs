@@ -15,12 +15,12 @@ impl Parts for Beside<'_> {
     fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob, Error> {
         let reading = Reading { parts: Some(self), ..Reading::default() };
         let ours = if format == Some("vpc") { "vhd" } else { format.unwrap() };
-        formats::format(ours).unwrap().decode_as(&self.0.get(name), &reading, env)
+        formats::format(ours).unwrap().decode(&self.0.get(name), &reading, env)
     }
 }
 
 fn decode(desk: &Desk, format: &str, reading: &Reading<'_>) -> Result<Blob, Error> {
-    formats::format(format).unwrap().decode_as(&desk.get("image"), reading, &mut env(2))
+    formats::format(format).unwrap().decode(&desk.get("image"), reading, &mut env(2))
 }
 
 /// Qemu runs in the desk, so that the names in its files are relative.
@@ -137,7 +137,5 @@ fn what_was_not_closed_is_read_only_by_force() {
     let decoded = decode(&desk, "qcow2", &Reading { force: true, ..Reading::default() }).unwrap();
     qemu(&desk, "qemu-img", "convert -f qcow2 -O raw image wanted");
     same(&desk, &decoded);
-    assert!(
-        formats::format("vdi").unwrap().decode_as(&decoded, &Reading { snapshot: Some("x"), ..Reading::default() }, &mut env(1)).is_err()
-    );
+    assert!(formats::format("vdi").unwrap().decode(&decoded, &Reading { snapshot: Some("x"), ..Reading::default() }, &mut env(1)).is_err());
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     follow::{Beside, qemu},
-    support::{Desk, env, noise, run},
+    support::{Desk, env, identity, noise, run},
 };
 use formats::{Blob, FORMATS, Reading, compare::first_difference, units};
 
@@ -30,19 +30,19 @@ fn judge(desk: &Desk, ours: &str, foreign: &str, name: &str) {
     qemu(desk, "qemu-img", &format!("convert -f {foreign} -O raw image wanted"));
     let (format, beside) = (formats::format(ours).unwrap(), Beside(desk));
     let reading = Reading { parts: Some(&beside), ..Reading::default() };
-    let disk = format.decode_as(&desk.get("image"), &reading, &mut env(1)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let disk = format.decode(&desk.get("image"), &reading, &mut env(1)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let wanted = desk.get("wanted");
     assert_eq!((disk.len(), first_difference(&disk, &wanted, &env(1)).unwrap()), (wanted.len(), None), "{name}");
     match format.check(&desk.get("image"), &mut env(1)) {
         Ok(check) => assert_eq!((check.corruptions, check.leaks), (0, 0), "{name}: {:?}", check.messages),
         Err(error) => assert_eq!(error.kind(), formats::Kind::Unsupported, "{name}: {error}"),
     }
-    for row in FORMATS {
-        let options = formats::Options::defaults(row.options());
+    for row in FORMATS.iter().filter(|row| row.is_written()) {
+        let plan = row.plan(&formats::Options::defaults(row.options())).unwrap();
         let mut grown = disk.clone();
-        grown.pad_to(row.limits(&options).size_multiple);
-        desk.put("back", &row.encode(&grown, &options, &mut env(1)).unwrap());
-        let theirs = if row.name() == "vhd" { "vpc" } else { row.name() };
+        grown.pad_to(plan.limits().size_multiple);
+        desk.put("back", &plan.encode(&grown, &identity(), &mut env(1)).unwrap());
+        let theirs = *row.aliases().first().unwrap_or(&row.name());
         run("qemu-img", &[&"compare", &"-f", &theirs, &"-F", &"raw", &desk.path("back"), &desk.path("wanted")]);
     }
 }

@@ -6,7 +6,7 @@ use formats::{Blob, Options, units};
 /// Calls `check` with every disk in every container: the raw file, the container file, the disk.
 fn each(check: impl Fn(&Case, &str, &std::path::Path, &std::path::Path, &Blob)) {
     for case in CASES {
-        for (name, disk) in disks(case.format().limits(&case.options()).size_multiple) {
+        for (name, disk) in disks(case.plan().limits().size_multiple) {
             let desk = Desk::new();
             let raw = desk.put("disk.raw", &disk);
             let file = desk.put("disk.image", &case.encode(&disk, 2));
@@ -35,7 +35,7 @@ fn all(case: &Case) -> (Desk, Vec<[String; 4]>) {
         let put = |suffix: &str, blob: &Blob| desk.put(&format!("{name}.{suffix}"), blob).display().to_string();
         [name.to_owned(), put("raw", &disk), put("image", &case.encode(&disk, 2)), disk.len().to_string()]
     };
-    let files = disks(case.format().limits(&case.options()).size_multiple).into_iter().map(put).collect();
+    let files = disks(case.plan().limits().size_multiple).into_iter().map(put).collect();
     (desk, files)
 }
 
@@ -98,7 +98,7 @@ fn seven_zip_reads_the_same_disk() {
 #[test]
 fn our_reader_agrees() {
     each(|case, name, raw, _, disk| {
-        let decoded = case.format().decode(&case.encode(disk, 2), &mut crate::support::env(2)).unwrap();
+        let decoded = case.decode(&case.encode(disk, 2), 2).unwrap();
         assert_eq!(decoded.len(), disk.len(), "{case:?} {name}");
         let again = Desk::new();
         let path = again.put("again.raw", &decoded);
@@ -122,14 +122,14 @@ fn threads_change_nothing() {
 #[test]
 fn a_huge_sparse_disk_takes_little() {
     for case in CASES {
-        let limits = case.format().limits(&case.options());
+        let limits = case.plan().limits();
         let len = limits.size_max.min(10 * units::TIB) / limits.size_multiple * limits.size_multiple;
         let mut disk = Blob::zeros(len);
         disk.splice(0, &Blob::bytes([1]));
         disk.splice(len - 1, &Blob::bytes([2]));
         let file = case.encode(&disk, 2);
         assert!(file.extents().len() < 20_000, "{case:?}: {} extents", file.extents().len());
-        let decoded = case.format().decode(&file, &mut crate::support::env(2)).unwrap();
+        let decoded = case.decode(&file, 2).unwrap();
         assert_eq!((decoded.len(), decoded.read_array(0).unwrap(), decoded.read_array(len - 1).unwrap()), (len, [1], [2]), "{case:?}");
         assert!(decoded.data_len() <= 512 * units::MIB);
         if file.data_len() < units::GIB && file.len() < 8 * units::TIB {
@@ -145,6 +145,6 @@ fn a_huge_sparse_disk_takes_little() {
 #[should_panic(expected = "must be a multiple of")]
 fn a_disk_past_the_limit_is_a_bug_of_the_caller() {
     let vhd = formats::format("vhd").unwrap();
-    let options = Options::defaults(vhd.options());
-    let _: Result<Blob, _> = vhd.encode(&Blob::zeros(3 * units::TIB), &options, &mut crate::support::env(1));
+    let plan = vhd.plan(&Options::defaults(vhd.options())).unwrap();
+    let _: Result<Blob, _> = plan.encode(&Blob::zeros(3 * units::TIB), &crate::support::identity(), &mut crate::support::env(1));
 }

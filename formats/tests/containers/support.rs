@@ -1,24 +1,27 @@
 //! Disks to try, files to hold them, and foreign programs to run.
 
-use formats::{Blob, Env, Format, Ids, OptionSpec, Options, Silent, Spool, Timestamp, units};
+use formats::{Blob, Env, Format, Identity, Ids, OptionSpec, Options, Plan, Reading, Result, units};
 use std::{
     fs::File,
-    num::NonZeroUsize,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
 
-/// An environment whose identifiers and time never change.
+/// An environment whose time never changes.
 pub(crate) fn env(threads: usize) -> Env {
-    Env {
-        spool: Spool::new(tempfile::tempfile().unwrap()),
-        ids: Ids::from_seed(b"containers"),
-        time: Timestamp(1_700_000_000),
-        threads: NonZeroUsize::new(threads).unwrap(),
-        progress: Arc::new(Silent),
-    }
+    Env::scratch(threads)
+}
+
+/// Identifiers that never change.
+pub(crate) fn identity() -> Identity {
+    Ids::from_seed(b"containers").into()
+}
+
+/// The disk in a file of a format.
+pub(crate) fn decode(format: &dyn Format, file: &Blob, threads: usize) -> Result<Blob> {
+    format.decode(file, &Reading::default(), &mut env(threads))
 }
 
 /// A format with options, as a user would ask for it.
@@ -42,8 +45,16 @@ impl Case {
         Options::parse(specs, self.options.iter().copied()).unwrap()
     }
 
+    pub(crate) fn plan(&self) -> Box<dyn Plan> {
+        self.format().plan(&self.options()).unwrap()
+    }
+
     pub(crate) fn encode(&self, disk: &Blob, threads: usize) -> Blob {
-        self.format().encode(disk, &self.options(), &mut env(threads)).unwrap()
+        self.plan().encode(disk, &identity(), &mut env(threads)).unwrap()
+    }
+
+    pub(crate) fn decode(&self, file: &Blob, threads: usize) -> Result<Blob> {
+        decode(self.format(), file, threads)
     }
 }
 

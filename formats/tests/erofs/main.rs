@@ -11,24 +11,18 @@ mod trees;
 use erofs_rs::{EroFS, backend::SliceImage};
 use facts::{assert_same, facts};
 use formats::{
-    Blob, Env, Ids, Options, Silent, Spool, Timestamp, Tree, erofs,
+    Blob, Env, Ids, Options, Timestamp, Tree, erofs,
     tree::{Builder, Content, Device, Inode},
 };
-use std::{fs, num::NonZeroUsize, path::Path, process::Command, sync::Arc};
+use std::{fs, path::Path, process::Command};
 
 fn written(tree: &Tree, compression: &str) -> Blob {
     written_with(tree, &[("erofs_compression", compression)])
 }
 
 fn written_with(tree: &Tree, options: &[(&str, &str)]) -> Blob {
-    let mut env = Env {
-        spool: Spool::new(tempfile::tempfile().unwrap()),
-        ids: Ids::from_seed(b"test"),
-        time: Timestamp(trees::TIME),
-        threads: NonZeroUsize::new(2).unwrap(),
-        progress: Arc::new(Silent),
-    };
-    erofs::write(tree, &Options::parse(&erofs::OPTIONS, options.iter().copied()).unwrap(), &mut env).unwrap()
+    let options = Options::parse(&erofs::OPTIONS, options.iter().copied()).unwrap();
+    erofs::write(tree, &options, &Ids::from_seed(b"test"), &mut Env { time: Timestamp(trees::TIME), ..Env::scratch(2) }).unwrap()
 }
 
 /// Runs a program that must succeed, and gives what it printed.
