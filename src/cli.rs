@@ -10,6 +10,8 @@ mod formats;
 mod inspect;
 mod lint;
 mod man;
+mod usage;
+mod values;
 
 use crate::{
     emit,
@@ -57,6 +59,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global")]
 struct Global {
     /// Say nothing but errors
     #[arg(long, short, global = true)]
@@ -121,7 +124,13 @@ pub fn main() -> ExitCode {
     if let Err(error) = ctrlc::set_handler(interrupted) {
         return fail(&Error::new(Kind::Environment, "cannot catch signals").because(error));
     }
-    let cli = Cli::parse_from(long_dashes(std::env::args_os()));
+    let cli = match Cli::try_parse_from(long_dashes(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(refused) if refused.use_stderr() && refused.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            return fail(&usage::error(&refused));
+        }
+        Err(help) => help.exit(),
+    };
     let result = match &cli.command {
         Command::Convert(command) => command.run(&cli.global),
         Command::Inspect(command) => command.run(&cli.global),

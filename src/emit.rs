@@ -144,6 +144,34 @@ impl Drop for Unfinished {
     }
 }
 
+/// Directories that were made for outputs, removed again where nothing came to be in them.
+#[derive(Debug)]
+pub struct NewDirectories(Vec<PathBuf>);
+
+/// Makes a directory and what of its parents is missing.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_directory(path: &Path) -> Result<NewDirectories> {
+    let missing = path.ancestors().filter(|above| !above.as_os_str().is_empty()).take_while(|above| !above.exists());
+    let made = NewDirectories(missing.map(Path::to_owned).collect());
+    let mut debris = DEBRIS.lock();
+    debris.extend(made.0.iter().cloned());
+    fs::create_dir_all(path).at(|| format!("cannot make the directory {}", path.display()))?;
+    Ok(made)
+}
+
+impl Drop for NewDirectories {
+    fn drop(&mut self) {
+        let mut debris = DEBRIS.lock();
+        for path in &self.0 {
+            // One with an output in it stays.
+            let _: io::Result<()> = fs::remove_dir(path);
+        }
+        debris.retain(|path| !self.0.contains(path));
+    }
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -313,6 +341,10 @@ pub fn sweep() -> impl Drop {
     for path in debris.iter() {
         // There is nobody left to tell.
         let _: io::Result<()> = fs::remove_file(path);
+    }
+    for path in debris.iter() {
+        // Empty again, the inner ones first.
+        let _: io::Result<()> = fs::remove_dir(path);
     }
     debris
 }

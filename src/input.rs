@@ -1,11 +1,16 @@
 //! Opening what the user names: a file, `-` for standard input, compressed or not, as one [`Blob`].
 
+mod file_id;
 mod firmware;
 mod parts;
 
-use crate::error::{At, Error, Kind, Result};
+use crate::{
+    error::{self, At, Error, Result},
+    image::{self, Image},
+    names::Named,
+};
 use formats::{
-    Blob, Env, Format, Progress, Spool,
+    Blob, Env, FORMATS, Format, Progress, Reading, Spool,
     compress::{self, Codec},
     iso9660, raw, tar,
     tree::{Content, ShowPath},
@@ -18,7 +23,9 @@ use std::{
     sync::Arc,
 };
 
+pub use file_id::FileId;
 pub use firmware::firmware;
+use parts::Parts;
 
 /// The path that means standard input.
 pub const STDIN: &str = "-";
@@ -57,7 +64,63 @@ pub enum Input {
         file: Blob,
         /// What the guest sees.
         disk: Blob,
+        /// What of it was unpacked: zeros are left out there already.
+        unpacked: Blob,
     },
+}
+
+impl Input {
+    /// The image in it, as it is.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged.
+    pub fn image(&self, env: &mut Env) -> Result<Image> {
+        match self {
+            Self::Tar(tar) => image::tar::read(tar),
+            Self::Uki(file) => image::uki::boot(file)?.image(env),
+            Self::Disk { disk, .. } => image::disk::image(disk, env),
+        }
+    }
+}
+
+/// An input, and every file that was opened for it.
+#[derive(Debug)]
+pub struct Opened {
+    /// What it is.
+    pub input: Input,
+    /// The files, those that a disk in several files names among them.
+    pub files: Vec<FileId>,
+}
+
+/// What the user says that an input is: a value of `--from`.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A tar.
+    Tar,
+    /// A disk in this container.
+    Disk(&'static dyn Format),
+}
+
+impl Named for Kind {
+    const WHAT: &'static str = "format";
+
+    fn all() -> Vec<Self> {
+        [Self::Tar].into_iter().chain(FORMATS.iter().map(|format| Self::Disk(*format))).collect()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tar => "tar",
+            Self::Disk(format) => format.name(),
+        }
+    }
+
+    fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Self::Tar => &[],
+            Self::Disk(format) => format.aliases(),
+        }
+    }
 }
 
 /// How a disk is opened where there is a choice.
@@ -71,28 +134,59 @@ pub struct Opening {
     pub follow: Option<PathBuf>,
 }
 
-/// Tells what a file is, by `from` if the user says it, else by its magic. Raw is never guessed for what another format claims.
+/// Opens an input and tells what it is: as [`open`], then [`recognise`].
 ///
 /// # Errors
-/// When nothing claims the file, or the container is malformed.
-pub fn recognise(file: &Blob, from: Option<&str>, opening: &Opening, env: &mut Env) -> Result<Input> {
-    if from == Some(TAR) {
-        return Ok(Input::Tar(file.clone()));
-    }
-    if from.is_none() && uki::probe(file)? {
-        return Ok(Input::Uki(file.clone()));
-    }
-    if from.is_none() && !is_of_a_format(file)? && tar::probe(file)? {
-        return match wrapped(file, env)? {
-            None => Ok(Input::Tar(file.clone())),
-            Some((member, from)) => parts::decode(&member, from, opening, env),
-        };
-    }
-    parts::decode(file, from, opening, env)
+/// As those two. The place is named.
+pub fn read(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut Env) -> Result<Opened> {
+    let file = open(path, env)?;
+    let parts = Parts::new(opening);
+    let input = recognise(&file, from, opening, &parts, env).at(|| show(path))?;
+    Ok(Opened { input, files: FileId::of(path).into_iter().chain(parts.opened()).collect() })
 }
 
-fn is_of_a_format(file: &Blob) -> Result<bool> {
-    formats::FORMATS.iter().try_fold(false, |any, format| Ok(any || format.probe(file)?))
+/// Tells what a file is, by `from` if the user says it, else by its magic. Raw is never guessed for what another format claims.
+fn recognise(file: &Blob, from: Option<Kind>, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Input> {
+    match from {
+        Some(Kind::Tar) => return Ok(Input::Tar(file.clone())),
+        Some(Kind::Disk(format)) => return disk(file, format, opening, parts, env),
+        None => {}
+    }
+    if uki::probe(file)? {
+        return Ok(Input::Uki(file.clone()));
+    }
+    if let Some(format) = container(file)? {
+        return disk(file, format, opening, parts, env);
+    }
+    if tar::probe(file)? {
+        return match wrapped(file, env)? {
+            None => Ok(Input::Tar(file.clone())),
+            Some((member, format)) => {
+                let format = format.map_or_else(|| recognised(&member), Ok)?;
+                disk(&member, format, opening, parts, env)
+            }
+        };
+    }
+    disk(file, recognised(file)?, opening, parts, env)
+}
+
+/// The disk in a container.
+fn disk(file: &Blob, format: &'static dyn Format, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Input> {
+    let mark = env.spool.position();
+    let beside = opening.follow.is_some().then_some(parts as &dyn formats::Parts);
+    let reading = Reading { snapshot: opening.snapshot.as_deref(), force: opening.force, parts: beside };
+    let disk = format.decode(file, &reading, env).at(|| format.name())?;
+    Ok(Input::Disk { format, file: file.clone(), disk, unpacked: env.spool.since(mark) })
+}
+
+/// The container of a file by its magic.
+fn container(file: &Blob) -> Result<Option<&'static dyn Format>> {
+    for format in FORMATS {
+        if format.probe(file)? {
+            return Ok(Some(*format));
+        }
+    }
+    Ok(None)
 }
 
 /// The format of a file by its magic; raw only where there is a boot sector or a CD's file system and nothing else claims the file.
@@ -100,34 +194,24 @@ fn is_of_a_format(file: &Blob) -> Result<bool> {
 /// # Errors
 /// When the file cannot be read.
 pub fn probe(file: &Blob) -> Result<Option<&'static dyn Format>> {
-    for format in formats::FORMATS {
-        if format.probe(file)? {
-            return Ok(Some(*format));
-        }
+    if let Some(format) = container(file)? {
+        return Ok(Some(format));
     }
     let is_raw = !tar::probe(file)? && (has_boot_signature(file)? || iso9660::probe(file)?);
     Ok(is_raw.then_some(&raw::Raw as &dyn Format))
 }
 
-/// The format of a name, also by the one that `qemu-img` has for it.
-///
-/// # Errors
-/// When there is none.
-pub fn format(name: &str) -> Result<&'static dyn Format> {
-    formats::format(name).ok_or_else(|| Error::unsupported(format!("format '{name}' is unknown, the formats are: {}", kinds().join(", "))))
-}
-
-/// The value of `--from` that means a tar.
-pub const TAR: &str = "tar";
-
-/// Every value of `--from`.
-pub fn kinds() -> Vec<&'static str> {
-    [TAR].into_iter().chain(formats::FORMATS.iter().map(|f| f.name())).collect()
+/// As [`probe`], where there must be one.
+fn recognised(file: &Blob) -> Result<&'static dyn Format> {
+    probe(file)?.ok_or_else(|| {
+        Error::bad_input("is neither a tar nor a unified kernel image nor a disk of a known format")
+            .hint("a raw disk without a partition table must be named as such: --from raw")
+    })
 }
 
 /// The disk in a tar that is nothing but packaging, and its format where the packaging says it: Compute Engine's `disk.raw`, and the
 /// one disk of an OVA (DSP0243), whose descriptor is the first member.
-fn wrapped(tar: &Blob, env: &mut Env) -> Result<Option<(Blob, Option<&'static str>)>> {
+fn wrapped(tar: &Blob, env: &mut Env) -> Result<Option<(Blob, Option<&'static dyn Format>)>> {
     /// An OVA has a descriptor, a manifest, a certificate and disks.
     const MEMBERS_MAX: usize = 32;
     let mut files = Vec::new();
@@ -138,7 +222,7 @@ fn wrapped(tar: &Blob, env: &mut Env) -> Result<Option<(Blob, Option<&'static st
     }
     let is = |path: &[u8], ending: &[u8]| path.to_ascii_lowercase().ends_with(ending);
     match files.as_slice() {
-        [(path, disk)] if path == b"disk.raw" || path == b"./disk.raw" => Ok(Some((disk.clone(), Some("raw")))),
+        [(path, disk)] if path == b"disk.raw" || path == b"./disk.raw" => Ok(Some((disk.clone(), Some(&raw::Raw)))),
         [(first, _), rest @ ..] if is(first, b".ovf") => {
             let disks: Vec<_> =
                 rest.iter().filter(|(path, _)| ![b".mf".as_slice(), b".cert", b".ovf"].iter().any(|e| is(path, e))).collect();
@@ -201,7 +285,7 @@ fn unpack(codec: Codec, from: impl Read + Send, spool: &mut Spool) -> Result<Blo
     let mut reader = compress::reader(codec, from)?;
     spool.copy(&mut reader).map_err(|error| match error.kind() {
         // What a decoder says of its input is about the input.
-        Kind::Io => Error::bad_input(format!("damaged {} data", codec.name())).because(error),
+        error::Kind::Io => Error::bad_input(format!("damaged {} data", codec.name())).because(error),
         _ => error,
     })
 }

@@ -10,14 +10,16 @@
 //! Everything is a blob before a byte is written; planning takes time in the number of files, not in the size of the disk.
 
 mod data_part;
+mod entry;
 mod esp;
+mod firmware;
 mod gpt;
 mod iso;
 mod sd_card;
 
 use crate::{
     error::{Error, Result},
-    loaders::{self, Arch},
+    loaders,
 };
 use formats::{
     Blob, Guid, Ids, Limits, Timestamp,
@@ -26,10 +28,12 @@ use formats::{
     units::{self, GIB, MIB},
 };
 use gpt::Partition;
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 pub use data_part::DataPart;
-pub use esp::{ENTRY_PATH, check_cmdline};
+pub use entry::{Entry, RootPart};
+pub use esp::ENTRY_PATH;
+pub use firmware::Firmware;
 pub use iso::Iso;
 pub use sd_card::{Board, RPI3, RPI4, SdCard};
 
@@ -38,68 +42,11 @@ const ROOM_MIN: u64 = 8 * MIB;
 /// The boot partition takes what is left of the disk, up to this much free space: the rest stays for partitions of the user's.
 const ROOM_MAX: u64 = GIB;
 
-/// Which firmware a disk is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
-pub enum Boot {
-    /// BIOS and UEFI, as far as the kernel's architecture has both.
-    Hybrid,
-    /// BIOS alone.
-    Bios,
-    /// UEFI alone.
-    Uefi,
-}
-
-/// As users spell it.
-impl fmt::Display for Boot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hybrid => "hybrid",
-            Self::Bios => "bios",
-            Self::Uefi => "uefi",
-        })
-    }
-}
-
-impl Boot {
-    /// What this means for an architecture: there is no BIOS but on x86.
-    ///
-    /// # Errors
-    /// When nothing is left.
-    pub fn on(self, arch: Arch) -> Result<Self> {
-        match (self, arch) {
-            (Self::Bios, Arch::Aarch64) => {
-                Err(Error::unsupported("the kernel is for arm64, which has no BIOS").hint("use --boot uefi, or a format for UEFI"))
-            }
-            (Self::Hybrid, Arch::Aarch64) => Ok(Self::Uefi),
-            (boot, _) => Ok(boot),
-        }
-    }
-
-    /// What a row of the outputs and the user's `--boot` say together.
-    ///
-    /// # Errors
-    /// When they contradict each other.
-    pub fn and(self, users: Self) -> Result<Self> {
-        match (self, users) {
-            (Self::Hybrid, boot) | (boot, Self::Hybrid) => Ok(boot),
-            (row, users) if row == users => Ok(row),
-            (row, users) => Err(Error::unsupported(format!("is for {row} and --boot {users} is given"))),
-        }
-    }
-
-    fn has_bios(self) -> bool {
-        self != Self::Uefi
-    }
-
-    fn has_uefi(self) -> bool {
-        self != Self::Bios
-    }
-}
-
 /// The size of a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Size {
     /// What the content needs, and a little room.
+    #[default]
     Auto,
     /// So many bytes, or the next more that the container can hold.
     Fixed(u64),
@@ -113,36 +60,24 @@ impl FromStr for Size {
     }
 }
 
-/// What a disk boots: an entry of the Boot Loader Specification (UAPI.1, type 1) and the files that it names.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// For people.
-    pub title: String,
-    /// Version of the kernel, where it is known.
-    pub version: Option<String>,
-    /// What the kernel runs on.
-    pub arch: Arch,
-    /// The kernel.
-    pub kernel: Blob,
-    /// The initrd, if there is one.
-    pub initrd: Option<Blob>,
-    /// The kernel command line.
-    pub cmdline: String,
-    /// The most bytes of command line that the kernel takes, where it says so.
-    pub cmdline_max: Option<u32>,
-    /// Partitions of the root file system, where it is not in the initrd.
-    pub root: Vec<RootPart>,
-}
-
-/// A partition that the kernel mounts, or checks another one by.
-#[derive(Clone, Debug)]
-pub struct RootPart {
-    /// Its name, of which its GUID is made.
-    pub name: &'static str,
-    /// Its type.
-    pub type_guid: Guid,
-    /// Its content; zeros follow.
-    pub body: Blob,
+impl Size {
+    /// Refuses what no disk of ours can have, whatever it holds.
+    ///
+    /// # Errors
+    /// When it is too small for any loader, or too large for its container.
+    pub(crate) fn check(self, limits: Limits) -> Result<()> {
+        let Self::Fixed(size) = self else { return Ok(()) };
+        round_up(size, limits)?;
+        match gpt::FRONT + gpt::BACK {
+            needed if size <= needed => Err(Error::bad_input(format!(
+                "a disk of {} is too small, {} are needed before it holds anything",
+                units::show_size(size),
+                units::show_size(needed)
+            ))
+            .hint("use --size auto")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The GUID of the partition with this name: Linux's `PARTUUID`.
@@ -154,7 +89,7 @@ pub fn partition_guid(ids: &Ids, name: &str) -> Guid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Which firmware it is for.
-    pub boot: Boot,
+    pub firmware: Firmware,
     /// Its size.
     pub size: Size,
     /// Empty partitions behind the boot partition.
@@ -172,8 +107,8 @@ impl Layout {
     /// When the architecture has no such firmware, the kernel would not take its command line, a file is too large for FAT,
     /// or the disk is too small.
     pub fn disk(&self, entry: &Entry, limits: Limits, ids: &Ids, time: Timestamp) -> Result<Blob> {
-        let boot = self.boot.on(entry.arch)?;
-        let esp = esp::volume(boot, entry, ids, time)?;
+        let firmware = self.firmware.on(entry.efi.arch)?;
+        let esp = esp::volume(firmware, entry, ids, time)?;
         let around = gpt::FRONT + gpt::BACK + root_size(entry) + self.data_size(entry)?;
         let size = match self.size {
             Size::Auto => around + esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?,
@@ -191,7 +126,7 @@ impl Layout {
 
         let mut partitions = Vec::new();
         let mut boot_code = mbr::NOT_BOOTABLE;
-        if boot.has_bios() {
+        if firmware.has_bios() {
             boot_code = loaders::stage1(FIRST_USABLE.bytes(), 0);
             partitions.push(Partition {
                 name: BIOS_BOOT_NAME.to_owned(),

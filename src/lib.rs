@@ -1,21 +1,27 @@
 //! The `moby` program as a library: what reads images, lays out disks and writes artifacts.
 //!
-//! [`cli`] is the only part that prints; [`emit`] is the only part that writes outputs.
+//! The library never talks to the user: [`cli`] is the only part that prints, and everything else tells a
+//! [`convert::Reporter`]. [`emit`] is the only part that writes outputs.
 
-pub mod build;
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
-pub mod disk;
+pub mod convert;
 pub mod emit;
 pub mod error;
-pub mod file_system;
 pub mod image;
-pub mod initrd;
 pub mod input;
 pub mod layout;
-pub mod lint;
+mod lint;
 pub mod loaders;
+mod losses;
+pub mod names;
 pub mod outputs;
-pub mod payload;
+mod payload;
 pub mod platforms;
-pub mod root;
-pub mod ui;
+mod recipes;
+pub mod request;
+mod root;
+mod run;
+mod targets;
+mod ui;

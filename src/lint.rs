@@ -9,134 +9,24 @@
 //! | console | the last `console=`, which the platform shows |
 //! | drivers | the storage and the network of its machines, in the kernel's configuration or as modules in the initrd |
 //!
-//! The rows are what the platforms' own documents and importers say; none was tried here.
+//! What a platform demands stands in its row of [`crate::platforms`].
 
 use crate::{
-    disk,
     error::Result,
-    image::Image,
-    platforms::{Platform, platform},
+    image::{Image, disk},
+    platforms::{Machines, Platform},
 };
 use formats::{
     Blob, Format,
     gpt::{BIOS_BOOT, ESP},
     kernel::{Arch, Facts, Kernel},
     tree::Content,
-    units::{GIB, TIB, show_size},
+    units::show_size,
 };
-
-/// What a platform demands beyond the row of [`crate::platforms`] that says what is made for it.
-#[derive(Debug)]
-pub struct Rules {
-    /// The name of its row.
-    pub platform: &'static str,
-    /// Containers that it imports; the first is best. None: any.
-    pub containers: &'static [&'static str],
-    /// Containers and the sub-formats of them that alone are taken, as `inspect` names these.
-    pub subformats: &'static [(&'static str, &'static str)],
-    /// Largest disk in bytes.
-    pub size_max: u64,
-    /// Which firmware its x86 machines have.
-    pub firmware: Firmware,
-    /// What the kernel must have: of each row, one.
-    pub drivers: &'static [Driver],
-}
-
-/// Which firmware machines have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Firmware {
-    /// Either, as the image says when it is registered.
-    Either,
-    /// BIOS unless the user asks for something else.
-    BiosFirst,
-    /// UEFI alone.
-    Uefi,
-}
-
-/// A driver that a machine needs: any of these options, each with the name of its module.
-#[derive(Debug)]
-pub struct Driver {
-    /// What it is for.
-    pub what: &'static str,
-    /// Without it nothing boots; else something is missing.
-    pub needed: bool,
-    /// Option of the configuration, and module.
-    pub any: &'static [(&'static str, &'static str)],
-}
-
-const VIRTIO_DISK: Driver =
-    Driver { what: "disk", needed: true, any: &[("CONFIG_VIRTIO_BLK", "virtio_blk"), ("CONFIG_SCSI_VIRTIO", "virtio_scsi")] };
-const VIRTIO_NET: Driver = Driver { what: "network", needed: false, any: &[("CONFIG_VIRTIO_NET", "virtio_net")] };
-const VIRTIO_PCI: Driver = Driver { what: "bus", needed: true, any: &[("CONFIG_VIRTIO_PCI", "virtio_pci")] };
-const VIRTIO: &[Driver] = &[VIRTIO_PCI, VIRTIO_DISK, VIRTIO_NET];
-const NVME: Driver = Driver { what: "disk", needed: true, any: &[("CONFIG_BLK_DEV_NVME", "nvme")] };
-const HYPERV: &[Driver] = &[
-    Driver { what: "bus", needed: true, any: &[("CONFIG_HYPERV", "hv_vmbus")] },
-    Driver { what: "disk", needed: true, any: &[("CONFIG_HYPERV_STORAGE", "hv_storvsc")] },
-    Driver { what: "network", needed: false, any: &[("CONFIG_HYPERV_NET", "hv_netvsc")] },
-];
-const AZURE: &[Driver] = &[
-    Driver { what: "bus", needed: true, any: &[("CONFIG_HYPERV", "hv_vmbus")] },
-    Driver { what: "disk", needed: true, any: &[("CONFIG_HYPERV_STORAGE", "hv_storvsc")] },
-    Driver { what: "network", needed: false, any: &[("CONFIG_HYPERV_NET", "hv_netvsc")] },
-    Driver { what: "provisioning media", needed: false, any: &[("CONFIG_UDF_FS", "udf")] },
-];
-const AWS: &[Driver] = &[NVME, Driver { what: "network", needed: false, any: &[("CONFIG_ENA_ETHERNET", "ena")] }];
-const GCP: &[Driver] = &[
-    Driver { what: "disk", needed: true, any: &[("CONFIG_SCSI_VIRTIO", "virtio_scsi"), ("CONFIG_BLK_DEV_NVME", "nvme")] },
-    Driver { what: "network", needed: false, any: &[("CONFIG_VIRTIO_NET", "virtio_net"), ("CONFIG_GVE", "gve")] },
-];
-const VMWARE: &[Driver] = &[
-    Driver {
-        what: "disk",
-        needed: true,
-        any: &[
-            ("CONFIG_FUSION_SPI", "mptspi"),
-            ("CONFIG_VMWARE_PVSCSI", "vmw_pvscsi"),
-            ("CONFIG_SATA_AHCI", "ahci"),
-            ("CONFIG_BLK_DEV_NVME", "nvme"),
-        ],
-    },
-    Driver {
-        what: "network",
-        needed: false,
-        any: &[("CONFIG_VMXNET3", "vmxnet3"), ("CONFIG_E1000", "e1000"), ("CONFIG_E1000E", "e1000e")],
-    },
-];
-const VIRTUALBOX: &[Driver] = &[
-    Driver { what: "disk", needed: true, any: &[("CONFIG_SATA_AHCI", "ahci")] },
-    Driver { what: "network", needed: false, any: &[("CONFIG_E1000", "e1000"), ("CONFIG_VIRTIO_NET", "virtio_net")] },
-];
-
-const fn rules(platform: &'static str, containers: &'static [&'static str], firmware: Firmware, drivers: &'static [Driver]) -> Rules {
-    Rules { platform, containers, subformats: &[], size_max: u64::MAX, firmware, drivers }
-}
-
-/// Every row.
-pub static RULES: &[Rules] = &[
-    Rules { size_max: 16 * TIB, ..rules("aws", &["raw", "vhd", "vhdx", "vmdk"], Firmware::Either, AWS) },
-    Rules { subformats: &[("vhd", "fixed")], size_max: 1023 * GIB, ..rules("azure", &["vhd"], Firmware::Either, AZURE) },
-    Rules { size_max: 100 * GIB, ..rules("digitalocean", &["raw", "qcow2", "vhdx", "vdi", "vmdk"], Firmware::BiosFirst, VIRTIO) },
-    rules("gcp", &["raw"], Firmware::Either, GCP),
-    rules("hyperv", &["vhdx", "vhd"], Firmware::Either, HYPERV),
-    rules("kubevirt", &["qcow2", "raw"], Firmware::BiosFirst, VIRTIO),
-    rules("libvirt", &["qcow2", "raw"], Firmware::BiosFirst, VIRTIO),
-    rules("metal", &["raw"], Firmware::Either, &[]),
-    Rules {
-        subformats: &[("vmdk", "monolithicSparse"), ("vmdk", "streamOptimized")],
-        ..rules("openstack", &["qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi"], Firmware::BiosFirst, VIRTIO)
-    },
-    Rules { size_max: 400 * GIB, ..rules("oracle", &["qcow2", "vmdk"], Firmware::Either, VIRTIO) },
-    rules("proxmox", &["qcow2", "raw", "vmdk"], Firmware::BiosFirst, VIRTIO),
-    rules("scaleway", &["qcow2"], Firmware::Uefi, VIRTIO),
-    rules("virtualbox", &["vdi", "vmdk", "vhd"], Firmware::BiosFirst, VIRTUALBOX),
-    Rules { subformats: &[("vmdk", "streamOptimized")], ..rules("vmware", &["vmdk"], Firmware::BiosFirst, VMWARE) },
-    Rules { size_max: 150 * GIB, ..rules("vultr", &["raw"], Firmware::BiosFirst, VIRTIO) },
-];
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// It works, but something is missing.
     Warning,
     /// The platform refuses the image, or it does not boot.
@@ -145,39 +35,38 @@ pub enum Severity {
 
 /// One thing that is not as the platform needs it.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// How bad it is.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// The rule.
-    pub rule: &'static str,
+    pub(crate) rule: &'static str,
     /// What the image has.
-    pub found: String,
+    pub(crate) found: String,
     /// What the platform needs.
-    pub needed: String,
+    pub(crate) needed: String,
     /// What to do.
-    pub fix: String,
+    pub(crate) fix: String,
 }
 
 /// An image for a platform.
 #[derive(Debug)]
-pub struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     /// The container.
-    pub format: &'static dyn Format,
+    pub(crate) format: &'static dyn Format,
     /// Its bytes.
-    pub file: &'a Blob,
+    pub(crate) file: &'a Blob,
     /// The disk in it.
-    pub disk: &'a Blob,
+    pub(crate) disk: &'a Blob,
     /// What it boots, or why nothing could be read.
-    pub image: Result<Image>,
+    pub(crate) image: Result<Image>,
 }
 
 /// What is wrong with an image for a platform.
 ///
 /// # Errors
-/// When the platform is unknown, or the image cannot be read.
-pub fn lint(subject: &Subject<'_>, target: &str) -> Result<Vec<Finding>> {
-    let platform = platform(target)?;
-    let mut lint = Lint { platform, rules: RULES.iter().find(|rules| rules.platform == target), findings: Vec::new() };
+/// When the image cannot be read.
+pub(crate) fn lint(subject: &Subject<'_>, platform: &'static Platform) -> Result<Vec<Finding>> {
+    let mut lint = Lint { platform, findings: Vec::new() };
     lint.container(subject)?;
     lint.size(subject.disk);
     let arch = match &subject.image {
@@ -194,7 +83,6 @@ pub fn lint(subject: &Subject<'_>, target: &str) -> Result<Vec<Finding>> {
 
 struct Lint {
     platform: &'static Platform,
-    rules: Option<&'static Rules>,
     findings: Vec<Finding>,
 }
 
@@ -216,9 +104,9 @@ impl Lint {
     }
 
     fn container(&mut self, subject: &Subject<'_>) -> Result<()> {
-        let Some(rules) = self.rules else { return Ok(()) };
+        let rules = &self.platform.rules;
         let name = subject.format.name();
-        if !rules.containers.is_empty() && !rules.containers.contains(&name) {
+        if !rules.containers.contains(&name) {
             self.error("container", name.to_owned(), rules.containers.join(" or "), self.fix());
             return Ok(());
         }
@@ -247,10 +135,9 @@ impl Lint {
             let found = format!("{} bytes", disk.len());
             self.error("size", found, format!("a multiple of {}", show_size(multiple)), self.fix());
         }
-        if let Some(rules) = self.rules
-            && disk.len() > rules.size_max
-        {
-            self.error("size", show_size(disk.len()), format!("at most {}", show_size(rules.size_max)), "make a smaller disk: --size");
+        let size_max = self.platform.rules.size_max;
+        if disk.len() > size_max {
+            self.error("size", show_size(disk.len()), format!("at most {}", show_size(size_max)), "make a smaller disk: --size");
         }
     }
 
@@ -262,18 +149,18 @@ impl Lint {
                 return Ok(());
             }
         };
-        if self.platform.name == "openstack" {
+        if self.platform.rules.strict_mbr {
             self.protective_mbr(disk)?;
         }
         let has_uefi = partitions.iter().any(|partition| partition.type_guid == ESP);
         let has_bios = partitions.iter().any(|partition| partition.type_guid == BIOS_BOOT);
         let is_arm = arch == Some(Arch::Aarch64);
-        let firmware = self.rules.map_or(Firmware::Either, |rules| if is_arm { Firmware::Uefi } else { rules.firmware });
+        let machines = if is_arm { Machines::Uefi } else { self.platform.rules.firmware };
         let fix = "moby convert TAR --boot hybrid";
-        match firmware {
-            Firmware::Uefi if !has_uefi => self.error("boot", "no EFI system partition".to_owned(), "UEFI", fix),
-            Firmware::Either if !has_uefi && !has_bios => self.error("boot", "no loader".to_owned(), "BIOS or UEFI", fix),
-            Firmware::BiosFirst if !has_bios => {
+        match machines {
+            Machines::Uefi if !has_uefi => self.error("boot", "no EFI system partition".to_owned(), "UEFI", fix),
+            Machines::Either if !has_uefi && !has_bios => self.error("boot", "no loader".to_owned(), "BIOS or UEFI", fix),
+            Machines::BiosFirst if !has_bios => {
                 self.warn("boot", "no BIOS boot partition".to_owned(), "BIOS, which machines have unless UEFI is asked for", fix);
             }
             _ => {}
@@ -303,10 +190,7 @@ impl Lint {
             }
         };
         self.console(image, kernel.arch);
-        if let Some(rules) = self.rules {
-            let facts = kernel.facts().unwrap_or_default();
-            self.drivers(rules, image, &facts)?;
-        }
+        self.drivers(image, &kernel.facts().unwrap_or_default())?;
         Ok(Some(kernel.arch))
     }
 
@@ -324,7 +208,8 @@ impl Lint {
         }
     }
 
-    fn drivers(&mut self, rules: &Rules, image: &Image, facts: &Facts) -> Result<()> {
+    fn drivers(&mut self, image: &Image, facts: &Facts) -> Result<()> {
+        let rules = &self.platform.rules;
         let config = match &facts.config {
             Some(config) => Some(config.text().to_owned()),
             None => config_file(image)?,
@@ -420,20 +305,6 @@ fn module(path: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platforms::PLATFORMS;
-
-    #[test]
-    fn every_platform_has_rules_and_they_take_what_is_made_for_it() {
-        for platform in PLATFORMS {
-            let rules = RULES.iter().find(|rules| rules.platform == platform.name);
-            assert!(rules.is_some(), "{}", platform.name);
-        }
-        assert_eq!(RULES.len(), PLATFORMS.len());
-        for rules in RULES {
-            assert!(rules.containers.iter().all(|name| formats::format(name).is_some()), "{}", rules.platform);
-            assert!(rules.drivers.iter().flat_map(|driver| driver.any).all(|(option, _)| option.starts_with("CONFIG_")));
-        }
-    }
 
     #[test]
     fn modules_are_told_by_their_files() {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use bootfs::stage1 as contract;
-use formats::{Blob, kernel, mbr::BOOT_CODE_LEN, units};
+use formats::{Blob, kernel::Arch, mbr::BOOT_CODE_LEN, units};
 
 static STAGE1: &[u8; 512] = include_bytes!("../boot/prebuilt/stage1.bin");
 static STAGE2: &[u8] = include_bytes!("../boot/prebuilt/stage2.bin");
@@ -11,61 +11,39 @@ static BOOTAA64: &[u8] = include_bytes!("../boot/prebuilt/bootaa64.efi");
 
 const _: () = assert!(contract::LEN == BOOT_CODE_LEN && STAGE2.len() <= contract::STAGE2_MAX);
 
-/// A processor architecture that we have loaders for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Arch {
-    /// 64-bit x86.
-    X86_64,
-    /// 64-bit Arm.
-    Aarch64,
+/// Our loader for UEFI, and what it is called.
+#[derive(Debug)]
+pub struct EfiLoader {
+    /// What it runs on.
+    pub arch: Arch,
+    /// What UEFI and the Boot Loader Specification call that.
+    pub name: &'static str,
+    /// Where firmware looks for a loader on a disk that it does not know (UEFI 2.10 section 3.5.1.1).
+    pub path: &'static str,
+    application: &'static [u8],
 }
 
-impl Arch {
-    /// What UEFI and the Boot Loader Specification call it.
-    pub const fn efi_name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x64",
-            Self::Aarch64 => "aa64",
-        }
-    }
+/// Every architecture that we have loaders for.
+pub static EFI_LOADERS: &[EfiLoader] = &[
+    EfiLoader { arch: Arch::X86_64, name: "x64", path: "/EFI/BOOT/BOOTX64.EFI", application: BOOTX64 },
+    EfiLoader { arch: Arch::Aarch64, name: "aa64", path: "/EFI/BOOT/BOOTAA64.EFI", application: BOOTAA64 },
+];
 
-    /// Where firmware looks for a loader on a disk that it does not know (UEFI 2.10 section 3.5.1.1).
-    pub const fn efi_path(self) -> &'static str {
-        match self {
-            Self::X86_64 => "/EFI/BOOT/BOOTX64.EFI",
-            Self::Aarch64 => "/EFI/BOOT/BOOTAA64.EFI",
-        }
+impl EfiLoader {
+    /// The loader for kernels of an architecture.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn of(arch: Arch) -> Result<&'static Self> {
+        let names = || EFI_LOADERS.iter().map(|loader| loader.arch.to_string()).collect::<Vec<_>>().join(" and ");
+        EFI_LOADERS.iter().find(|loader| loader.arch == arch).ok_or_else(|| {
+            Error::unsupported(format!("the kernel is for {arch}, there are loaders for {}", names())).hint("kernel+initrd needs no loader")
+        })
     }
 
     /// The EFI application.
-    pub fn efi_loader(self) -> Blob {
-        match self {
-            Self::X86_64 => Blob::bytes(BOOTX64),
-            Self::Aarch64 => Blob::bytes(BOOTAA64),
-        }
-    }
-}
-
-impl TryFrom<kernel::Arch> for Arch {
-    type Error = Error;
-
-    fn try_from(arch: kernel::Arch) -> Result<Self> {
-        match arch {
-            kernel::Arch::X86_64 => Ok(Self::X86_64),
-            kernel::Arch::Aarch64 => Ok(Self::Aarch64),
-            other => Err(Error::unsupported(format!("the kernel is for {other}, there are loaders for x86_64 and aarch64"))
-                .hint("kernel+initrd needs no loader")),
-        }
-    }
-}
-
-/// What UEFI calls it.
-impl std::fmt::Display for Arch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "arm64",
-        })
+    pub fn application(&self) -> Blob {
+        Blob::bytes(self.application)
     }
 }
 
@@ -96,7 +74,7 @@ mod tests {
     fn stage2_is_whole_and_the_efi_loaders_are_for_their_machines() {
         assert!(contract::is_stage2(STAGE2));
         for (arch, machine) in [(Arch::X86_64, 0x8664), (Arch::Aarch64, 0xaa64)] {
-            let loader = arch.efi_loader();
+            let loader = EfiLoader::of(arch).unwrap().application();
             let header = u32::from_le_bytes(loader.read_array(0x3c).unwrap());
             assert_eq!(loader.read_array(u64::from(header)).unwrap(), *b"PE\0\0");
             assert_eq!(u16::from_le_bytes(loader.read_array(u64::from(header) + 4).unwrap()), machine);

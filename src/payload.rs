@@ -9,33 +9,34 @@
 
 mod archives;
 
-use crate::image::{Cmdline, Image};
+use crate::{
+    error::{Error, Kind, Result},
+    image::{Cmdline, Image, initrd::ALIGNMENT},
+    layout::Entry,
+    losses,
+    names::Named,
+};
 use formats::{
-    Blob, Env, Error, Result, Tree,
+    Blob, Env, Tree,
     compress::{Codec, Encoding},
     cpio,
     kernel::{Facts, Form, Kernel},
-    tree::{Losses, ShowPath},
 };
 use sha2::{Digest, Sha256};
-use std::{fmt, str::FromStr, thread};
+use std::thread;
 
-/// Linux finds an early cpio, and everything behind it, at multiples of this.
-const ALIGNMENT: u64 = 4;
-/// How many names a warning gives.
-const NAMES_MAX: usize = 5;
+/// The codecs that an initrd is written with.
+const WRITTEN: [Codec; 5] = [Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::Lz4, Codec::None];
 
 /// What a loader is given.
 #[derive(Clone, Debug)]
-pub struct Payload {
+pub(crate) struct Payload {
     /// The kernel as loaders take it, see [`loadable`].
     pub kernel: Blob,
     /// The initrd; `None` when there is nothing to put into one.
     pub initrd: Option<Blob>,
     /// The command line.
     pub cmdline: Cmdline,
-    /// How the initrd is compressed.
-    pub encoding: Encoding,
     digest: [u8; 32],
     warnings: Vec<String>,
 }
@@ -50,24 +51,24 @@ pub enum InitrdCompression {
     Fixed(Codec),
 }
 
-impl FromStr for InitrdCompression {
-    type Err = Error;
+impl Named for InitrdCompression {
+    const WHAT: &'static str = "initrd compression";
 
-    fn from_str(text: &str) -> Result<Self> {
-        let written = [Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::Lz4, Codec::None];
-        match written.into_iter().find(|codec| codec.name() == text) {
-            Some(codec) => Ok(Self::Fixed(codec)),
-            None if text == "auto" => Ok(Self::Auto),
-            None => Err(Error::unsupported(format!("initrd compression '{text}': choose auto, gzip, zstd, xz, lz4 or none"))),
+    fn all() -> Vec<Self> {
+        [Self::Auto].into_iter().chain(WRITTEN.map(Self::Fixed)).collect()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fixed(codec) => codec.name(),
         }
     }
-}
 
-impl fmt::Display for InitrdCompression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn about(self) -> &'static str {
         match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Fixed(codec) => codec.fmt(f),
+            Self::Auto => "the best that the kernel takes",
+            Self::Fixed(_) => "",
         }
     }
 }
@@ -78,7 +79,7 @@ impl Payload {
     /// # Errors
     /// When the kernel is none, an initrd cannot hold a file (the error names it), the level is not one of the codec, or
     /// reading or spooling fails.
-    pub fn build(image: &Image, compression: InitrdCompression, level: Option<u32>, env: &mut Env) -> Result<Self> {
+    pub(crate) fn build(image: &Image, compression: InitrdCompression, level: Option<u32>, env: &mut Env) -> Result<Self> {
         let kernel = Kernel::identify(&image.kernel)?;
         // Asking an xz kernel takes most of a second: `none` needs no answer.
         let facts = match compression {
@@ -88,7 +89,7 @@ impl Payload {
         let mut warnings = Vec::new();
         let codec = choose(compression, facts.as_ref(), &mut warnings);
         let encoding = Encoding::new(codec, level)?;
-        warnings.extend(lost("an initrd", "1970 to 2106", &cpio::losses(&image.rootfs)));
+        warnings.extend(losses::warnings("an initrd", "1970 to 2106", &cpio::losses(&image.rootfs)));
         let kernel = loadable(&image.kernel, &kernel, env)?;
         let (initrd, kernel_digest) = thread::scope(|scope| {
             let digest = scope.spawn(|| kernel.sha256());
@@ -96,11 +97,11 @@ impl Payload {
             (initrd, digest.join())
         });
         let (initrd, initrd_digest) = initrd?;
-        let kernel_digest = kernel_digest.map_err(|_| Error::new(formats::Kind::Bug, "hashing the kernel panicked"))??;
+        let kernel_digest = kernel_digest.map_err(|_| Error::new(Kind::Bug, "hashing the kernel panicked"))??;
         let mut digest = Sha256::new_with_prefix(kernel_digest);
         digest.update(initrd_digest);
         digest.update(image.cmdline.as_str());
-        Ok(Self { kernel, initrd, cmdline: image.cmdline.clone(), encoding, digest: digest.finalize().into(), warnings })
+        Ok(Self { kernel, initrd, cmdline: image.cmdline.clone(), digest: digest.finalize().into(), warnings })
     }
 
     /// What is left of the payload when the root file system is elsewhere: an initrd has the microcode alone. `root` is a
@@ -108,7 +109,7 @@ impl Payload {
     ///
     /// # Errors
     /// When the kernel or the microcode is none, or reading or spooling fails.
-    pub fn without_rootfs(image: &Image, root: &[u8; 32], env: &mut Env) -> Result<Self> {
+    pub(crate) fn without_rootfs(image: &Image, root: &[u8; 32], env: &mut Env) -> Result<Self> {
         let kernel = loadable(&image.kernel, &Kernel::identify(&image.kernel)?, env)?;
         let mut initrd = Blob::default();
         let mut digest = Sha256::new_with_prefix(kernel.sha256()?);
@@ -119,19 +120,26 @@ impl Payload {
             kernel,
             initrd: (!initrd.is_empty()).then_some(initrd),
             cmdline: image.cmdline.clone(),
-            encoding: Encoding::new(Codec::None, None)?,
             digest: digest.finalize().into(),
             warnings: Vec::new(),
         })
     }
 
+    /// It as a boot entry, started by our loader.
+    ///
+    /// # Errors
+    /// When there is no loader for the kernel.
+    pub(crate) fn entry(&self) -> Result<Entry> {
+        Entry::new(&self.kernel, self.initrd.clone(), self.cmdline.as_str())
+    }
+
     /// A value that is the same for the same payload, made while the initrd was: SHA-256 over those of its parts.
-    pub fn digest(&self) -> &[u8; 32] {
+    pub(crate) fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
 
     /// What the user should know about the initrd.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
     }
 }
@@ -140,7 +148,7 @@ impl Payload {
 ///
 /// # Errors
 /// When it is damaged, or the spool cannot be written.
-pub fn loadable(kernel: &Blob, identified: &Kernel, env: &mut Env) -> Result<Blob> {
+pub(crate) fn loadable(kernel: &Blob, identified: &Kernel, env: &mut Env) -> Result<Blob> {
     match identified.form {
         Form::CompressedImage => identified.unpack(&mut env.spool),
         Form::BzImage { .. } | Form::Image | Form::Zboot => Ok(kernel.clone()),
@@ -213,33 +221,6 @@ fn check_early(ucode: &Blob) -> Result<()> {
         Some(Err(error)) => Err(error.at("CPU microcode")),
         None => Err(Error::bad_input("CPU microcode: not a cpio archive (newc), or a compressed one")),
     }
-}
-
-/// Warnings about what does not fit `what`, which has times of these years.
-pub(crate) fn lost(what: &str, years: &str, losses: &Losses) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if !losses.xattrs.is_empty() {
-        let mut names: Vec<_> = losses.xattrs.iter().flat_map(|(_, names)| names).map(|name| ShowPath(name).to_string()).collect();
-        names.sort();
-        names.dedup();
-        let files = list(losses.xattrs.iter().map(|(path, _)| path.as_slice()));
-        warnings.push(format!("{what} does not hold extended attributes: {} stay behind, of {files}", names.join(", ")));
-    }
-    if !losses.times.is_empty() {
-        let files = list(losses.times.iter().map(Vec::as_slice));
-        warnings.push(format!("{what} has times from {years}: moved there for {files}"));
-    }
-    warnings
-}
-
-/// The first few paths, and how many more there are.
-fn list<'a>(paths: impl ExactSizeIterator<Item = &'a [u8]>) -> String {
-    let more = paths.len().saturating_sub(NAMES_MAX);
-    let mut text = paths.take(NAMES_MAX).map(|path| ShowPath(path).to_string()).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
-    }
-    text
 }
 
 #[cfg(test)]

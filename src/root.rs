@@ -2,18 +2,18 @@
 //! (`kernel+squashfs`), or a partition of a disk (`--root squashfs`), where it can be verified (`--verity`).
 
 use crate::{
-    error::{Error, Result},
+    error::{At, Error, Result},
     image::Cmdline,
     layout::{self, RootPart},
-    payload,
+    losses,
+    names::Named,
 };
 use formats::{
-    At, Blob, Env, Ids, OptionSpec, Options, Tree, erofs, gpt,
+    Blob, Env, Ids, OptionSpec, Options, Tree, erofs, gpt,
     kernel::{Arch, Facts},
     squashfs, units,
     verity::Verity,
 };
-use std::{fmt, str::FromStr};
 
 /// Names of the partitions.
 const ROOT_NAME: &str = "root";
@@ -26,18 +26,20 @@ pub struct RootFs {
     pub name: &'static str,
     /// What `--opt` can say of it.
     pub options: &'static [OptionSpec],
+    /// Refuses options that contradict each other.
+    check: fn(&Options) -> Result<()>,
     /// Writes a tree for a kernel.
     make: fn(&Tree, &Options, &Result<Facts>, &Ids, &mut Env) -> Result<RootImage>,
 }
 
 /// Every file system that a root can be written as.
-pub static ROOT_FILE_SYSTEMS: &[&RootFs] = &[&SQUASHFS, &EROFS];
+pub(crate) static ROOT_FILE_SYSTEMS: &[&RootFs] = &[&SQUASHFS, &EROFS];
 
 /// squashfs.
-pub static SQUASHFS: RootFs = RootFs { name: "squashfs", options: &squashfs::OPTIONS, make: make_squashfs };
+pub(crate) static SQUASHFS: RootFs = RootFs { name: "squashfs", options: &squashfs::OPTIONS, check: check_squashfs, make: make_squashfs };
 
 /// EROFS.
-pub static EROFS: RootFs = RootFs { name: "erofs", options: &erofs::OPTIONS, make: make_erofs };
+pub(crate) static EROFS: RootFs = RootFs { name: "erofs", options: &erofs::OPTIONS, check: erofs::check_options, make: make_erofs };
 
 /// A root file system, written.
 #[derive(Clone, Debug)]
@@ -58,26 +60,25 @@ pub enum Root {
     Partition(&'static RootFs),
 }
 
-impl FromStr for Root {
-    type Err = Error;
+impl Named for Root {
+    const WHAT: &'static str = "root";
 
-    fn from_str(text: &str) -> Result<Self> {
-        if text == "initrd" {
-            return Ok(Self::Initrd);
-        }
-        let found = ROOT_FILE_SYSTEMS.iter().find(|root| root.name == text);
-        let names = || ROOT_FILE_SYSTEMS.iter().map(|root| root.name).collect::<Vec<_>>().join(", ");
-        found.map(|root| Self::Partition(root)).ok_or_else(|| Error::unsupported(format!("root '{text}': choose initrd, {}", names())))
+    fn all() -> Vec<Self> {
+        [Self::Initrd].into_iter().chain(ROOT_FILE_SYSTEMS.iter().map(|root| Self::Partition(root))).collect()
     }
-}
 
-/// As users spell it.
-impl fmt::Display for Root {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    fn name(self) -> &'static str {
+        match self {
             Self::Initrd => "initrd",
             Self::Partition(root) => root.name,
-        })
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::Initrd => "unpacked into memory",
+            Self::Partition(_) => "a partition that the kernel mounts by itself",
+        }
     }
 }
 
@@ -92,6 +93,14 @@ impl Root {
 }
 
 impl RootFs {
+    /// Refuses options that contradict each other, before any work.
+    ///
+    /// # Errors
+    /// Says which do.
+    pub fn check(&self, options: &Options) -> Result<()> {
+        (self.check)(options).at(|| self.name)
+    }
+
     /// Writes a root file system for a kernel that says this of itself.
     ///
     /// # Errors
@@ -99,6 +108,10 @@ impl RootFs {
     pub fn make(&self, tree: &Tree, options: &Options, facts: &Result<Facts>, ids: &Ids, env: &mut Env) -> Result<RootImage> {
         (self.make)(tree, options, facts, ids, env).at(|| self.name)
     }
+}
+
+fn check_squashfs(options: &Options) -> Result<()> {
+    squashfs::Settings::new(options, &[]).map(|_| ())
 }
 
 fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, _: &Ids, env: &mut Env) -> Result<RootImage> {
@@ -118,7 +131,7 @@ fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, _: &Ids,
         let has: Vec<_> = known.iter().map(|codec| codec.name()).collect();
         warnings.push(format!("the kernel cannot read squashfs compressed with {codec}: it has {}", has.join(", ")));
     }
-    warnings.extend(payload::lost("squashfs", "1970 to 2106", &squashfs::losses(tree)));
+    warnings.extend(losses::warnings("squashfs", "1970 to 2106", &squashfs::losses(tree)));
     Ok(RootImage { image: squashfs::write(tree, &settings, env)?, warnings })
 }
 
@@ -127,7 +140,7 @@ fn make_erofs(tree: &Tree, options: &Options, facts: &Result<Facts>, ids: &Ids, 
     if options.word("erofs_compression") == "zstd" {
         warnings.extend(facts.as_ref().ok().and_then(erofs_zstd_warning));
     }
-    warnings.extend(payload::lost("EROFS", "any year", &erofs::losses(tree)));
+    warnings.extend(losses::warnings("EROFS", "any year", &erofs::losses(tree)));
     Ok(RootImage { image: erofs::write(tree, options, ids, env)?, warnings })
 }
 
@@ -147,7 +160,7 @@ fn erofs_zstd_warning(facts: &Facts) -> Option<String> {
 }
 
 /// What a kernel with a configuration inside lacks to verify its root by the command line alone.
-pub fn verity_warning(facts: &Result<Facts>) -> Option<String> {
+pub(crate) fn verity_warning(facts: &Result<Facts>) -> Option<String> {
     missing(facts, &["CONFIG_BLK_DEV_DM", "CONFIG_DM_INIT", "CONFIG_DM_VERITY"], "verify its root")
 }
 
@@ -163,7 +176,7 @@ fn missing(facts: &Result<Facts>, needed: &[&str], purpose: &str) -> Option<Stri
 ///
 /// # Errors
 /// When the image cannot be read, or the command line has a root of its own beside `--verity`.
-pub fn partitions(
+pub(crate) fn partitions(
     root: &RootFs,
     image: &Blob,
     is_verified: bool,
@@ -205,13 +218,6 @@ fn part_uuid(ids: &Ids, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn roots_are_chosen_by_name() {
-        assert!(matches!("initrd".parse().unwrap(), Root::Initrd));
-        assert_eq!("squashfs".parse::<Root>().unwrap().to_string(), "squashfs");
-        assert_eq!("ext4".parse::<Root>().unwrap_err().to_string(), "root 'ext4': choose initrd, squashfs, erofs");
-    }
 
     #[test]
     fn kernels_without_zstd_in_erofs_are_told_of() {

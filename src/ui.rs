@@ -1,6 +1,10 @@
 //! Progress: a bar on a terminal, plain lines or JSON lines elsewhere, always on standard error.
 
-use formats::{Progress, units::show_size};
+use crate::{convert::Reporter, emit::Target, input};
+use formats::{
+    Blob, Progress,
+    units::{KIB, show_size},
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     io::{IsTerminal, Write},
@@ -13,7 +17,7 @@ use std::{
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Style {
+pub(crate) enum Style {
     /// A bar on a terminal, plain lines elsewhere.
     Auto,
     /// One line when a step ends.
@@ -26,35 +30,72 @@ pub enum Style {
 
 /// Shows the steps of a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Ui {
+pub(crate) struct Ui {
     style: Style,
 }
 
 impl Ui {
     /// A display of this style, `Auto` settled by what standard error is.
-    pub fn new(style: Style) -> Self {
+    pub(crate) fn new(style: Style) -> Self {
         Self { style }
     }
 
-    /// Begins a step of `total` bytes, if that is known. The step ends when it is dropped.
-    pub fn step(&self, name: &'static str, total: Option<u64>) -> Arc<Step> {
-        let bar = (self.style == Style::Auto && std::io::stderr().is_terminal()).then(|| bar(name, total));
-        Arc::new(Step { name, total, style: self.style, bar, done: AtomicU64::new(0), told: AtomicU64::new(0), since: Instant::now() })
-    }
-
-    /// Tells something that the user should know and that is no error.
-    pub fn warn(&self, text: impl std::fmt::Display) {
-        if self.style != Style::None {
-            say(format_args!("moby: warning: {text}"));
-        }
-    }
-
     /// Tells what was done.
-    pub fn note(&self, text: impl std::fmt::Display) {
+    pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if matches!(self.style, Style::Auto | Style::Plain) {
             say(format_args!("{text}"));
         }
     }
+}
+
+impl Reporter for Ui {
+    fn step(&self, name: &'static str, total: Option<u64>) -> Arc<dyn Progress> {
+        let bar = (self.style == Style::Auto && std::io::stderr().is_terminal()).then(|| bar(name, total));
+        Arc::new(Step { name, total, style: self.style, bar, done: AtomicU64::new(0), told: AtomicU64::new(0), since: Instant::now() })
+    }
+
+    fn warn(&self, text: &str) {
+        if self.style != Style::None {
+            say(format_args!("moby: warning: {text}"));
+        }
+    }
+}
+
+/// What a run made, for a closing line.
+#[derive(Debug)]
+pub(crate) struct Summary(Instant);
+
+impl Summary {
+    /// A run begins.
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Tells what became of it: each file, and all together.
+    pub(crate) fn tell(&self, ui: &Ui, files: &[(Target, Blob)]) {
+        for (target, body) in files {
+            ui.note(format_args!("{:>8}: {target}, {}", "made", size(target, body)));
+        }
+        let stored: u64 = files.iter().map(|(target, body)| stored(target, body)).sum();
+        let (count, seconds) = (files.len(), self.0.elapsed().as_secs_f64());
+        let noun = if count == 1 { "file" } else { "files" };
+        ui.note(format_args!("{:>8}: {count} {noun}, {} on disk, in {seconds:.1} s", "done", show_size(stored)));
+    }
+}
+
+/// What a file takes where it is stored.
+fn stored(target: &Target, body: &Blob) -> u64 {
+    match target {
+        Target::Path(path) => input::allocated(path).unwrap_or(body.len()),
+        Target::Stdout => body.len(),
+    }
+}
+
+/// How large a file is, and what it takes where that is less.
+fn size(target: &Target, body: &Blob) -> String {
+    let (len, stored) = (body.len(), stored(target, body));
+    // A file takes whole blocks.
+    if stored + 64 * KIB < len { format!("{}, {} on disk", show_size(len), show_size(stored)) } else { show_size(len) }
 }
 
 /// Standard error may be closed; that is no reason to fail.
@@ -76,7 +117,7 @@ fn bar(name: &'static str, total: Option<u64>) -> ProgressBar {
 
 /// A step of a run.
 #[derive(Debug)]
-pub struct Step {
+pub(crate) struct Step {
     name: &'static str,
     total: Option<u64>,
     style: Style,

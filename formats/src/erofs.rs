@@ -195,6 +195,14 @@ pub fn write(tree: &Tree, options: &Options, ids: &Ids, env: &mut Env) -> Result
     with_superblock(&image, &nodes, algorithms, &config, ids, env)
 }
 
+/// Refuses options that contradict each other.
+///
+/// # Errors
+/// Says which do.
+pub fn check_options(options: &Options) -> Result<()> {
+    settings(options).map(|_| ())
+}
+
 /// How files are compressed, if they are.
 fn settings(options: &Options) -> Result<Option<Settings>> {
     let piece = options.number("erofs_piece_size");

@@ -16,7 +16,7 @@ pub use scan::{Config, Facts};
 
 use crate::{At, Blob, Error, Result, Spool, compress, compress::Codec, units};
 use bootlinux::{HEAD_LEN, SetupHeader, arm64};
-use std::{fmt, io::Read, str::FromStr};
+use std::{fmt, io::Read};
 
 /// The largest kernel that is unpacked.
 const UNPACKED_MAX: u64 = 512 * units::MIB;
@@ -40,29 +40,21 @@ pub enum Arch {
     Riscv64,
 }
 
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Arch {
+    /// What Linux calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::X86_64 => "x86_64",
             Self::X86 => "x86",
             Self::Aarch64 => "aarch64",
             Self::Riscv64 => "riscv64",
-        })
+        }
     }
 }
 
-/// By the names of Linux, and those of container registries.
-impl FromStr for Arch {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "amd64" | "x86_64" => Ok(Self::X86_64),
-            "386" | "x86" => Ok(Self::X86),
-            "arm64" | "aarch64" => Ok(Self::Aarch64),
-            "riscv64" => Ok(Self::Riscv64),
-            _ => Err(Error::unsupported(format!("architecture '{text}': choose amd64, arm64, riscv64 or 386"))),
-        }
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

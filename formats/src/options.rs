@@ -104,7 +104,7 @@ impl Options {
     /// An unknown key or value; the error lists the right ones.
     pub fn parse<'a>(specs: &'static [OptionSpec], pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
         let value = |spec: &'static OptionSpec, text: &str| {
-            let wrong = || Error::unsupported(format!("option {}={text}: the value must be {}", spec.name, spec.values.describe()));
+            let wrong = || Error::bad_input(format!("option {}={text}: the value must be {}", spec.name, spec.values.describe()));
             spec.values.parse(text).ok_or_else(wrong)
         };
         let mut values = BTreeMap::new();
@@ -170,8 +170,8 @@ impl Options {
 fn unknown(key: &str, specs: &[OptionSpec]) -> Error {
     let known: Vec<_> = specs.iter().map(|spec| format!("{}={}", spec.name, spec.values.describe())).collect();
     match known.as_slice() {
-        [] => Error::unsupported(format!("option {key} is unknown: this format has no options")),
-        known => Error::unsupported(format!("option {key} is unknown, this format has: {}", known.join(", "))),
+        [] => Error::bad_input(format!("option {key} is unknown: this format has no options")),
+        known => Error::bad_input(format!("option {key} is unknown, this format has: {}", known.join(", "))),
     }
 }
 

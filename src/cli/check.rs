@@ -1,11 +1,12 @@
 //! `moby check`: whether a disk image is sound.
 
-use super::Global;
+use super::{Global, values::named};
 use crate::{
+    convert::Reporter,
     error::{At, Error, Kind, Result},
     input,
 };
-use formats::{Check as Findings, Env, Format, Progress};
+use formats::{Check as Findings, Env, Format};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -23,8 +24,8 @@ pub(super) struct Check {
     #[arg(value_name = "FILE|-")]
     input: PathBuf,
     /// What the input is [default: told by its content]
-    #[arg(long, short = 'f', value_name = "FORMAT")]
-    from: Option<String>,
+    #[arg(long, short = 'f', value_name = "FORMAT", value_parser = named::<&dyn Format>())]
+    from: Option<&'static dyn Format>,
     /// As JSON, with qemu-img's keys
     #[arg(long)]
     json: bool,
@@ -61,14 +62,14 @@ impl Check {
     fn check(&self, global: &Global, env: &mut Env) -> Result<(&'static str, Findings)> {
         let place = || input::show(&self.input);
         let file = input::open(&self.input, env)?;
-        let format: &dyn Format = match &self.from {
-            Some(name) => input::format(name)?,
+        let format: &dyn Format = match self.from.as_ref() {
+            Some(format) => *format,
             None => input::probe(&file).at(place)?.ok_or_else(|| {
                 Error::unsupported("is of no format that can be checked").hint("say which one it is with --from").at(place())
             })?,
         };
         let step = global.ui().step("check", Some(file.data_len()));
-        env.progress = Arc::clone(&step) as Arc<dyn Progress>;
+        env.progress = Arc::clone(&step);
         let findings = format.check(&file, env).at(place);
         env.progress = Arc::new(formats::Silent);
         Ok((format.name(), findings?))

@@ -1,11 +1,12 @@
 //! `moby compare`: whether two disks have the same content, whatever containers they are in.
 
-use super::{Global, files};
+use super::{Global, files, values::named};
 use crate::{
-    error::{At, Error, Result},
+    convert::Reporter,
+    error::{Error, Result},
     input::{self, Input, Opening},
 };
-use formats::{Blob, Env, Progress, compare::first_difference};
+use formats::{Blob, Env, compare::first_difference};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -30,11 +31,11 @@ pub(super) struct Compare {
     #[arg(value_name = "B")]
     second: PathBuf,
     /// What A is [default: told by its content]
-    #[arg(long, short = 'f', value_name = "FORMAT")]
-    from: Option<String>,
+    #[arg(long, short = 'f', value_name = "FORMAT", value_parser = named::<input::Kind>())]
+    from: Option<input::Kind>,
     /// What B is [default: told by its content]
-    #[arg(long, short = 'F', value_name = "FORMAT")]
-    second_from: Option<String>,
+    #[arg(long, short = 'F', value_name = "FORMAT", value_parser = named::<input::Kind>())]
+    second_from: Option<input::Kind>,
     /// Compare the files instead: kernel, command line, microcode and root file system of two tars, two disks, or one of each
     #[arg(long, conflicts_with = "strict")]
     files: bool,
@@ -66,8 +67,8 @@ impl Compare {
         }
         let opened = super::env(global, &std::env::temp_dir()).and_then(|mut env| {
             let [of_first, of_second] = self.openings();
-            let first = disk(&self.first, self.from.as_deref(), &of_first, &mut env)?;
-            let second = disk(&self.second, self.second_from.as_deref(), &of_second, &mut env)?;
+            let first = disk(&self.first, self.from, &of_first, &mut env)?;
+            let second = disk(&self.second, self.second_from, &of_second, &mut env)?;
             Ok((first, second, env))
         });
         let (first, second, env) = match opened {
@@ -88,8 +89,8 @@ impl Compare {
     fn compare_files(&self, global: &Global) -> Result<u8> {
         let mut env = super::env(global, &std::env::temp_dir())?;
         let [of_first, of_second] = self.openings();
-        let first = files::image(&self.first, self.from.as_deref(), &of_first, &mut env)?;
-        let second = files::image(&self.second, self.second_from.as_deref(), &of_second, &mut env)?;
+        let first = files::image(&self.first, self.from, &of_first, &mut env)?;
+        let second = files::image(&self.second, self.second_from, &of_second, &mut env)?;
         let lines = files::differences(&first, &second, &env)?;
         if lines.is_empty() {
             super::print("The files are the same.\n")?;
@@ -106,7 +107,7 @@ impl Compare {
             return Ok(code::DIFFERENT);
         }
         let step = global.ui().step("compare", Some(first.data_len().max(second.data_len())));
-        env.progress = Arc::clone(&step) as Arc<dyn Progress>;
+        env.progress = Arc::clone(&step);
         let difference = first_difference(first, second, &env)?;
         drop((env, step));
         match difference {
@@ -121,10 +122,9 @@ impl Compare {
     }
 }
 
-fn disk(path: &Path, from: Option<&str>, opening: &Opening, env: &mut Env) -> Result<Blob> {
+fn disk(path: &Path, from: Option<input::Kind>, opening: &Opening, env: &mut Env) -> Result<Blob> {
     let place = || input::show(path);
-    let file = input::open(path, env)?;
-    match input::recognise(&file, from, opening, env).at(place)? {
+    match input::read(path, from, opening, env)?.input {
         Input::Disk { disk, .. } => Ok(disk),
         Input::Uki(_) => {
             Err(Error::bad_input("is a unified kernel image, must be a disk").hint("compare the files in it with --files").at(place()))

@@ -1,23 +1,25 @@
-//! `moby convert`: a tagged tar becomes artifacts.
+//! `moby convert`: an input becomes artifacts.
 
-use super::Global;
+use super::{
+    Global,
+    values::{key_value, named},
+};
 use crate::{
-    build::{Build, Request, Source},
-    disk,
+    convert::{self, Artifact, Conversion, Reporter, Source},
     emit::{self, Durability, Target},
     error::{At, Error, Result},
-    image::{Image, ImageOptions},
-    input::{self, Input, STDIN},
-    layout::{Boot, DataPart, Size},
+    image::Overrides,
+    input::{self, FileId, STDIN},
+    layout::{DataPart, Firmware, Size},
+    names::find,
     outputs::{self, Output},
-    payload::InitrdCompression,
-    platforms::{self, Platform},
-    root::Root,
-    ui::Step,
+    platforms::Platform,
+    request::{InitrdCompression, Request, Root},
+    targets::{self, Naming, Place},
+    ui::Summary,
 };
-use formats::{Blob, Env, Progress, Silent, kernel::Arch, units, zeros};
+use formats::{Blob, Env, Silent, compare, kernel::Arch};
 use std::{
-    io::IsTerminal,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -43,22 +45,22 @@ pub(super) struct Convert {
     input: PathBuf,
 
     /// What the input is [default: told by its content]
-    #[arg(long, value_name = "FORMAT")]
-    from: Option<String>,
+    #[arg(long, value_name = "FORMAT", value_parser = named::<input::Kind>())]
+    from: Option<input::Kind>,
     /// Output formats, see `moby formats` [default: told by the name of -o, else qcow2]
-    #[arg(long, short, value_delimiter = ',', value_name = "FORMAT")]
-    format: Vec<String>,
+    #[arg(long, short, value_delimiter = ',', value_name = "FORMAT", value_parser = named::<&Output>(), hide_possible_values = true)]
+    format: Vec<&'static Output>,
     /// The platform that it is for: its format, size rule, consoles and options, see `moby formats --targets`
-    #[arg(long, short, value_name = "TARGET")]
-    target: Option<String>,
+    #[arg(long, short, value_name = "TARGET", value_parser = named::<&Platform>(), hide_possible_values = true)]
+    target: Option<&'static Platform>,
     /// What the names of the outputs begin with [default: the input's name; image for standard input]
     #[arg(long, short)]
     name: Option<String>,
-    /// Where the outputs go
+    /// Where the outputs go; made where it is missing
     #[arg(long, short, default_value = ".", hide_default_value = true)]
     dir: PathBuf,
     /// Write the one output to this file; - for standard output
-    #[arg(long = "output", visible_alias = "o", short, value_name = "FILE|-", conflicts_with_all = ["name", "dir"])]
+    #[arg(long = "output", alias = "o", short, value_name = "FILE|-", conflicts_with_all = ["name", "dir"])]
     output: Option<PathBuf>,
     /// Fail when an output exists, instead of replacing it
     #[arg(long)]
@@ -72,13 +74,13 @@ pub(super) struct Convert {
     #[arg(long, default_value = "auto", help_heading = "Disk")]
     size: Size,
     /// Which firmware the disk boots on; the formats named -bios and -efi have their own
-    #[arg(long, value_enum, default_value = "hybrid", help_heading = "Disk")]
-    boot: Boot,
+    #[arg(long, default_value = "hybrid", value_name = "FIRMWARE", value_parser = named::<Firmware>(), help_heading = "Disk")]
+    boot: Firmware,
     /// An empty partition behind the boot partition; TYPE is linux (the default), swap, home, var, esp or a GUID
     #[arg(long = "data-part", value_name = "NAME=SIZE[:TYPE]", help_heading = "Disk")]
     data_parts: Vec<DataPart>,
-    /// Where the root file system is: initrd, or squashfs in a partition that the kernel mounts by itself
-    #[arg(long, default_value = "initrd", value_name = "WHERE", help_heading = "Disk")]
+    /// Where the root file system is: in the initrd, or, as one of the others, in a partition that the kernel mounts by itself
+    #[arg(long, default_value = "initrd", value_name = "WHERE", value_parser = named::<Root>(), help_heading = "Disk")]
     root: Root,
     /// Let the kernel verify a root in a partition (dm-verity); the root hash goes on the command line
     #[arg(long, help_heading = "Disk")]
@@ -87,7 +89,7 @@ pub(super) struct Convert {
     #[arg(long, short = 'c', help_heading = "Disk")]
     compress: bool,
     /// Options of the format, see `moby formats --options`
-    #[arg(long = "opt", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Disk")]
+    #[arg(long = "opt", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = key_value(), hide_possible_values = true, help_heading = "Disk")]
     options: Vec<(String, String)>,
     /// What the GUIDs and serial numbers are derived from [default: a digest of the content]
     #[arg(long, value_name = "TEXT", help_heading = "Disk")]
@@ -105,8 +107,8 @@ pub(super) struct Convert {
     /// CPU microcode (an early cpio) that goes before the tar's boot/ucode.cpio
     #[arg(long, value_name = "FILE", help_heading = "Image")]
     ucode: Option<PathBuf>,
-    /// Fail unless the kernel is for this architecture: amd64, arm64 [default: whatever the kernel is for]
-    #[arg(long, value_name = "ARCH", help_heading = "Image")]
+    /// Fail unless the kernel is for this architecture [default: whatever the kernel is for]
+    #[arg(long, value_name = "ARCH", value_parser = named::<Arch>(), help_heading = "Image")]
     arch: Option<Arch>,
     /// Unpack a kernel that is a file of its own (Apple's Virtualization and arm64 iPXE need that); on disks, what loaders need
     /// unpacked always is
@@ -115,8 +117,8 @@ pub(super) struct Convert {
     /// The boot directory of a Raspberry Pi's firmware, for rpi3 and rpi4
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     firmware: Option<PathBuf>,
-    /// Compression of the initrd: auto (the best that the kernel in the tar takes), gzip, zstd, xz, lz4, none
-    #[arg(long, default_value = "auto", value_name = "CODEC", help_heading = "Image")]
+    /// Compression of the initrd; auto is the best that the kernel takes
+    #[arg(long, default_value = "auto", value_name = "CODEC", value_parser = named::<InitrdCompression>(), help_heading = "Image")]
     initrd_compression: InitrdCompression,
     /// Compression level of the initrd [default: the codec's own]
     #[arg(long, value_name = "N", help_heading = "Image")]
@@ -127,149 +129,58 @@ pub(super) struct Convert {
 
 impl Convert {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
-        let ui = global.ui();
-        let chosen = self.outputs()?;
-        let targets = self.targets(&chosen)?;
-        let request = self.request(&chosen)?;
-        let mut env = self.env(global, &targets)?;
+        let (ui, summary) = (global.ui(), Summary::start());
+        let outputs = self.outputs()?;
+        let naming = Naming { output: self.output.clone(), name: self.name.clone(), dir: self.dir.clone(), no_clobber: self.no_clobber };
+        let places = naming.places(&self.input, &outputs)?;
+        let mut env = self.env(global, &places)?;
+        let conversion = Conversion::new(outputs, self.request(&mut env)?)?;
+        targets::refuse_inputs(&places, &self.inputs())?;
 
-        let read = ui.step("read", input::len(&self.input));
-        env.progress = Arc::clone(&read) as Arc<dyn Progress>;
-        let source = self.source(&mut env)?;
-        env.progress = Arc::new(Silent);
-        drop(read);
-        if let (Source::Disk(_), Some(platform)) = (&source, self.platform()?)
-            && !platform.consoles.x86.is_empty()
-        {
-            ui.warn(format_args!("the input is a disk: its consoles stay as they are, --target {} cannot change them", platform.name));
-        }
-
-        let step = ui.step("build", Some(source.size()));
-        env.progress = Arc::clone(&step) as Arc<dyn Progress>;
-        let mut build = Build::new(source, request, env);
-        let bodies: Vec<Blob> =
-            chosen.iter().map(|output| build.make(output).at(|| format!("format {}", output.name))).collect::<Result<Vec<_>>>()?.concat();
-        finish(step, &mut build);
-        for warning in build.warnings() {
-            ui.warn(warning);
-        }
-
-        let outputs: Vec<_> = targets.into_iter().zip(bodies).collect();
-        let write = ui.step("write", Some(outputs.iter().map(|(_, body)| body.data_len()).sum()));
-        emit::emit(&outputs, if self.sync { Durability::PowerCut } else { Durability::Process }, &*write)?;
+        let source = self.source(conversion.request(), &places, &mut env, &ui)?;
+        let artifacts = conversion.run(source, env, &ui)?;
+        let files = emitted(&places, &artifacts)?;
+        let _made = if self.output.is_none() { Some(emit::make_directory(&self.dir)?) } else { None };
+        let write = ui.step("write", Some(files.iter().map(|(_, body)| body.data_len()).sum()));
+        emit::emit(&files, if self.sync { Durability::PowerCut } else { Durability::Process }, &*write)?;
         drop(write);
-        for (target, body) in &outputs {
-            ui.note(format_args!("{:>8}: {target}, {}", "made", units::show_size(body.len())));
-        }
+        summary.tell(&ui, &files);
         Ok(())
     }
 
     /// The outputs asked for, once each.
     fn outputs(&self) -> Result<Vec<&'static Output>> {
-        let mut chosen = Vec::new();
-        for name in &self.format {
-            let output = outputs::output(name)?;
-            if !chosen.iter().any(|other: &&Output| other.name == output.name) {
+        let mut chosen: Vec<&'static Output> = Vec::new();
+        for output in &self.format {
+            if !chosen.iter().any(|other| other.name == output.name) {
                 chosen.push(output);
             }
         }
-        if let (true, Some(platform)) = (chosen.is_empty(), self.platform()?) {
-            chosen.push(outputs::output(platform.output)?);
+        if let (true, Some(platform)) = (chosen.is_empty(), self.target) {
+            chosen.push(find(platform.output)?);
         }
         if chosen.is_empty() {
             let named = self.output.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
             chosen.push(match named.filter(|name| *name != STDIN) {
-                None => outputs::output("qcow2")?,
+                None => find("qcow2")?,
                 Some(name) => outputs::by_file_name(name).ok_or_else(|| {
-                    Error::bad_input(format!("the name '{name}' does not tell the format")).hint("say it with --format, see `moby formats`")
+                    let what = format!("the name '{}' does not tell the format", name.escape_debug());
+                    Error::bad_input(what).hint("say it with --format, see `moby formats`")
                 })?,
             });
         }
         Ok(chosen)
     }
 
-    /// What `--target` names.
-    fn platform(&self) -> Result<Option<&'static Platform>> {
-        self.target.as_deref().map(platforms::platform).transpose()
-    }
-
-    /// Where each file goes; refuses two of one name, and what must not be overwritten.
-    fn targets(&self, chosen: &[&Output]) -> Result<Vec<Target>> {
-        let mut targets: Vec<(Target, &str)> = Vec::new();
-        for output in chosen {
-            for suffix in output.files {
-                let target = self.target(suffix, chosen)?;
-                if let Some((_, other)) = targets.iter().find(|(earlier, _)| *earlier == target) {
-                    return Err(Error::bad_input(format!("formats {other} and {} would both write {target}", output.name))
-                        .hint("run them one by one, with another --name or --dir"));
-                }
-                targets.push((target, output.name));
-            }
-        }
-        let targets: Vec<_> = targets.into_iter().map(|(target, _)| target).collect();
-        targets.iter().try_for_each(|target| self.may_write(target))?;
-        Ok(targets)
-    }
-
-    fn target(&self, suffix: &str, chosen: &[&Output]) -> Result<Target> {
-        let Some(path) = &self.output else {
-            return Ok(Target::Path(self.dir.join(self.base_name()? + suffix)));
-        };
-        let files: usize = chosen.iter().map(|o| o.files.len()).sum();
-        if files != 1 {
-            let names: Vec<_> = chosen.iter().map(|o| o.name).collect();
-            return Err(
-                Error::bad_input(format!("-o takes one file, {} {files}", makes(&names))).hint("use --name and --dir instead of -o")
-            );
-        }
-        Ok(if path == Path::new(STDIN) { Target::Stdout } else { Target::Path(path.clone()) })
-    }
-
-    /// The name that the outputs' names begin with.
-    fn base_name(&self) -> Result<String> {
-        if let Some(name) = &self.name {
-            return if name.is_empty() || name.contains('/') {
-                Err(Error::bad_input(format!("--name '{name}' must be a file name without /")).hint("say the directory with --dir"))
-            } else {
-                Ok(name.clone())
-            };
-        }
-        if self.input == Path::new(STDIN) {
-            return Ok("image".to_owned());
-        }
-        let name = self.input.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
-            Error::bad_input(format!("{} has no name to name the outputs after", self.input.display())).hint("give one with --name")
-        })?;
-        let base = [".gz", ".zst", ".xz", ".lz4", ".bz2"].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
-        let base = [".tar", ".tgz", ".txz"].iter().find_map(|s| base.strip_suffix(s)).unwrap_or(base);
-        Ok(base.to_owned())
-    }
-
-    fn may_write(&self, target: &Target) -> Result<()> {
-        let Target::Path(path) = target else {
-            if std::io::stdout().is_terminal() {
-                return Err(Error::bad_input("standard output is a terminal").hint("redirect it, or name a file with -o"));
-            }
-            return Ok(());
-        };
-        if self.no_clobber && path.symlink_metadata().is_ok() {
-            return Err(Error::bad_input(format!("{} exists and --no-clobber is given", path.display())));
-        }
-        let inputs = [Some(&self.input), self.kernel.as_ref(), self.ucode.as_ref()];
-        let same = |input: &&PathBuf| matches!((input.canonicalize(), path.canonicalize()), (Ok(a), Ok(b)) if a == b);
-        match inputs.into_iter().flatten().find(same) {
-            Some(input) => Err(Error::bad_input(format!("{} is an input and would be overwritten", input.display()))),
-            None => Ok(()),
-        }
-    }
-
-    fn request(&self, chosen: &[&Output]) -> Result<Request> {
+    fn request(&self, env: &mut Env) -> Result<Request> {
         let mut options = self.options.clone();
         if self.compress {
             options.push(("compressed".to_owned(), "on".to_owned()));
         }
-        Request {
-            boot: self.boot,
+        let mut open =
+            |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();
+        Ok(Request {
+            firmware: self.boot,
             size: self.size,
             data_parts: self.data_parts.clone(),
             compression: self.initrd_compression,
@@ -278,87 +189,66 @@ impl Convert {
             root: self.root,
             verity: self.verity,
             options,
-            platform: self.platform()?,
+            platform: self.target,
             decompress_kernel: self.decompress_kernel,
-            firmware: self.firmware.as_deref().map(input::firmware).transpose()?.unwrap_or_default(),
-        }
-        .checked(chosen)
+            pi_firmware: self.firmware.as_deref().map(input::firmware).transpose()?.unwrap_or_default(),
+            overrides: Overrides {
+                kernel: open(&self.kernel)?,
+                ucode: open(&self.ucode)?,
+                cmdline: self.cmdline.clone(),
+                append: self.append.clone(),
+                consoles: self.target.map(|platform| platform.consoles),
+                arch: self.arch,
+            },
+            opening: self.reading.of(&self.input),
+        })
+    }
+
+    /// The files that are read, as far as the command line names them.
+    fn inputs(&self) -> Vec<FileId> {
+        [Some(&self.input), self.kernel.as_ref(), self.ucode.as_ref()].into_iter().flatten().filter_map(|path| FileId::of(path)).collect()
     }
 
     /// The spool lies where the outputs go, so that finished bytes can move by reference and fill the disk that the user chose.
-    fn env(&self, global: &Global, targets: &[Target]) -> Result<Env> {
-        let directory = match targets.first() {
-            Some(Target::Path(path)) if !path.exists() || path.is_file() => path.parent().map(Path::to_owned).unwrap_or_default(),
-            _ => std::env::temp_dir(),
+    fn env(&self, global: &Global, places: &[Place]) -> Result<Env> {
+        let directory = match places.first().map(|place| &place.target) {
+            Some(Target::Path(path)) if !path.exists() || path.is_file() => {
+                path.parent().map(|parent| parent.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("")).to_owned())
+            }
+            _ => None,
         };
-        super::env(global, &directory)
+        super::env(global, &directory.unwrap_or_else(std::env::temp_dir))
     }
 
-    fn source(&self, env: &mut Env) -> Result<Source> {
-        let place = || input::show(&self.input);
-        let file = input::open(&self.input, env)?;
-        let mark = env.spool.position();
-        match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), env).at(place)? {
-            Input::Disk { disk, .. } => {
-                self.refuse_for_disks().at(place)?;
-                // What others wrote may hold zeros as data; what a decoder had to spool it has looked at.
-                Ok(Source::Disk(zeros::drop_zeros(&disk, &env.spool.since(mark), env)?))
+    fn source(&self, request: &Request, places: &[Place], env: &mut Env, ui: &dyn Reporter) -> Result<Source> {
+        let read = ui.step("read", input::len(&self.input));
+        env.progress = Arc::clone(&read);
+        let opened = input::read(&self.input, self.from, &request.opening, env)?;
+        targets::refuse_inputs(places, &opened.files)?;
+        let source = convert::source(&opened.input, request, env).at(|| input::show(&self.input))?;
+        env.progress = Arc::new(Silent);
+        drop(read);
+        if let (Source::Disk(_), Some(platform)) = (&source, self.target)
+            && !platform.consoles.x86.is_empty()
+        {
+            ui.warn(&format!("the input is a disk: its consoles stay as they are, --target {} cannot change them", platform.name));
+        }
+        Ok(source)
+    }
+}
+
+/// Every file with its place. Files that outputs share are the same whoever made them.
+fn emitted(places: &[Place], artifacts: &[Artifact]) -> Result<Vec<(Target, Blob)>> {
+    let files: Vec<_> = places.iter().map(|place| (place.target.clone(), artifacts[place.output].files[place.file].clone())).collect();
+    for artifact in artifacts {
+        for (suffix, body) in artifact.output.files.iter().zip(&artifact.files) {
+            let shared = places.iter().position(|place| artifacts[place.output].output.files[place.file] == *suffix);
+            if let Some(shared) = shared.filter(|_| outputs::SHARED.contains(suffix))
+                && !compare::same(&files[shared].1, body)?
+            {
+                return Err(Error::new(crate::error::Kind::Bug, format!("two outputs make different files {suffix}")));
             }
-            Input::Uki(file) => {
-                let image = disk::uki_boot(&file).and_then(|boot| boot.image(env)).at(place)?;
-                self.image(&image.tar()?, env)
-            }
-            Input::Tar(tar) => self.image(&tar, env),
         }
     }
-
-    /// The image in a tar, with what the user gives beside it.
-    fn image(&self, tar: &Blob, env: &mut Env) -> Result<Source> {
-        let mut open =
-            |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();
-        let options = ImageOptions {
-            kernel: open(&self.kernel)?,
-            ucode: open(&self.ucode)?,
-            cmdline: self.cmdline.clone(),
-            append: self.append.clone(),
-            consoles: self.platform()?.map(|platform| platform.consoles),
-            arch: self.arch,
-        };
-        Ok(Source::Image(Box::new(Image::read(tar, &options).at(|| input::show(&self.input))?)))
-    }
-
-    /// A disk is converted as it is: whoever asks for another one must not get it unchanged.
-    fn refuse_for_disks(&self) -> Result<()> {
-        let given = [
-            ("--kernel", self.kernel.is_some()),
-            ("--cmdline", self.cmdline.is_some()),
-            ("--append", !self.append.is_empty()),
-            ("--ucode", self.ucode.is_some()),
-            ("--arch", self.arch.is_some()),
-            ("--size", self.size != Size::Auto),
-            ("--boot", self.boot != Boot::Hybrid),
-            ("--data-part", !self.data_parts.is_empty()),
-            ("--root", matches!(self.root, Root::Partition(_))),
-        ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            Some((option, _)) => Err(Error::unsupported(format!("{option} is for a tar, and this is a disk"))
-                .hint("moby extract IMAGE tar gives the tar of a disk of ours, to be converted anew")),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Ends a step that work still refers to.
-fn finish(step: Arc<Step>, build: &mut Build) {
-    build.silence();
-    drop(step);
-}
-
-fn makes(names: &[&str]) -> String {
-    format!("{} {}", names.join(" and "), if names.len() == 1 { "makes" } else { "make" })
-}
-
-fn key_value(text: &str) -> std::result::Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("'{text}' must be KEY=VALUE"))?;
-    Ok((key.to_owned(), value.to_owned()))
+    Ok(files)
 }

@@ -1,11 +1,10 @@
 //! `moby extract`: what an image was made of, out of a disk, a CD, a unified kernel image or a tar.
 
-use super::Global;
+use super::{Global, values::named};
 use crate::{
-    disk::{self, Boot},
     emit::{self, Durability, Target},
     error::{At, Error, Result},
-    image::{Image, ImageOptions},
+    image::{Booted, Image, disk, tar, uki},
     input::{self, Input, STDIN},
     payload::{InitrdCompression, Payload},
 };
@@ -42,8 +41,8 @@ pub(super) struct Extract {
     #[arg(long, short, value_name = "FILE|-", default_value = "-", hide_default_value = true)]
     output: PathBuf,
     /// What the input is [default: told by its content]
-    #[arg(long, value_name = "FORMAT")]
-    from: Option<String>,
+    #[arg(long, value_name = "FORMAT", value_parser = named::<input::Kind>())]
+    from: Option<input::Kind>,
     #[command(flatten)]
     reading: super::ReadingArgs,
 }
@@ -53,10 +52,9 @@ impl Extract {
         let target = self.target()?;
         let mut env = super::env(global, &std::env::temp_dir())?;
         let place = || input::show(&self.input);
-        let file = input::open(&self.input, &mut env)?;
-        let body = match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), &mut env).at(place)? {
+        let body = match input::read(&self.input, self.from, &self.reading.of(&self.input), &mut env)?.input {
             Input::Tar(tar) => self.of_tar(&tar, &mut env).at(place)?,
-            Input::Uki(file) => self.of_boot(disk::uki_boot(&file).at(place)?, &mut env).at(place)?,
+            Input::Uki(file) => self.of_boot(uki::boot(&file).at(place)?, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
         };
         emit::emit(&[(target.clone(), body.clone())], Durability::Process, &Silent)?;
@@ -83,7 +81,7 @@ impl Extract {
     }
 
     fn of_tar(&self, tar: &Blob, env: &mut Env) -> Result<Blob> {
-        let image = Image::read(tar, &ImageOptions::default())?;
+        let image = tar::read(tar)?;
         match self.what.as_str() {
             "initrd" => {
                 let payload = Payload::build(&image, InitrdCompression::Auto, None, env)?;
@@ -106,7 +104,7 @@ impl Extract {
         }
     }
 
-    fn of_boot(&self, boot: Boot, env: &mut Env) -> Result<Blob> {
+    fn of_boot(&self, boot: Booted, env: &mut Env) -> Result<Blob> {
         match self.what.as_str() {
             "kernel" => Ok(boot.kernel.1),
             "cmdline" => Ok(Blob::bytes(boot.cmdline.as_bytes())),
@@ -120,7 +118,7 @@ impl Extract {
 
     fn of_image(&self, image: &Image) -> Result<Blob> {
         match self.what.as_str() {
-            "tar" => image.tar(),
+            "tar" => tar::write(image),
             "kernel" => Ok(image.kernel.clone()),
             "cmdline" => Ok(Blob::bytes(image.cmdline.as_str().as_bytes())),
             "ucode" => image.ucode.clone().ok_or_else(|| Error::bad_input("there is no CPU microcode in it")),

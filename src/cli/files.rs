@@ -1,17 +1,15 @@
 //! The files of an image, for the commands that list and compare them.
 
 use crate::{
-    disk,
     error::{At, Result},
-    image::{Image, ImageOptions},
-    input::{self, Input, Opening},
+    image::Image,
+    input::{self, Opening},
 };
 use formats::{
     Blob, Env,
     compare::first_difference,
     tree::{Content, Device, Inode, ShowPath},
 };
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -20,15 +18,9 @@ use std::{
 /// Every name of an image with its inode and the inode's number: the root file system and what stands in `boot/`.
 pub(super) type Files<'a> = BTreeMap<&'a [u8], (usize, &'a Inode)>;
 
-/// The image in a tar, or what a disk boots.
-pub(super) fn image(path: &Path, from: Option<&str>, opening: &Opening, env: &mut Env) -> Result<Image> {
-    let place = || input::show(path);
-    let file = input::open(path, env)?;
-    match input::recognise(&file, from, opening, env).at(place)? {
-        Input::Tar(tar) => Image::read(&tar, &ImageOptions::default()).at(place),
-        Input::Uki(file) => disk::uki_boot(&file).and_then(|boot| boot.image(env)).at(place),
-        Input::Disk { disk, .. } => disk::image(&disk, env).at(place),
-    }
+/// The image in an input.
+pub(super) fn image(path: &Path, from: Option<input::Kind>, opening: &Opening, env: &mut Env) -> Result<Image> {
+    input::read(path, from, opening, env)?.input.image(env).at(|| input::show(path))
 }
 
 pub(super) fn files(image: &Image) -> Files<'_> {
@@ -84,7 +76,7 @@ pub(super) fn duplicates<'a>(files: &Files<'a>) -> Result<Vec<Duplicate<'a>>> {
     for (len, same) in by_len.into_iter().filter(|(_, same)| same.len() > 1) {
         let mut by_sum: BTreeMap<[u8; 32], Vec<&[u8]>> = BTreeMap::new();
         for (path, body) in same {
-            by_sum.entry(digest(body).at(|| ShowPath(path).to_string())?).or_default().push(path);
+            by_sum.entry(body.sha256().at(|| ShowPath(path).to_string())?).or_default().push(path);
         }
         found.extend(by_sum.into_values().filter(|paths| paths.len() > 1).map(|paths| {
             let spare = u64::try_from(paths.len() - 1).unwrap_or(u64::MAX);
@@ -93,26 +85,6 @@ pub(super) fn duplicates<'a>(files: &Files<'a>) -> Result<Vec<Duplicate<'a>>> {
     }
     found.sort_by_key(|duplicate| std::cmp::Reverse(duplicate.waste));
     Ok(found)
-}
-
-fn digest(body: &Blob) -> Result<[u8; 32]> {
-    let mut digest = Sha256::new();
-    let mut reader = std::io::BufReader::with_capacity(1 << 18, body.reader());
-    std::io::copy(&mut reader, &mut Hash(&mut digest))?;
-    Ok(digest.finalize().into())
-}
-
-struct Hash<'a>(&'a mut Sha256);
-
-impl std::io::Write for Hash<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What is not the same in two images, one line each; the kernel, the command line and the microcode count as files.

@@ -35,7 +35,7 @@ impl Formats {
         let mut text = format!("{:18} {:44} {:12} {}\n", "FORMAT", "FILES", "FIRMWARE", "WHAT IT IS");
         for output in OUTPUTS {
             text += &format!("{:18} {:44} {:12} {}\n", output.name, files(output).join(" "), output.firmware, output.about);
-            for option in self.options.then(|| output.recipe.option_specs()).into_iter().flatten() {
+            for option in self.options.then(|| output.options()).into_iter().flatten() {
                 text += &format!("{:20} --opt {}={} [{}]  {}\n", "", option.name, option.values.describe(), option.default, option.help);
             }
         }
@@ -46,8 +46,7 @@ impl Formats {
 fn json() -> String {
     let row = |output: &Output| {
         let options: Vec<_> = output
-            .recipe
-            .option_specs()
+            .options()
             .iter()
             .map(|o| serde_json::json!({"name": o.name, "values": o.values.describe(), "default": o.default, "help": o.help}))
             .collect();

@@ -1,11 +1,9 @@
 //! `moby inspect`: what is in a tar or on a disk, and what would boot.
 
-use super::{Global, files};
+use super::{Global, files, values::named};
 use crate::{
-    disk,
     error::{At, Result},
-    file_system,
-    image::{Image, ImageOptions},
+    image::{self, Booted, Image, content_size, disk, file_system, tar},
     input::{self, Input},
 };
 use formats::{
@@ -28,8 +26,8 @@ pub(super) struct Inspect {
     #[arg(value_name = "IMAGE|-")]
     input: PathBuf,
     /// What the input is [default: told by its content]
-    #[arg(long, value_name = "FORMAT")]
-    from: Option<String>,
+    #[arg(long, value_name = "FORMAT", value_parser = named::<input::Kind>())]
+    from: Option<input::Kind>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -48,15 +46,14 @@ impl Inspect {
         let mut env = super::env(global, &std::env::temp_dir())?;
         let opening = self.reading.of(&self.input);
         if self.files || self.duplicates {
-            let image = files::image(&self.input, self.from.as_deref(), &opening, &mut env)?;
+            let image = files::image(&self.input, self.from, &opening, &mut env)?;
             return super::print(&if self.files { list(&image) } else { duplicates(&image)? });
         }
         let place = || input::show(&self.input);
-        let file = input::open(&self.input, &mut env)?;
-        let facts = match input::recognise(&file, self.from.as_deref(), &opening, &mut env).at(place)? {
+        let facts = match input::read(&self.input, self.from, &opening, &mut env)?.input {
             Input::Tar(tar) => tar_facts(&tar).at(place)?,
             Input::Uki(file) => uki_facts(&file).at(place)?,
-            Input::Disk { format, file, disk } => disk_facts(&self.input, format, &file, &disk, &mut env).at(place)?,
+            Input::Disk { format, file, disk, .. } => disk_facts(&self.input, format, &file, &disk, &mut env).at(place)?,
         };
         if self.json {
             return super::print(&format!("{facts:#}\n"));
@@ -68,7 +65,7 @@ impl Inspect {
 }
 
 fn tar_facts(tar: &Blob) -> Result<Value> {
-    let image = Image::read(tar, &ImageOptions::default())?;
+    let image = tar::read(tar)?;
     let components: Vec<_> = image
         .components()
         .into_iter()
@@ -90,7 +87,7 @@ fn tar_facts(tar: &Blob) -> Result<Value> {
             "directories": count(|c| matches!(c, Content::Directory)),
             "symlinks": count(|c| matches!(c, Content::Symlink(_))),
             "devices": count(|c| matches!(c, Content::CharacterDevice(_) | Content::BlockDevice(_))),
-            "bytes": crate::build::content_size(&image.rootfs),
+            "bytes": content_size(&image.rootfs),
         },
         "components": components,
     }))
@@ -102,7 +99,7 @@ fn uki_facts(file: &Blob) -> Result<Value> {
         "format": "uki",
         "bytes": file.len(),
         "sections": sections,
-        "boot": boot_facts(disk::uki_boot(file)),
+        "boot": boot_facts(image::uki::boot(file)),
     }))
 }
 
@@ -191,7 +188,7 @@ fn duplicates(image: &Image) -> Result<String> {
 }
 
 /// What is booted.
-fn boot_facts(boot: Result<disk::Boot>) -> Value {
+fn boot_facts(boot: Result<Booted>) -> Value {
     let boot = match boot {
         Err(error) => return json!({"error": error.to_string()}),
         Ok(boot) => boot,

@@ -1,11 +1,12 @@
 //! `moby lint`: why a platform would refuse an image, or not boot it.
 
-use super::Global;
+use super::{Global, values::named};
 use crate::{
-    disk,
     error::{At, Error, Result},
+    image::disk,
     input::{self, Input},
     lint::{self, Finding, Severity, Subject},
+    platforms::Platform,
 };
 use serde_json::json;
 use std::path::PathBuf;
@@ -25,11 +26,11 @@ pub(super) struct Lint {
     #[arg(value_name = "IMAGE|-")]
     input: PathBuf,
     /// The platform
-    #[arg(long, short, value_name = "PLATFORM")]
-    target: String,
+    #[arg(long, short, value_name = "PLATFORM", value_parser = named::<&Platform>(), hide_possible_values = true)]
+    target: &'static Platform,
     /// What the input is [default: told by its content]
-    #[arg(long, value_name = "FORMAT")]
-    from: Option<String>,
+    #[arg(long, value_name = "FORMAT", value_parser = named::<input::Kind>())]
+    from: Option<input::Kind>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -39,25 +40,23 @@ pub(super) struct Lint {
 
 impl Lint {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
-        crate::platforms::platform(&self.target)?;
         let mut env = super::env(global, &std::env::temp_dir())?;
         let place = || input::show(&self.input);
-        let file = input::open(&self.input, &mut env)?;
-        let findings = match input::recognise(&file, self.from.as_deref(), &self.reading.of(&self.input), &mut env).at(place)? {
+        let findings = match input::read(&self.input, self.from, &self.reading.of(&self.input), &mut env)?.input {
             Input::Uki(_) => return Err(Error::bad_input("is a unified kernel image, must be a disk").at(place())),
             Input::Tar(_) => {
-                let hint = format!("make the disk first: moby convert --target {}", self.target);
+                let hint = format!("make the disk first: moby convert {} --target {}", place(), self.target.name);
                 return Err(Error::bad_input("is a tar, must be a disk").hint(hint).at(place()));
             }
-            Input::Disk { format, file, disk } => {
+            Input::Disk { format, file, disk, .. } => {
                 let image = disk::image(&disk, &mut env);
-                lint::lint(&Subject { format, file: &file, disk: &disk, image }, &self.target).at(place)?
+                lint::lint(&Subject { format, file: &file, disk: &disk, image }, self.target).at(place)?
             }
         };
         super::print(&if self.json { json(&findings) } else { text(&findings) })?;
         match findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
             0 => Ok(()),
-            errors => Err(Error::bad_input(format!("{} does not suit {}: {errors} of its rules are broken", place(), self.target))),
+            errors => Err(Error::bad_input(format!("{} does not suit {}: {errors} of its rules are broken", place(), self.target.name))),
         }
     }
 }

@@ -1,43 +1,41 @@
 //! The other files of a disk in several files. They are opened only where the user trusts the file that names them.
 
-use super::{Input, Opening, format, open_plain, probe};
-use crate::error::{At, Error, Result};
-use formats::{Blob, Env, Format, Parts, Reading};
-use std::path::{Path, PathBuf};
+use super::{FileId, Opening, open_plain, recognised};
+use crate::{
+    error::{At, Error, Result},
+    names::find,
+};
+use formats::{Blob, Env, Format, Reading};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 /// Longest chain of overlays; QEMU's own advice is to keep far below it. A loop ends here.
 const DEPTH_MAX: u32 = 200;
 
 /// The files beside a disk image.
 #[derive(Debug)]
-struct Neighbours<'a> {
-    directory: &'a Path,
+pub(super) struct Parts {
+    directory: PathBuf,
     force: bool,
     depth: u32,
+    /// Those that were opened.
+    opened: Rc<RefCell<Vec<FileId>>>,
 }
 
-/// The disk in a file.
-pub(super) fn decode(file: &Blob, from: Option<&str>, opening: &Opening, env: &mut Env) -> Result<Input> {
-    let directory = opening.follow.as_deref();
-    let neighbours = directory.map(|directory| Neighbours { directory, force: opening.force, depth: 0 });
-    let parts = neighbours.as_ref().map(|parts| parts as &dyn Parts);
-    let reading = Reading { snapshot: opening.snapshot.as_deref(), force: opening.force, parts };
-    let format = recognised(file, from)?;
-    let disk = format.decode(file, &reading, env).at(|| format.name())?;
-    Ok(Input::Disk { format, file: file.clone(), disk })
-}
-
-fn recognised(file: &Blob, from: Option<&str>) -> Result<&'static dyn Format> {
-    match from {
-        Some(name) => format(name),
-        None => probe(file)?.ok_or_else(|| {
-            Error::bad_input("is neither a tar nor a unified kernel image nor a disk of a known format")
-                .hint("a raw disk without a partition table must be named as such: --from raw")
-        }),
+impl Parts {
+    /// The files beside the image that is opened.
+    pub(super) fn new(opening: &Opening) -> Self {
+        Self { directory: opening.follow.clone().unwrap_or_default(), force: opening.force, depth: 0, opened: Rc::default() }
     }
-}
 
-impl Neighbours<'_> {
+    /// The files that were opened so far.
+    pub(super) fn opened(&self) -> Vec<FileId> {
+        self.opened.borrow().clone()
+    }
+
     /// The path of a file by the name that another one has for it.
     fn path(&self, name: &str) -> Result<PathBuf> {
         let refuse = |why| Err(Error::unsupported(format!("'{}' {why}", name.escape_debug())));
@@ -51,12 +49,17 @@ impl Neighbours<'_> {
             _ => Ok(self.directory.join(name)),
         }
     }
+
+    fn open(&self, path: &Path, env: &mut Env) -> Result<Blob> {
+        let file = open_plain(path, env).at(|| path.display().to_string())?;
+        self.opened.borrow_mut().extend(FileId::of(path));
+        Ok(file)
+    }
 }
 
-impl Parts for Neighbours<'_> {
+impl formats::Parts for Parts {
     fn file(&self, name: &str, env: &mut Env) -> Result<Blob> {
-        let path = self.path(name)?;
-        open_plain(&path, env).at(|| path.display().to_string())
+        self.open(&self.path(name)?, env)
     }
 
     fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob> {
@@ -65,10 +68,10 @@ impl Parts for Neighbours<'_> {
         }
         let path = self.path(name)?;
         let place = || path.display().to_string();
-        let file = open_plain(&path, env).at(place)?;
-        let directory = path.parent().unwrap_or(Path::new(""));
-        let below = Neighbours { directory, force: self.force, depth: self.depth + 1 };
-        let format = recognised(&file, format).at(place)?;
+        let file = self.open(&path, env)?;
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        let below = Self { directory, force: self.force, depth: self.depth + 1, opened: Rc::clone(&self.opened) };
+        let format: &dyn Format = format.map_or_else(|| recognised(&file), find).at(place)?;
         format.decode(&file, &Reading { snapshot: None, force: self.force, parts: Some(&below) }, env).at(place)
     }
 }

@@ -1,6 +1,6 @@
 //! The EFI system partition: what both loaders read.
 
-use super::{Boot, Entry, gpt};
+use super::{Entry, Firmware, gpt};
 use crate::error::{Error, Result};
 use bootfs::entry;
 use formats::{
@@ -15,10 +15,10 @@ const KERNEL_PATH: &str = "/moby/vmlinuz";
 const INITRD_PATH: &str = "/moby/initrd.img";
 
 /// The volume with everything that boots `entry`: small files first, so that they are near the tables.
-pub(super) fn volume(boot: Boot, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Volume> {
+pub(super) fn volume(firmware: Firmware, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Volume> {
     let mut files = Vec::new();
-    if boot.has_uefi() {
-        files.push(File::new(entry.arch.efi_path(), entry.arch.efi_loader()));
+    if firmware.has_uefi() {
+        files.push(File::new(entry.efi.path, entry.loader.clone()));
     }
     files.push(File::new(ENTRY_PATH, Blob::from(text(entry)?.into_bytes())));
     files.push(File::new(KERNEL_PATH, entry.kernel.clone()));
@@ -37,12 +37,12 @@ pub(super) fn volume(boot: Boot, entry: &Entry, ids: &Ids, time: Timestamp) -> R
 
 /// The entry as text.
 fn text(entry: &Entry) -> Result<String> {
-    check_cmdline(entry)?;
+    entry.check_cmdline()?;
     let initrd = entry.initrd.as_ref().map(|_| INITRD_PATH);
     let lines = [
         ("title", Some(entry.title.as_str())),
         ("version", entry.version.as_deref()),
-        ("architecture", Some(entry.arch.efi_name())),
+        ("architecture", Some(entry.efi.name)),
         ("linux", Some(KERNEL_PATH)),
         ("initrd", initrd),
         ("options", Some(entry.cmdline.trim())),
@@ -61,33 +61,17 @@ fn one_line(value: &str) -> String {
     value.replace(['\n', '\r'], " ")
 }
 
-/// An x86 kernel boots with an empty command line when it is given one that is too long: refuse it here.
-///
-/// # Errors
-/// When the kernel would not take its command line.
-pub fn check_cmdline(entry: &Entry) -> Result<()> {
-    let cmdline = entry.cmdline.trim();
-    let len = cmdline.len();
-    if let Some(bad) = cmdline.chars().find(|c| c.is_control() && *c != '\t') {
-        return Err(Error::bad_input(format!("the kernel command line has {bad:?} in it, it must be one line of text")));
-    }
-    match entry.cmdline_max.and_then(|max| usize::try_from(max).ok()) {
-        Some(max) if len > max => Err(Error::bad_input(format!("the kernel command line has {len} bytes, this kernel takes {max}"))
-            .hint("shorten it, with --cmdline")),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loaders::Arch;
+    use crate::loaders::EFI_LOADERS;
 
     fn entry() -> Entry {
         Entry {
             title: "Linux".to_owned(),
             version: Some("6.6.71\nlinux /evil".to_owned()),
-            arch: Arch::X86_64,
+            efi: &EFI_LOADERS[0],
+            loader: EFI_LOADERS[0].application(),
             kernel: Blob::bytes(*b"kernel"),
             initrd: Some(Blob::bytes(*b"initrd")),
             cmdline: "console=ttyS0 \"a b\" ".to_owned(),

@@ -12,7 +12,7 @@
 //!
 //! Small volumes are FAT16: FAT32 with clusters of 2048 bytes begins at 128 MiB, and UEFI reads both on removable media.
 
-use super::{Boot, Entry, esp, gpt};
+use super::{Entry, Firmware, esp, gpt};
 use crate::{error::Result, loaders};
 use formats::{
     Blob, Ids, Timestamp, Tree, fat,
@@ -36,7 +36,7 @@ const SIZE_MULTIPLE: u64 = 64 * KIB;
 #[derive(Clone, Copy, Debug)]
 pub struct Iso<'a> {
     /// Which firmware it is for.
-    pub boot: Boot,
+    pub firmware: Firmware,
     /// Its volume identifier.
     pub identifier: &'a str,
     /// Its application identifier.
@@ -54,10 +54,10 @@ impl Iso<'_> {
     /// When the architecture has no such firmware, the kernel would not take its command line, or a file fits neither FAT
     /// nor ISO 9660.
     pub fn image(&self, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Blob> {
-        let boot = self.boot.on(entry.arch)?;
-        let esp = fat::Volume { fat32_only: false, cluster_min: BLOCK, ..esp::volume(boot, entry, ids, time)? };
+        let firmware = self.firmware.on(entry.efi.arch)?;
+        let esp = fat::Volume { fat32_only: false, cluster_min: BLOCK, ..esp::volume(firmware, entry, ids, time)? };
         let written = esp.write(esp.size_for(0)?)?;
-        let files = shown(boot, &esp, time)?;
+        let files = shown(firmware, &esp, time)?;
         let bios = BootImage { start: CD_STAGE1, len: BLOCK };
         let uefi = BootImage { start: gpt::FRONT, len: written.volume.len() };
         let volume = Volume {
@@ -66,9 +66,9 @@ impl Iso<'_> {
             application: self.application,
             time,
             joliet: self.joliet,
-            boot: Some(Catalog { bios: boot.has_bios().then_some(bios), uefi: boot.has_uefi().then_some(uefi) }),
+            boot: Some(Catalog { bios: firmware.has_bios().then_some(bios), uefi: firmware.has_uefi().then_some(uefi) }),
             start: gpt::FRONT + written.volume.len(),
-            placed: if self.rootfs.is_none() { placed(boot, &esp, &written) } else { Vec::new() },
+            placed: if self.rootfs.is_none() { placed(firmware, &esp, &written) } else { Vec::new() },
             tail: BACKUP_BLOCKS * SECTOR,
             size_multiple: SIZE_MULTIPLE,
         };
@@ -76,7 +76,7 @@ impl Iso<'_> {
 
         let mut partitions = Vec::new();
         let mut boot_code = mbr::NOT_BOOTABLE;
-        if boot.has_bios() {
+        if firmware.has_bios() {
             boot_code = loaders::stage1(STAGE2, 0);
             image.splice(CD_STAGE1, &Blob::bytes(loaders::stage1(STAGE2, CD_SHIFT)));
             partitions.push(gpt::Partition {
@@ -98,12 +98,12 @@ impl Iso<'_> {
 const STAGE1_PATH: &[u8] = b"moby/stage1.bin";
 
 /// The files of the boot partition as a tree.
-fn shown(boot: Boot, esp: &fat::Volume, time: Timestamp) -> Result<Tree> {
+fn shown(firmware: Firmware, esp: &fat::Volume, time: Timestamp) -> Result<Tree> {
     let mut builder = Builder::default();
     for file in &esp.files {
         builder.add(file.path.as_bytes(), Inode::new(Content::File(file.body.clone()), 0o644))?;
     }
-    if boot.has_bios() {
+    if firmware.has_bios() {
         builder.add(STAGE1_PATH, Inode::new(Content::File(Blob::zeros(BLOCK)), 0o644))?;
     }
     let mut tree = builder.finish();
@@ -112,8 +112,8 @@ fn shown(boot: Boot, esp: &fat::Volume, time: Timestamp) -> Result<Tree> {
 }
 
 /// Where they are.
-fn placed(boot: Boot, esp: &fat::Volume, written: &fat::Written) -> Vec<(Vec<u8>, u64)> {
+fn placed(firmware: Firmware, esp: &fat::Volume, written: &fat::Written) -> Vec<(Vec<u8>, u64)> {
     let path = |file: &fat::File| file.path.trim_start_matches('/').as_bytes().to_vec();
     let of_esp = esp.files.iter().zip(&written.files).map(|(file, range)| (path(file), gpt::FRONT + range.start));
-    of_esp.chain(boot.has_bios().then(|| (STAGE1_PATH.to_vec(), CD_STAGE1))).collect()
+    of_esp.chain(firmware.has_bios().then(|| (STAGE1_PATH.to_vec(), CD_STAGE1))).collect()
 }

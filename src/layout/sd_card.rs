@@ -10,7 +10,7 @@
 //!
 //! Standards: Raspberry Pi documentation, "config.txt" and "Boot folder contents". Oracles: `sfdisk`, `fsck.vfat`, mtools.
 
-use super::{Entry, ROOM_MIN, Size, esp};
+use super::{Entry, ROOM_MIN, Size};
 use crate::error::{Error, Result};
 use formats::{
     Blob, Ids, Timestamp, Tree,
@@ -76,7 +76,7 @@ impl SdCard<'_> {
     /// # Errors
     /// When the firmware or the device trees are not the board's, a file is too large for FAT, or the card is too small.
     pub fn image(&self, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Blob> {
-        esp::check_cmdline(entry)?;
+        entry.check_cmdline()?;
         let volume = Volume {
             label: "MOBY",
             serial: ids.serial("SD card"),
@@ -193,7 +193,7 @@ impl SdCard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loaders::Arch;
+    use crate::loaders::EFI_LOADERS;
     use formats::tree::{Builder, Inode};
 
     fn firmware(names: &[&str]) -> Vec<File> {
@@ -212,7 +212,8 @@ mod tests {
         Entry {
             title: "Linux".to_owned(),
             version: None,
-            arch: Arch::Aarch64,
+            efi: &EFI_LOADERS[1],
+            loader: EFI_LOADERS[1].application(),
             kernel: Blob::bytes(*b"Image"),
             initrd: Some(Blob::bytes(*b"cpio")),
             cmdline: "console=ttyS0,115200".to_owned(),

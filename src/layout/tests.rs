@@ -1,11 +1,16 @@
 use super::*;
-use formats::Spool;
+use crate::{
+    image::disk,
+    loaders::{EFI_LOADERS, EfiLoader},
+};
+use formats::{Spool, kernel::Arch};
 
 fn entry(initrd: u64) -> Entry {
     Entry {
         title: "Linux".to_owned(),
         version: Some("6.6.71".to_owned()),
-        arch: Arch::X86_64,
+        efi: &EFI_LOADERS[0],
+        loader: EFI_LOADERS[0].application(),
         kernel: Blob::from(vec![3; 700_000]),
         initrd: Some(Blob::zeros(initrd)),
         cmdline: "console=ttyS0".to_owned(),
@@ -14,19 +19,22 @@ fn entry(initrd: u64) -> Entry {
     }
 }
 
-fn disk(boot: Boot, size: Size, entry: &Entry) -> Result<Blob> {
-    Layout { boot, size, data_parts: Vec::new() }.disk(entry, Limits::default(), &Ids::from_seed(b"layout"), Timestamp(1_700_000_000))
+fn disk_for(firmware: Firmware, size: Size, entry: &Entry) -> Result<Blob> {
+    Layout { firmware, size, data_parts: Vec::new() }.disk(entry, Limits::default(), &Ids::from_seed(b"layout"), Timestamp(1_700_000_000))
 }
 
 #[test]
 fn the_loaders_find_their_files() {
-    for (boot, arch) in
-        [(Boot::Hybrid, Arch::X86_64), (Boot::Bios, Arch::X86_64), (Boot::Uefi, Arch::X86_64), (Boot::Hybrid, Arch::Aarch64)]
-    {
-        let entry = Entry { arch, ..entry(5 * MIB) };
-        let disk = disk(boot, Size::Auto, &entry).unwrap();
+    for (boot, arch) in [
+        (Firmware::Hybrid, Arch::X86_64),
+        (Firmware::Bios, Arch::X86_64),
+        (Firmware::Uefi, Arch::X86_64),
+        (Firmware::Hybrid, Arch::Aarch64),
+    ] {
+        let entry = Entry { efi: EfiLoader::of(arch).unwrap(), ..entry(5 * MIB) };
+        let disk = disk_for(boot, Size::Auto, &entry).unwrap();
         let mut spool = Spool::new(tempfile::tempfile().unwrap());
-        let found = crate::disk::boot(&disk, arch.efi_name(), &mut spool).unwrap();
+        let found = disk::boot(&disk, EfiLoader::of(arch).unwrap().name, &mut spool).unwrap();
         assert_eq!(found.entry, "moby.conf");
         assert_eq!(found.cmdline, "console=ttyS0");
         assert_eq!(found.kernel.1.to_vec(MIB).unwrap(), entry.kernel.to_vec(MIB).unwrap());
@@ -36,42 +44,42 @@ fn the_loaders_find_their_files() {
 
 #[test]
 fn only_what_has_a_bios_gets_stage2_where_stage1_looks() {
-    let names = |disk: &Blob| crate::disk::partitions(disk).unwrap().into_iter().map(|p| p.name).collect::<Vec<_>>();
-    let hybrid = disk(Boot::Hybrid, Size::Auto, &entry(1)).unwrap();
+    let names = |disk: &Blob| disk::partitions(disk).unwrap().into_iter().map(|p| p.name).collect::<Vec<_>>();
+    let hybrid = disk_for(Firmware::Hybrid, Size::Auto, &entry(1)).unwrap();
     assert_eq!(names(&hybrid), ["BIOS boot", "EFI system"]);
     let first = u64::from_le_bytes(hybrid.read_array(0x19c).unwrap());
     let count = u16::from_le_bytes(hybrid.read_array(0x1a4).unwrap());
     let stage2 = hybrid.slice(first * 512..(first + u64::from(count)) * 512).to_vec(MIB).unwrap();
     assert!(bootfs::stage1::is_stage2(&stage2));
 
-    let uefi = disk(Boot::Uefi, Size::Auto, &entry(1)).unwrap();
+    let uefi = disk_for(Firmware::Uefi, Size::Auto, &entry(1)).unwrap();
     assert_eq!(names(&uefi), ["EFI system"]);
-    let arm = Entry { arch: Arch::Aarch64, ..entry(1) };
-    assert_eq!(names(&disk(Boot::Hybrid, Size::Auto, &arm).unwrap()), ["EFI system"]);
-    assert!(disk(Boot::Bios, Size::Auto, &arm).unwrap_err().to_string().contains("arm64"));
+    let arm = Entry { efi: &EFI_LOADERS[1], ..entry(1) };
+    assert_eq!(names(&disk_for(Firmware::Hybrid, Size::Auto, &arm).unwrap()), ["EFI system"]);
+    assert!(disk_for(Firmware::Bios, Size::Auto, &arm).unwrap_err().to_string().contains("aarch64"));
 }
 
 #[test]
 fn an_iso_is_a_disk_to_the_loaders() {
     let iso = |boot, arch, rootfs| {
-        let entry = Entry { arch, ..entry(5 * MIB) };
-        let layout = Iso { boot, identifier: "MOBY", application: "", joliet: false, rootfs };
+        let entry = Entry { efi: EfiLoader::of(arch).unwrap(), ..entry(5 * MIB) };
+        let layout = Iso { firmware: boot, identifier: "MOBY", application: "", joliet: false, rootfs };
         layout.image(&entry, &Ids::from_seed(b"iso"), Timestamp(0))
     };
-    let names = |disk: &Blob| crate::disk::partitions(disk).unwrap().into_iter().map(|p| p.name).collect::<Vec<_>>();
+    let names = |disk: &Blob| disk::partitions(disk).unwrap().into_iter().map(|p| p.name).collect::<Vec<_>>();
     let tree = formats::Tree::default();
     for (boot, arch, rootfs, partitions) in [
-        (Boot::Hybrid, Arch::X86_64, None, &["BIOS boot", "EFI system"][..]),
-        (Boot::Bios, Arch::X86_64, None, &["BIOS boot", "EFI system"]),
-        (Boot::Uefi, Arch::X86_64, Some(&tree), &["EFI system"]),
-        (Boot::Hybrid, Arch::Aarch64, None, &["EFI system"]),
+        (Firmware::Hybrid, Arch::X86_64, None, &["BIOS boot", "EFI system"][..]),
+        (Firmware::Bios, Arch::X86_64, None, &["BIOS boot", "EFI system"]),
+        (Firmware::Uefi, Arch::X86_64, Some(&tree), &["EFI system"]),
+        (Firmware::Hybrid, Arch::Aarch64, None, &["EFI system"]),
     ] {
         let iso = iso(boot, arch, rootfs).unwrap();
         assert_eq!(names(&iso), partitions);
         let mut spool = Spool::new(tempfile::tempfile().unwrap());
-        let found = crate::disk::boot(&iso, arch.efi_name(), &mut spool).unwrap();
+        let found = disk::boot(&iso, EfiLoader::of(arch).unwrap().name, &mut spool).unwrap();
         assert_eq!(found.initrds[0].1.len(), 5 * MIB);
-        let is_cd = boot != Boot::Uefi && arch == Arch::X86_64;
+        let is_cd = boot != Firmware::Uefi && arch == Arch::X86_64;
         let stage1 = iso.slice(24 * 2048..25 * 2048).to_vec(2048).unwrap();
         assert_eq!(stage1.iter().any(|byte| *byte != 0), is_cd);
         if is_cd {
@@ -79,12 +87,12 @@ fn an_iso_is_a_disk_to_the_loaders() {
             assert_eq!((iso.read_array(0x19c).unwrap(), &stage1[0x19c..0x1a4]), (100_u64.to_le_bytes(), &25_u64.to_le_bytes()[..]));
         }
     }
-    assert!(iso(Boot::Bios, Arch::Aarch64, None).unwrap_err().to_string().contains("arm64"));
+    assert!(iso(Firmware::Bios, Arch::Aarch64, None).unwrap_err().to_string().contains("aarch64"));
 }
 
 #[test]
 fn a_size_is_kept_or_refused_with_one_that_would_do() {
-    let fixed = |size, initrd| disk(Boot::Hybrid, Size::Fixed(size), &entry(initrd));
+    let fixed = |size, initrd| disk_for(Firmware::Hybrid, Size::Fixed(size), &entry(initrd));
     assert_eq!(fixed(64 * MIB, 1).unwrap().len(), 64 * MIB);
     assert_eq!(fixed(64 * MIB - 1, 1).unwrap().len(), 64 * MIB);
     let error = fixed(64 * MIB, 100 * MIB).unwrap_err();
@@ -96,17 +104,17 @@ fn a_size_is_kept_or_refused_with_one_that_would_do() {
 
 #[test]
 fn a_disk_of_10_tib_is_planned_like_a_small_one() {
-    let disk = disk(Boot::Hybrid, Size::Fixed(10 * units::TIB), &entry(300 * MIB)).unwrap();
+    let disk = disk_for(Firmware::Hybrid, Size::Fixed(10 * units::TIB), &entry(300 * MIB)).unwrap();
     assert_eq!(disk.len(), 10 * units::TIB);
     assert!(disk.data_len() < 4 * MIB, "{}", disk.data_len());
-    let esp = crate::disk::partitions(&disk).unwrap().pop().unwrap();
+    let esp = disk::partitions(&disk).unwrap().pop().unwrap();
     assert!((GIB + 300 * MIB..GIB + 310 * MIB).contains(&esp.len), "{}", esp.len);
 }
 
 #[test]
 fn the_container_rounds_the_size_and_bounds_it() {
     let plan = |size, size_multiple, size_max| {
-        let layout = Layout { boot: Boot::Hybrid, size, data_parts: Vec::new() };
+        let layout = Layout { firmware: Firmware::Hybrid, size, data_parts: Vec::new() };
         layout.disk(&entry(1), Limits { size_multiple, size_max }, &Ids::from_seed(b""), Timestamp(0))
     };
     let disk = plan(Size::Auto, GIB, units::TIB).unwrap();
@@ -119,7 +127,7 @@ fn the_container_rounds_the_size_and_bounds_it() {
 #[test]
 fn identifiers_come_from_the_seed_alone() {
     let plan = |seed: &[u8]| {
-        let layout = Layout { boot: Boot::Hybrid, size: Size::Auto, data_parts: Vec::new() };
+        let layout = Layout { firmware: Firmware::Hybrid, size: Size::Auto, data_parts: Vec::new() };
         let disk = layout.disk(&entry(1), Limits::default(), &Ids::from_seed(seed), Timestamp(9));
         disk.unwrap().to_vec(GIB).unwrap()
     };
@@ -131,11 +139,11 @@ fn identifiers_come_from_the_seed_alone() {
 fn data_partitions_follow_the_boot_partition() {
     let plan = |size, parts: &[&str]| {
         let data_parts = parts.iter().map(|part| part.parse().unwrap()).collect();
-        let layout = Layout { boot: Boot::Hybrid, size, data_parts };
+        let layout = Layout { firmware: Firmware::Hybrid, size, data_parts };
         layout.disk(&entry(1), Limits::default(), &Ids::from_seed(b"a"), Timestamp(9))
     };
     for size in [Size::Auto, Size::Fixed(5 * GIB)] {
-        let parts = crate::disk::partitions(&plan(size, &["A=1G", "B=300M:var"]).unwrap()).unwrap();
+        let parts = disk::partitions(&plan(size, &["A=1G", "B=300M:var"]).unwrap()).unwrap();
         let found: Vec<_> = parts.iter().map(|part| (part.name.as_str(), part.len)).collect();
         assert_eq!(found[2..], [("A", GIB), ("B", 300 * MIB)]);
         assert!(parts.windows(2).all(|pair| pair[0].start + pair[0].len <= pair[1].start));

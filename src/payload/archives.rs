@@ -1,6 +1,6 @@
 //! A tree as compressed archives, in memory that does not grow with it.
 
-use super::ALIGNMENT;
+use crate::image::initrd::ALIGNMENT;
 use formats::{
     Blob, Env, Progress, Result, Spool, Tree,
     compress::{Codec, Encoding, zstd},

@@ -1,10 +1,9 @@
 //! Looking into a disk with the reader that the loaders use: partitions, the boot entry, and the files that it names.
 
+use super::{Image, booted::Booted};
 use crate::{
     error::{At, Error, Result},
-    image::{Cmdline, Image},
-    initrd::Initrd,
-    loaders::Arch,
+    loaders::EFI_LOADERS,
 };
 use bootfs::{
     BlockDevice, Volume,
@@ -13,7 +12,7 @@ use bootfs::{
     fat::File,
     gpt,
 };
-use formats::{Blob, Env, Guid, Spool, Tree, iso9660, uki, units};
+use formats::{Blob, Env, Guid, Spool, iso9660, units};
 use std::{
     fmt,
     io::{self, Read},
@@ -24,8 +23,6 @@ use std::{
 struct Device<'a>(&'a Blob);
 
 const SECTOR: u32 = 512;
-/// The most bytes of a command line: more than any kernel takes.
-const CMDLINE_MAX: u64 = 64 * units::KIB;
 
 impl BlockDevice for Device<'_> {
     type Error = Error;
@@ -59,19 +56,6 @@ pub struct Partition {
     pub start: u64,
     /// Bytes.
     pub len: u64,
-}
-
-/// What the loaders would boot from a disk, or what a unified kernel image boots.
-#[derive(Debug)]
-pub struct Boot {
-    /// File name of the entry.
-    pub entry: String,
-    /// Path and content of the kernel.
-    pub kernel: (String, Blob),
-    /// Paths and contents of the initrds.
-    pub initrds: Vec<(String, Blob)>,
-    /// The command line.
-    pub cmdline: String,
 }
 
 fn bad(error: impl fmt::Display) -> Error {
@@ -112,7 +96,7 @@ pub fn partitions(disk: &Blob) -> Result<Vec<Partition>> {
 ///
 /// # Errors
 /// In the loaders' own words, when they would refuse the disk.
-pub fn boot(disk: &Blob, architecture: &str, spool: &mut Spool) -> Result<Boot> {
+pub fn boot(disk: &Blob, architecture: &str, spool: &mut Spool) -> Result<Booted> {
     let mut device = open(disk)?;
     let table = gpt::Gpt::read(&mut device).map_err(bad)?;
     let esp = table.find(&mut device, &gpt::ESP).map_err(bad)?;
@@ -122,7 +106,7 @@ pub fn boot(disk: &Blob, architecture: &str, spool: &mut Spool) -> Result<Boot> 
     let entry = best.entry().map_err(bad).at(|| best.name().to_owned())?;
     let linux = entry.linux().ok_or_else(|| Error::bad_input("has no linux line")).at(|| best.name().to_owned())?;
     let mut file = |path: &str| read(&mut volume, path, spool).map(|body| (path.to_owned(), body));
-    Ok(Boot {
+    Ok(Booted {
         entry: best.name().to_owned(),
         kernel: file(linux)?,
         initrds: entry.initrds().map(&mut file).collect::<Result<_>>()?,
@@ -134,8 +118,15 @@ pub fn boot(disk: &Blob, architecture: &str, spool: &mut Spool) -> Result<Boot> 
 ///
 /// # Errors
 /// As [`boot`].
-pub fn boot_any(disk: &Blob, spool: &mut Spool) -> Result<Boot> {
-    boot(disk, Arch::X86_64.efi_name(), spool).or_else(|_| boot(disk, Arch::Aarch64.efi_name(), spool))
+pub fn boot_any(disk: &Blob, spool: &mut Spool) -> Result<Booted> {
+    let mut refused = None;
+    for loader in EFI_LOADERS {
+        match boot(disk, loader.name, spool) {
+            Err(error) => refused = Some(error),
+            found => return found,
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::bad_input("there is no loader")))
 }
 
 /// A file of the EFI system partition.
@@ -158,7 +149,7 @@ pub fn esp_file(disk: &Blob, path: &str, spool: &mut Spool) -> Result<Blob> {
 pub fn image(disk: &Blob, env: &mut Env) -> Result<Image> {
     let is_cd = iso9660::probe(disk)?;
     let mut image = match boot_any(disk, &mut env.spool) {
-        Ok(boot) => boot.image(env)?,
+        Ok(booted) => booted.image(env)?,
         Err(_) if is_cd => Image::default(),
         Err(error) => return Err(error),
     };
@@ -166,51 +157,6 @@ pub fn image(disk: &Blob, env: &mut Env) -> Result<Image> {
         image.rootfs = iso9660::read(disk).at(|| "ISO 9660")?;
     }
     Ok(image)
-}
-
-/// What a unified kernel image boots.
-///
-/// # Errors
-/// When it is damaged, or its command line is none.
-pub fn uki_boot(file: &Blob) -> Result<Boot> {
-    let sections = uki::divide(file)?;
-    let section = |name: &str| sections.iter().find(|(found, _)| found == name).map(|(name, body)| (name.clone(), body.clone()));
-    let kernel = section(".linux").ok_or_else(|| Error::bad_input("there is no section .linux"))?;
-    let cmdline = section(".cmdline").map(|(_, body)| body.to_vec(CMDLINE_MAX)).transpose()?.unwrap_or_default();
-    let cmdline = Cmdline::from_file(&cmdline).at(|| ".cmdline")?;
-    Ok(Boot {
-        entry: ".linux".to_owned(),
-        kernel,
-        initrds: [".ucode", ".initrd"].into_iter().filter_map(section).collect(),
-        cmdline: cmdline.as_str().to_owned(),
-    })
-}
-
-impl Boot {
-    /// Taken apart: kernel, command line, and the microcode and the root file system of its initrd.
-    ///
-    /// # Errors
-    /// When the initrd is damaged, or the command line is none.
-    pub fn image(self, env: &mut Env) -> Result<Image> {
-        let initrd = Initrd::read(&self.initrd(), env).at(|| "initrd")?;
-        Ok(Image {
-            cmdline: Cmdline::new(&self.cmdline)?,
-            kernel: self.kernel.1,
-            ucode: initrd.ucode,
-            rootfs: initrd.rootfs,
-            boot: Tree::default(),
-        })
-    }
-
-    /// All initrds, as the loaders put them into memory: one after the other.
-    pub fn initrd(&self) -> Blob {
-        let mut all = Blob::default();
-        for (_, body) in &self.initrds {
-            all.pad_to(4);
-            all.append(body);
-        }
-        all
-    }
 }
 
 /// A file of the boot partition.

@@ -15,8 +15,8 @@ use std::collections::HashMap;
 const MICROCODE: &[u8] = b"kernel/x86/microcode";
 /// Most bytes that an initrd unpacks to.
 const UNPACKED_MAX: u64 = 64 * units::GIB;
-/// An initrd ends at a multiple of this: so many zeros, and one less, may stand behind the last stream.
-const ALIGNMENT: u64 = 4;
+/// Linux finds an early cpio, and everything behind it, at multiples of this, and an initrd of ours ends at one.
+pub(crate) const ALIGNMENT: u64 = 4;
 
 /// What is in an initrd.
 #[derive(Debug, Default)]

@@ -1,0 +1,171 @@
+//! `Conversion`: an input becomes artifacts, as one call.
+//!
+//! ```
+//! use formats::{Blob, Env};
+//! use moby::{
+//!     convert::{Conversion, Quiet, Source},
+//!     names::find,
+//!     request::Request,
+//! };
+//!
+//! # fn main() -> Result<(), moby::error::Error> {
+//! let disk = Source::Disk(Blob::zeros(1 << 20));
+//! let conversion = Conversion::new(vec![find("qcow2")?, find("vdi")?], Request::default())?;
+//! let artifacts = conversion.run(disk, Env::scratch(2), &Quiet)?;
+//! assert_eq!(artifacts[0].files[0].read_array(0)?, *b"QFI\xfb");
+//! assert_eq!(artifacts[1].output.name, "vdi");
+//! # Ok(())
+//! # }
+//! ```
+//! What cannot be met is refused by [`Conversion::new`], before an input is read. [`source`] makes a [`Source`] out of an input; what
+//! else makes an image makes one too. [`crate::emit`] writes the files.
+
+use crate::{
+    error::{At, Error, Result},
+    image::{self, Draft},
+    input::Input,
+    names,
+    outputs::Output,
+    recipes::Job,
+    request::{Heeder, Request},
+    run::Run,
+};
+use formats::{Blob, Env, Progress, Silent, zeros};
+use std::{fmt, sync::Arc};
+
+pub use crate::run::Source;
+
+/// Who is told what a conversion does.
+pub trait Reporter {
+    /// A step begins, of so many bytes if that is known. It ends when the value is dropped.
+    fn step(&self, name: &'static str, total: Option<u64>) -> Arc<dyn Progress>;
+
+    /// The user should know this, and it is no error.
+    fn warn(&self, text: &str);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiet;
+
+impl Reporter for Quiet {
+    fn step(&self, _: &'static str, _: Option<u64>) -> Arc<dyn Progress> {
+        Arc::new(Silent)
+    }
+
+    fn warn(&self, _: &str) {}
+}
+
+/// A conversion, understood: what it can be refused for without its input, it was not.
+pub struct Conversion {
+    outputs: Vec<&'static Output>,
+    jobs: Vec<Job>,
+    request: Request,
+}
+
+impl fmt::Debug for Conversion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conversion").field("outputs", &self.outputs).field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Artifact {
+    /// What it is.
+    pub output: &'static Output,
+    /// One blob for each of the output's files.
+    pub files: Vec<Blob>,
+}
+
+impl Conversion {
+    /// A conversion to these outputs, in this order.
+    ///
+    /// # Errors
+    /// When an option belongs to none of the outputs or has a wrong value, nothing heeds a wish, or wishes contradict each other.
+    pub fn new(outputs: Vec<&'static Output>, request: Request) -> Result<Self> {
+        refuse_unknown_options(&outputs, &request)?;
+        refuse_unheeded(&outputs, &request)?;
+        if let crate::root::Root::Partition(root) = request.root {
+            root.check(&request.root_options()?)?;
+        }
+        let plan = |output: &&'static Output| output.recipe.plan(&request).at(|| format!("format {}", output.name));
+        let jobs = outputs.iter().map(plan).collect::<Result<_>>()?;
+        Ok(Self { outputs, jobs, request })
+    }
+
+    /// What the user asked for.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The outputs.
+    pub fn outputs(&self) -> &[&'static Output] {
+        &self.outputs
+    }
+
+    /// Makes the artifacts, in the order of the outputs. What they share is made once.
+    ///
+    /// # Errors
+    /// When the source cannot become an output, or reading or spooling fails.
+    pub fn run(self, source: Source, mut env: Env, reporter: &dyn Reporter) -> Result<Vec<Artifact>> {
+        let step = reporter.step("build", Some(source.size()));
+        env.progress = Arc::clone(&step);
+        let mut run = Run::new(source, self.request, env);
+        let mut artifacts = Vec::new();
+        for (output, job) in self.outputs.into_iter().zip(&self.jobs) {
+            let files = job(&mut run).at(|| format!("format {}", output.name))?;
+            artifacts.push(Artifact { output, files });
+        }
+        run.silence();
+        drop(step);
+        run.warnings().iter().for_each(|warning| reporter.warn(warning));
+        Ok(artifacts)
+    }
+}
+
+fn refuse_unknown_options(outputs: &[&'static Output], request: &Request) -> Result<()> {
+    let known: Vec<_> =
+        outputs.iter().flat_map(|output| output.options()).chain(request.root.option_specs()).map(|spec| spec.name).collect();
+    match request.options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some((key, _)) if known.is_empty() => {
+            let none = format!("option '{}': {} has no options", key.escape_debug(), names_of(outputs));
+            Err(Error::bad_input(none).hint("leave it out"))
+        }
+        Some((key, _)) => Err(names::unknown("option", key, &known).at(names_of(outputs))),
+    }
+}
+
+fn refuse_unheeded(outputs: &[&'static Output], request: &Request) -> Result<()> {
+    if request.verity && matches!(request.root, crate::root::Root::Initrd) {
+        return Err(Error::bad_input("--verity is for a root in a partition").hint("say which, with --root squashfs"));
+    }
+    let heeded: Vec<_> = outputs.iter().flat_map(|output| output.recipe.heeds(request)).collect();
+    match request.given(Heeder::Output).find(|setting| !heeded.contains(setting)) {
+        Some(setting) => Err(Error::unsupported(format!("{} has no effect on {}", setting.option, names_of(outputs))).hint("leave it out")),
+        None => Ok(()),
+    }
+}
+
+fn names_of(outputs: &[&'static Output]) -> String {
+    outputs.iter().map(|output| output.name).collect::<Vec<_>>().join(", ")
+}
+
+/// What an input is to a conversion, with what the user gives beside it.
+///
+/// # Errors
+/// When it is damaged, or the user asks for something that it cannot heed.
+pub fn source(input: &Input, request: &Request, env: &mut Env) -> Result<Source> {
+    let draft: Draft = match input {
+        Input::Disk { disk, unpacked, .. } => {
+            request.refuse_for_disk()?;
+            // What others wrote may hold zeros as data; what a decoder had to unpack it has looked at.
+            return Ok(Source::Disk(zeros::drop_zeros(disk, unpacked, env)?));
+        }
+        Input::Tar(tar) => image::tar::draft(tar)?,
+        Input::Uki(file) => image::uki::boot(file)?.image(env)?.into(),
+    };
+    request.refuse_for_image()?;
+    Ok(Source::Image(Arc::new(draft.with(&request.overrides)?)))
+}

@@ -1,0 +1,87 @@
+//! `Entry`: what a disk boots.
+
+use crate::{
+    error::{Error, Result},
+    loaders::EfiLoader,
+};
+use formats::{
+    Blob, Guid,
+    kernel::{Form, Kernel},
+};
+
+/// What a disk boots: an entry of the Boot Loader Specification (UAPI.1, type 1), the files that it names, and the loader for UEFI.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// For people.
+    pub title: String,
+    /// Version of the kernel, where it is known.
+    pub version: Option<String>,
+    /// What the kernel runs on, in UEFI's words.
+    pub efi: &'static EfiLoader,
+    /// The EFI application that starts it.
+    pub loader: Blob,
+    /// The kernel.
+    pub kernel: Blob,
+    /// The initrd, if there is one.
+    pub initrd: Option<Blob>,
+    /// The kernel command line.
+    pub cmdline: String,
+    /// The most bytes of command line that the kernel takes, where it says so.
+    pub cmdline_max: Option<u32>,
+    /// Partitions of the root file system, where it is not in the initrd.
+    pub root: Vec<RootPart>,
+}
+
+/// A partition that the kernel mounts, or checks another one by.
+#[derive(Clone, Debug)]
+pub struct RootPart {
+    /// Its name, of which its GUID is made.
+    pub name: &'static str,
+    /// Its type.
+    pub type_guid: Guid,
+    /// Its content; zeros follow.
+    pub body: Blob,
+}
+
+impl Entry {
+    /// A kernel, an initrd and a command line, started by our loader.
+    ///
+    /// # Errors
+    /// When the kernel is none, or there is no loader for it.
+    pub fn new(kernel: &Blob, initrd: Option<Blob>, cmdline: &str) -> Result<Self> {
+        let identified = Kernel::identify(kernel)?;
+        let cmdline_max = match identified.form {
+            Form::BzImage { cmdline_max, .. } => Some(cmdline_max),
+            _ => None,
+        };
+        let efi = EfiLoader::of(identified.arch)?;
+        Ok(Self {
+            title: "Linux".to_owned(),
+            version: identified.version.as_deref().and_then(|v| v.split_whitespace().next()).map(str::to_owned),
+            efi,
+            loader: efi.application(),
+            kernel: kernel.clone(),
+            initrd,
+            cmdline: cmdline.to_owned(),
+            cmdline_max,
+            root: Vec::new(),
+        })
+    }
+
+    /// An x86 kernel boots with an empty command line when it is given one that is too long: refuse it here.
+    ///
+    /// # Errors
+    /// When the kernel would not take its command line.
+    pub fn check_cmdline(&self) -> Result<()> {
+        let cmdline = self.cmdline.trim();
+        let len = cmdline.len();
+        if let Some(bad) = cmdline.chars().find(|c| c.is_control() && *c != '\t') {
+            return Err(Error::bad_input(format!("the kernel command line has {bad:?} in it, it must be one line of text")));
+        }
+        match self.cmdline_max.and_then(|max| usize::try_from(max).ok()) {
+            Some(max) if len > max => Err(Error::bad_input(format!("the kernel command line has {len} bytes, this kernel takes {max}"))
+                .hint("shorten it, with --cmdline")),
+            _ => Ok(()),
+        }
+    }
+}

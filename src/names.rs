@@ -1,0 +1,135 @@
+//! `Named`: rows that users choose by name out of a table. Help, completion, "did you mean" and the refusal of a name come from the
+//! table, and the same mistake has one exit code.
+
+use crate::error::{Error, Result};
+use formats::{Format, kernel::Arch};
+
+/// A row of a table that has a name.
+pub trait Named: Copy + Send + Sync + 'static {
+    /// What a row is, in a word: `format`.
+    const WHAT: &'static str;
+
+    /// Every row, in the order that users see.
+    fn all() -> Vec<Self>;
+
+    /// What the user says.
+    fn name(self) -> &'static str;
+
+    /// Other names of the same.
+    fn aliases(self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// One line of help; empty where the name says it all.
+    fn about(self) -> &'static str {
+        ""
+    }
+}
+
+/// The row of a name.
+///
+/// # Errors
+/// When there is none; the hint has the nearest name, or all of them.
+pub fn find<T: Named>(name: &str) -> Result<T> {
+    let is_called = |row: &T| row.name() == name || row.aliases().contains(&name);
+    T::all().into_iter().find(is_called).ok_or_else(|| {
+        let names: Vec<_> = T::all().into_iter().map(T::name).collect();
+        unknown(T::WHAT, name, &names)
+    })
+}
+
+/// The refusal of a name that is in no table.
+pub fn unknown(what: &str, name: &str, names: &[&str]) -> Error {
+    let error = Error::bad_input(format!("the {what} '{}' is unknown", name.escape_debug()));
+    match nearest(name, names) {
+        Some(nearest) => error.hint(format!("did you mean '{nearest}'?")),
+        None if names.is_empty() => error,
+        None => error.hint(format!("the {what}s are: {}", names.join(", "))),
+    }
+}
+
+/// The name that was probably meant.
+pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+    /// Less likeness than this is chance.
+    const LIKENESS_MIN: f64 = 0.75;
+    let rated = names.iter().map(|other| (strsim::jaro(name, other), *other)).filter(|(likeness, _)| *likeness > LIKENESS_MIN);
+    rated.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, nearest)| nearest)
+}
+
+/// By the names of Linux, and those of container registries.
+impl Named for Arch {
+    const WHAT: &'static str = "architecture";
+
+    fn all() -> Vec<Self> {
+        vec![Self::X86_64, Self::Aarch64, Self::Riscv64, Self::X86]
+    }
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Self::X86_64 => &["amd64"],
+            Self::Aarch64 => &["arm64"],
+            Self::X86 => &["386", "i386"],
+            Self::Riscv64 => &[],
+        }
+    }
+}
+
+/// The containers, by `qemu-img`'s names too.
+impl Named for &'static dyn Format {
+    const WHAT: &'static str = "format";
+
+    fn all() -> Vec<Self> {
+        formats::FORMATS.to_vec()
+    }
+
+    fn name(self) -> &'static str {
+        Format::name(self)
+    }
+
+    fn aliases(self) -> &'static [&'static str] {
+        Format::aliases(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Row(&'static str, &'static [&'static str]);
+
+    impl Named for Row {
+        const WHAT: &'static str = "row";
+
+        fn all() -> Vec<Self> {
+            vec![Self("qcow2", &["cow"]), Self("vhd", &["vpc"]), Self("vhdx", &[])]
+        }
+
+        fn name(self) -> &'static str {
+            self.0
+        }
+
+        fn aliases(self) -> &'static [&'static str] {
+            self.1
+        }
+    }
+
+    #[test]
+    fn rows_are_found_by_every_name() {
+        assert_eq!(find::<Row>("vhdx").unwrap().0, "vhdx");
+        assert_eq!(find::<Row>("vpc").unwrap().0, "vhd");
+    }
+
+    #[test]
+    fn an_unknown_name_has_its_neighbour_or_all() {
+        let refused = find::<Row>("qcow").unwrap_err();
+        assert_eq!((refused.to_string().as_str(), refused.hint_text()), ("the row 'qcow' is unknown", Some("did you mean 'qcow2'?")));
+        let refused = find::<Row>("\u{1b}[2J").unwrap_err();
+        assert_eq!(refused.to_string(), "the row '\\u{1b}[2J' is unknown");
+        assert_eq!(refused.hint_text(), Some("the rows are: qcow2, vhd, vhdx"));
+    }
+}

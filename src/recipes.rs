@@ -1,0 +1,61 @@
+//! Recipes: how outputs are made, one module each. A row of [`crate::outputs`] has one.
+
+mod disk;
+mod docker;
+mod gcp;
+mod iso;
+mod kernel;
+mod ova;
+mod sd_card;
+mod uki;
+
+pub(crate) use disk::DiskRecipe;
+pub(crate) use docker::Docker;
+pub(crate) use gcp::Gcp;
+pub(crate) use iso::{Iso, KernelIso};
+pub(crate) use kernel::{KernelInitrd, KernelRoot, TarKernelInitrd};
+pub(crate) use ova::Ova;
+pub(crate) use sd_card::SdCard;
+pub(crate) use uki::Uki;
+
+use crate::{
+    error::Result,
+    request::{self, Request, Setting},
+    root::Root,
+    run::Run,
+};
+use formats::{Blob, OptionSpec};
+use std::fmt;
+
+/// How an output is made.
+pub(crate) trait Recipe: fmt::Debug + Sync {
+    /// What `--opt` can say of it.
+    fn options(&self) -> &'static [OptionSpec] {
+        &[]
+    }
+
+    /// What else of a user's wishes it heeds.
+    fn heeds(&self, request: &Request) -> Vec<&'static Setting>;
+
+    /// The work, understood: all that can be refused without the input is refused here.
+    ///
+    /// # Errors
+    /// When an option has a wrong value, or what the user asks for contradicts the output.
+    fn plan(&self, request: &Request) -> Result<Job>;
+}
+
+/// Makes one blob for each file of an output.
+pub(crate) type Job = Box<dyn Fn(&mut Run) -> Result<Vec<Blob>>>;
+
+/// What every disk of ours heeds.
+fn heeded_by_disks(request: &Request) -> Vec<&'static Setting> {
+    let mut heeded = vec![&request::BOOT, &request::SIZE, &request::DATA_PART, &request::ROOT];
+    match request.root {
+        Root::Initrd => heeded.extend(HEEDED_BY_INITRDS),
+        Root::Partition(_) => heeded.push(&request::VERITY),
+    }
+    heeded
+}
+
+/// What every initrd heeds.
+const HEEDED_BY_INITRDS: [&Setting; 2] = [&request::COMPRESSION, &request::LEVEL];

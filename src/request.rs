@@ -1,0 +1,179 @@
+//! `Request`: what a user asks for, and who heeds it. What nobody heeds is refused, never ignored.
+
+use crate::{
+    error::{Error, Result},
+    image::Overrides,
+    input::Opening,
+    layout::{DataPart, Firmware, Size},
+    platforms::Platform,
+};
+pub use crate::{payload::InitrdCompression, root::Root};
+use formats::{OptionSpec, Options, fat::File};
+
+/// What the user asks for, apart from the input and the outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Which firmware the disk is for, where the output leaves it open.
+    pub firmware: Firmware,
+    /// Size of the disk.
+    pub size: Size,
+    /// Empty partitions.
+    pub data_parts: Vec<DataPart>,
+    /// Compression of the initrd.
+    pub compression: InitrdCompression,
+    /// Its level; the codec's own when absent.
+    pub level: Option<u32>,
+    /// Where identifiers come from; the content when absent.
+    pub seed: Option<String>,
+    /// Where the root file system of disks is.
+    pub root: Root,
+    /// Whether the kernel is to verify it.
+    pub verity: bool,
+    /// Options of the outputs: `--opt`.
+    pub options: Vec<(String, String)>,
+    /// The platform that the outputs are for.
+    pub platform: Option<&'static Platform>,
+    /// Whether kernels that are files of their own are unpacked.
+    pub decompress_kernel: bool,
+    /// A Raspberry Pi's firmware: the files of its boot directory.
+    pub pi_firmware: Vec<File>,
+    /// What goes before what the input has.
+    pub overrides: Overrides,
+    /// How a disk is opened.
+    pub opening: Opening,
+}
+
+/// Something that a user can ask for and that not everything heeds: a row of [`SETTINGS`].
+#[derive(Debug)]
+pub struct Setting {
+    /// As users spell it.
+    pub option: &'static str,
+    /// Who may heed it.
+    pub of: Heeder,
+    /// Whether the user asks for it.
+    is_given: fn(&Request) -> bool,
+}
+
+/// Who may heed a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heeder {
+    /// The outputs that say so, when they are made of an image.
+    Output,
+    /// Every image, before it becomes anything.
+    Image,
+    /// Every disk, while it is opened.
+    Disk,
+}
+
+const fn setting(option: &'static str, of: Heeder, is_given: fn(&Request) -> bool) -> Setting {
+    Setting { option, of, is_given }
+}
+
+pub(crate) static BOOT: Setting = setting("--boot", Heeder::Output, |request| request.firmware != Firmware::Hybrid);
+pub(crate) static SIZE: Setting = setting("--size", Heeder::Output, |request| request.size != Size::Auto);
+pub(crate) static DATA_PART: Setting = setting("--data-part", Heeder::Output, |request| !request.data_parts.is_empty());
+pub(crate) static ROOT: Setting = setting("--root", Heeder::Output, |request| matches!(request.root, Root::Partition(_)));
+pub(crate) static VERITY: Setting = setting("--verity", Heeder::Output, |request| request.verity);
+pub(crate) static COMPRESSION: Setting =
+    setting("--initrd-compression", Heeder::Output, |request| request.compression != InitrdCompression::Auto);
+pub(crate) static LEVEL: Setting = setting("--initrd-level", Heeder::Output, |request| request.level.is_some());
+pub(crate) static DECOMPRESS_KERNEL: Setting = setting("--decompress-kernel", Heeder::Output, |request| request.decompress_kernel);
+pub(crate) static FIRMWARE: Setting = setting("--firmware", Heeder::Output, |request| !request.pi_firmware.is_empty());
+static KERNEL: Setting = setting("--kernel", Heeder::Image, |request| request.overrides.kernel.is_some());
+static CMDLINE: Setting = setting("--cmdline", Heeder::Image, |request| request.overrides.cmdline.is_some());
+static APPEND: Setting = setting("--append", Heeder::Image, |request| !request.overrides.append.is_empty());
+static UCODE: Setting = setting("--ucode", Heeder::Image, |request| request.overrides.ucode.is_some());
+static ARCH: Setting = setting("--arch", Heeder::Image, |request| request.overrides.arch.is_some());
+static SNAPSHOT: Setting = setting("--snapshot", Heeder::Disk, |request| request.opening.snapshot.is_some());
+static FOLLOW: Setting = setting("--follow", Heeder::Disk, |request| request.opening.follow.is_some());
+static FORCE: Setting = setting("--force", Heeder::Disk, |request| request.opening.force);
+
+/// Every setting.
+pub static SETTINGS: &[&Setting] = &[
+    &BOOT,
+    &SIZE,
+    &DATA_PART,
+    &ROOT,
+    &VERITY,
+    &COMPRESSION,
+    &LEVEL,
+    &DECOMPRESS_KERNEL,
+    &FIRMWARE,
+    &KERNEL,
+    &CMDLINE,
+    &APPEND,
+    &UCODE,
+    &ARCH,
+    &SNAPSHOT,
+    &FOLLOW,
+    &FORCE,
+];
+
+impl PartialEq for Setting {
+    fn eq(&self, other: &Self) -> bool {
+        self.option == other.option
+    }
+}
+
+impl Request {
+    /// The settings that the user asks for, of those that this one may heed.
+    pub(crate) fn given(&self, of: Heeder) -> impl Iterator<Item = &'static Setting> {
+        SETTINGS.iter().copied().filter(move |setting| setting.of == of && (setting.is_given)(self))
+    }
+
+    /// Refuses what asks for something else than is there: a disk is converted as it is, and a tar has nothing to open.
+    ///
+    /// # Errors
+    /// Names the first option that would be ignored.
+    pub(crate) fn refuse_for_disk(&self) -> Result<()> {
+        match self.given(Heeder::Output).chain(self.given(Heeder::Image)).next() {
+            Some(setting) => Err(Error::unsupported(format!("{} is for a tar, and this is a disk", setting.option))
+                .hint("moby extract IMAGE tar gives the tar of a disk of ours, to be converted anew")),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Request::refuse_for_disk`], for what is no disk.
+    ///
+    /// # Errors
+    /// Names the first option that would be ignored.
+    pub(crate) fn refuse_for_image(&self) -> Result<()> {
+        match self.given(Heeder::Disk).next() {
+            Some(setting) => Err(Error::unsupported(format!("{} is for a disk, and this is none", setting.option)).hint("leave it out")),
+            None => Ok(()),
+        }
+    }
+
+    /// The options of something: its own, then the platform's, then the user's, as far as it has them.
+    ///
+    /// # Errors
+    /// When a value is not one of the option's.
+    pub(crate) fn options_of(&self, specs: &'static [OptionSpec], own: &[(&'static str, &'static str)]) -> Result<Options> {
+        let of_platform = self.platform.map_or(&[][..], |platform| platform.options);
+        let users = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Options::parse_known(specs, own.iter().chain(of_platform).copied().chain(users))
+    }
+
+    /// The options of the root file system.
+    ///
+    /// # Errors
+    /// As [`Request::options_of`].
+    pub(crate) fn root_options(&self) -> Result<Options> {
+        self.options_of(self.root.option_specs(), &[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn nothing_is_asked_for_by_default_and_every_setting_has_one_name() {
+        let nothing = Request::default();
+        for of in [Heeder::Output, Heeder::Image, Heeder::Disk] {
+            assert_eq!(nothing.given(of).count(), 0);
+        }
+        assert_eq!(SETTINGS.iter().map(|setting| setting.option).collect::<HashSet<_>>().len(), SETTINGS.len());
+    }
+}

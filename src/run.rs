@@ -1,0 +1,206 @@
+//! `Run`: what one conversion makes out of one source. Everything that outputs share is made once, and what one output asks for never
+//! changes what another gets.
+
+use crate::{
+    error::{Error, Result},
+    image::{Image, content_size},
+    layout::{Entry, Firmware, Layout},
+    payload::Payload,
+    request::Request,
+    root::{self, RootFs, RootImage},
+};
+use formats::{Blob, Env, Identity, Ids, Limits, Options, Silent, guid, kernel::Kernel, units};
+use std::sync::Arc;
+
+/// What a run starts from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// What is booted, wherever it came from.
+    Image(Arc<Image>),
+    /// A disk, out of its container.
+    Disk(Blob),
+}
+
+impl Source {
+    fn image(&self) -> Result<&Arc<Image>> {
+        match self {
+            Self::Image(image) => Ok(image),
+            Self::Disk(_) => Err(Error::unsupported("the input is a disk, this output needs a tagged tar")),
+        }
+    }
+
+    /// Bytes of content, for progress.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Image(image) => image.kernel.len() + content_size(&image.rootfs),
+            Self::Disk(disk) => disk.data_len(),
+        }
+    }
+}
+
+/// A disk, and whose identifiers its container gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    pub(crate) blob: Blob,
+    pub(crate) identity: Identity,
+}
+
+/// One run: a source on its way to artifacts.
+#[derive(Debug)]
+pub(crate) struct Run {
+    source: Source,
+    request: Request,
+    /// For the outputs' own work.
+    pub(crate) env: Env,
+    payload: Option<Arc<Payload>>,
+    roots: Vec<((&'static str, Options), RootImage)>,
+    disks: Vec<((Firmware, Limits), Disk)>,
+    warnings: Vec<String>,
+}
+
+impl Run {
+    /// A run over a source.
+    pub(crate) fn new(source: Source, request: Request, env: Env) -> Self {
+        Self { source, request, env, payload: None, roots: Vec::new(), disks: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// What the user asked for.
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// What is booted, as it was given.
+    ///
+    /// # Errors
+    /// When the input is a disk.
+    pub(crate) fn image(&self) -> Result<Arc<Image>> {
+        self.source.image().cloned()
+    }
+
+    /// The disk for a firmware and a container's limits.
+    ///
+    /// # Errors
+    /// When the source does not make such a disk, or it cannot be read or spooled.
+    pub(crate) fn disk(&mut self, firmware: Firmware, limits: Limits) -> Result<Disk> {
+        let limits = self.request.platform.map_or(limits, |platform| limits.and(Limits::multiple_of(platform.size_multiple)));
+        if let Some((_, disk)) = self.disks.iter().find(|(key, _)| *key == (firmware, limits)) {
+            return Ok(disk.clone());
+        }
+        let disk = match self.source.clone() {
+            Source::Disk(disk) => Disk { blob: fit(&disk, limits)?, identity: self.identity_of(&disk) },
+            Source::Image(_) => {
+                let (entry, ids) = self.entry()?;
+                let layout = Layout { firmware, size: self.request.size, data_parts: self.request.data_parts.clone() };
+                Disk { blob: layout.disk(&entry, limits, &ids, self.env.time)?, identity: ids.into() }
+            }
+        };
+        self.disks.push(((firmware, limits), disk.clone()));
+        Ok(disk)
+    }
+
+    /// Kernel, initrd and command line, made when first asked for.
+    ///
+    /// # Errors
+    /// When the initrd cannot be made.
+    pub(crate) fn payload(&mut self) -> Result<Arc<Payload>> {
+        if let Some(payload) = &self.payload {
+            return Ok(Arc::clone(payload));
+        }
+        let payload = Payload::build(self.source.image()?, self.request.compression, self.request.level, &mut self.env)?;
+        Ok(Arc::clone(self.payload.insert(Arc::new(payload))))
+    }
+
+    /// The kernel as a file of its own: as it was given, or unpacked where the user wants that.
+    ///
+    /// # Errors
+    /// When the input is a disk, the kernel cannot be unpacked, or the spool cannot be written.
+    pub(crate) fn kernel_file(&mut self) -> Result<Blob> {
+        let kernel = &self.source.image()?.kernel;
+        if self.request.decompress_kernel { Kernel::identify(kernel)?.unpack(&mut self.env.spool) } else { Ok(kernel.clone()) }
+    }
+
+    /// The root file system as an image, made when first asked for.
+    ///
+    /// # Errors
+    /// When the file system cannot hold a file, or reading or spooling fails.
+    pub(crate) fn root(&mut self, root: &'static RootFs, options: &Options) -> Result<Blob> {
+        if let Some((_, made)) = self.roots.iter().find(|((name, with), _)| *name == root.name && with == options) {
+            return Ok(made.image.clone());
+        }
+        let image = self.image()?;
+        let facts = Kernel::identify(&image.kernel)?.facts();
+        let ids = self.ids_of(&image.rootfs.fingerprint());
+        let mut made = root.make(&image.rootfs, options, &facts, &ids, &mut self.env)?;
+        if self.request.verity {
+            made.warnings.extend(root::verity_warning(&facts));
+        }
+        let blob = made.image.clone();
+        self.roots.push(((root.name, options.clone()), made));
+        Ok(blob)
+    }
+
+    /// What the loaders are to boot, and the identifiers of what it stands on.
+    fn entry(&mut self) -> Result<(Entry, Ids)> {
+        match self.request.root {
+            root::Root::Initrd => {
+                let payload = self.payload()?;
+                Ok((payload.entry()?, self.ids_of(payload.digest())))
+            }
+            root::Root::Partition(root) => self.rooted(root),
+        }
+    }
+
+    /// The same when the root is in a partition.
+    fn rooted(&mut self, root: &'static RootFs) -> Result<(Entry, Ids)> {
+        let blob = self.root(root, &self.request.root_options()?)?;
+        let mut payload = Payload::without_rootfs(self.source.image()?, &guid::digest(&blob, &self.env)?, &mut self.env)?;
+        let ids = self.ids_of(payload.digest());
+        let arch = Kernel::identify(&payload.kernel)?.arch;
+        let (parts, arguments) = root::partitions(root, &blob, self.request.verity, arch, &payload.cmdline, &ids, &mut self.env)?;
+        payload.cmdline.append(&arguments)?;
+        Ok((Entry { root: parts, ..payload.entry()? }, ids))
+    }
+
+    /// The user's identifiers, else those of a content.
+    pub(crate) fn ids_of(&self, digest: &[u8]) -> Ids {
+        Ids::from_seed(self.request.seed.as_ref().map_or(digest, |seed| seed.as_bytes()))
+    }
+
+    /// The same for a content that is read only where somebody asks.
+    fn identity_of(&self, content: &Blob) -> Identity {
+        match &self.request.seed {
+            Some(seed) => Ids::from_seed(seed.as_bytes()).into(),
+            None => Identity::of_content(content),
+        }
+    }
+
+    /// Notes what the user should know, once.
+    pub(crate) fn warn(&mut self, warnings: Vec<String>) {
+        for warning in warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+    }
+
+    /// What the user should know.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let of_roots = self.roots.iter().flat_map(|(_, made)| made.warnings.clone());
+        self.payload.iter().flat_map(|payload| payload.warnings()).chain(of_roots).chain(self.warnings.iter().cloned()).collect()
+    }
+
+    /// Tells nobody about progress any more.
+    pub(crate) fn silence(&mut self) {
+        self.env.progress = Arc::new(Silent);
+    }
+}
+
+/// A disk made as large as a container demands: zeros are added behind its end.
+fn fit(disk: &Blob, limits: Limits) -> Result<Blob> {
+    let size = units::round_up(disk.len(), limits.size_multiple)
+        .filter(|size| *size <= limits.size_max)
+        .ok_or_else(|| Error::unsupported(format!("the disk has {} bytes, this format holds at most {}", disk.len(), limits.size_max)))?;
+    let mut disk = disk.clone();
+    disk.extend_to(size);
+    Ok(disk)
+}

@@ -1,0 +1,192 @@
+//! Where the files of a conversion go, and what they are called.
+
+use crate::{
+    emit::Target,
+    error::{Error, Result},
+    input::{FileId, STDIN},
+    outputs::{OUTPUTS, Output, SHARED},
+};
+use formats::FORMATS;
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+/// How the user wants files to be called.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Naming {
+    /// The one file of the one output.
+    pub output: Option<PathBuf>,
+    /// What the names begin with; the input's name when absent.
+    pub name: Option<String>,
+    /// Where they go.
+    pub dir: PathBuf,
+    /// Whether what exists stays.
+    pub no_clobber: bool,
+}
+
+/// A file of an output: the number of the output, the number of the file in its row, and where it goes. Files that several outputs
+/// share are there once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) output: usize,
+    pub(crate) file: usize,
+    /// Where it goes.
+    pub target: Target,
+}
+
+impl Naming {
+    /// Where each file goes.
+    ///
+    /// # Errors
+    /// When two files would have one name, `-o` does not fit, or a file exists that must stay.
+    pub(crate) fn places(&self, input: &Path, outputs: &[&Output]) -> Result<Vec<Place>> {
+        let mut places: Vec<Place> = Vec::new();
+        for (number, output) in outputs.iter().enumerate() {
+            for (file, suffix) in output.files.iter().enumerate() {
+                let target = self.target(input, suffix, outputs)?;
+                match places.iter().find(|earlier| earlier.target == target) {
+                    Some(_) if SHARED.contains(suffix) => {}
+                    Some(other) => {
+                        let (other, one) = (outputs[other.output].name, output.name);
+                        return Err(Error::bad_input(format!("formats {other} and {one} would both write {target}"))
+                            .hint("run them one by one, with another --name or --dir"));
+                    }
+                    None => places.push(Place { output: number, file, target }),
+                }
+            }
+        }
+        places.iter().try_for_each(|place| self.may_write(&place.target))?;
+        Ok(places)
+    }
+
+    fn target(&self, input: &Path, suffix: &str, outputs: &[&Output]) -> Result<Target> {
+        let Some(path) = &self.output else {
+            return Ok(Target::Path(self.dir.join(self.base_name(input)? + suffix)));
+        };
+        let files: usize = outputs.iter().map(|o| o.files.len()).sum();
+        if files != 1 {
+            let names: Vec<_> = outputs.iter().map(|o| o.name).collect();
+            let makes = if names.len() == 1 { "makes" } else { "make" };
+            let what = format!("-o takes one file, {} {makes} {files}", names.join(" and "));
+            return Err(Error::bad_input(what).hint("use --name and --dir instead of -o"));
+        }
+        Ok(if path == Path::new(STDIN) { Target::Stdout } else { Target::Path(path.clone()) })
+    }
+
+    /// What the names begin with.
+    fn base_name(&self, input: &Path) -> Result<String> {
+        if let Some(name) = &self.name {
+            return if name.is_empty() || name.contains('/') {
+                let what = format!("--name '{}' must be a file name without /", name.escape_debug());
+                Err(Error::bad_input(what).hint("say the directory with --dir"))
+            } else {
+                Ok(name.clone())
+            };
+        }
+        if input == Path::new(STDIN) {
+            return Ok("image".to_owned());
+        }
+        let name = input.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
+            Error::bad_input(format!("{} has no name to name the outputs after", input.display())).hint("give one with --name")
+        })?;
+        Ok(bare(name).to_owned())
+    }
+
+    fn may_write(&self, target: &Target) -> Result<()> {
+        match target {
+            Target::Stdout if std::io::stdout().is_terminal() => {
+                Err(Error::bad_input("standard output is a terminal").hint("redirect it, or name a file with -o"))
+            }
+            Target::Path(path) if self.no_clobber && path.symlink_metadata().is_ok() => {
+                Err(Error::bad_input(format!("{} exists and --no-clobber is given", path.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses to replace a file that is read.
+///
+/// # Errors
+/// Names it.
+pub(crate) fn refuse_inputs(places: &[Place], inputs: &[FileId]) -> Result<()> {
+    let is_input = |place: &&Place| match &place.target {
+        Target::Path(path) => FileId::of(path).is_some_and(|id| inputs.contains(&id)),
+        Target::Stdout => false,
+    };
+    match places.iter().find(is_input) {
+        Some(Place { target, .. }) => Err(Error::bad_input(format!("{target} is an input and would be overwritten"))
+            .hint("name another file with -o, or others with --name or --dir")),
+        None => Ok(()),
+    }
+}
+
+/// A file name without the endings that say how it is packed and what it is: `disk.vmdk` and `disk.tar.gz` are `disk`.
+fn bare(name: &str) -> &str {
+    const PACKED: [&str; 5] = [".gz", ".zst", ".xz", ".lz4", ".bz2"];
+    const TARS: [&str; 4] = [".tar", ".tgz", ".txz", ".tbz"];
+    let strip = |name, endings: &mut dyn Iterator<Item = String>| -> Option<&str> {
+        let name: &str = name;
+        endings.filter_map(|ending| name.strip_suffix(&ending)).filter(|rest| !rest.is_empty()).min_by_key(|rest| rest.len())
+    };
+    let owned = |endings: &'static [&'static str]| endings.iter().map(|ending| (*ending).to_owned());
+    let name = strip(name, &mut owned(&PACKED)).unwrap_or(name);
+    let of_outputs = OUTPUTS.iter().flat_map(|output| output.files).filter(|suffix| suffix.starts_with('.'));
+    let of_formats = FORMATS.iter().map(|format| format!(".{}", format.name()));
+    let mut known = of_outputs.map(|suffix| (*suffix).to_owned()).chain(of_formats).chain(owned(&TARS));
+    strip(name, &mut known).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::find;
+
+    fn places(naming: &Naming, formats: &[&str]) -> Result<Vec<String>> {
+        let outputs: Vec<&Output> = formats.iter().map(|name| find(name).unwrap()).collect();
+        let places = naming.places(Path::new("in/box.tar.gz"), &outputs)?;
+        Ok(places.into_iter().map(|place| place.target.to_string()).collect())
+    }
+
+    #[test]
+    fn names_say_what_a_file_is_no_more() {
+        for (name, base) in [
+            ("disk.vmdk", "disk"),
+            ("image.tar.zst", "image"),
+            ("a.b.img", "a.b"),
+            ("app.img.tar.gz", "app.img"),
+            ("x.tgz", "x"),
+            (".img", ".img"),
+            ("plain", "plain"),
+            ("disk.vhd.xz", "disk"),
+            ("v1.2", "v1.2"),
+        ] {
+            assert_eq!(bare(name), base, "{name}");
+        }
+    }
+
+    #[test]
+    fn equal_files_are_shared_and_others_clash() {
+        let naming = Naming { dir: "out".into(), ..Naming::default() };
+        let both = places(&naming, &["kernel+initrd", "kernel+squashfs"]).unwrap();
+        assert_eq!(both, ["out/box-kernel", "out/box-initrd.img", "out/box-cmdline", "out/box-squashfs.img"]);
+        let clash = places(&naming, &["qcow2", "qcow2-bios"]).unwrap_err().to_string();
+        assert_eq!(clash, "formats qcow2 and qcow2-bios would both write out/box.qcow2");
+        let two = places(&Naming { output: Some("x".into()), ..Naming::default() }, &["raw", "qcow2"]).unwrap_err().to_string();
+        assert_eq!(two, "-o takes one file, raw and qcow2 make 2");
+    }
+
+    #[test]
+    fn what_is_read_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("base.qcow2");
+        std::fs::write(&path, "").unwrap();
+        let place = Place { output: 0, file: 0, target: Target::Path(directory.path().join("./base.qcow2")) };
+        let id = FileId::of(&path).unwrap();
+        assert!(
+            refuse_inputs(std::slice::from_ref(&place), &[id]).unwrap_err().to_string().ends_with("is an input and would be overwritten")
+        );
+        assert!(refuse_inputs(&[place], &[]).is_ok());
+    }
+}
