@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # PID 1 of a guest whose root file system is an EROFS volume: checks what no initrd can keep, then goes on as any guest.
-# The root file system comes from tests/boot_erofs.rs.
+# The root file system comes from tests/all/boot_erofs.rs.
 PATH=/bin
 busybox mount -t proc proc /proc
 

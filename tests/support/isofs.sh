@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# PID 1 of a guest that mounts a CD and tells what Linux sees of it, one line a file. The initrd comes from tests/boot/isofs.rs.
+# PID 1 of a guest that mounts a CD and tells what Linux sees of it, one line a file. The initrd comes from tests/all/boot/isofs.rs.
 PATH=/bin
 busybox mount -t devtmpfs dev /dev
 busybox dmesg -n 1

@@ -1,6 +1,6 @@
 //! What the integration tests share: foreign programs, QEMU, scratch directories, real guests.
 
-// Every test binary compiles this for itself and uses a part of it.
+// `demo` and the benchmark compile this for themselves and use a part of it.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 pub mod guest;
@@ -12,12 +12,18 @@ pub mod tools;
 pub mod ustar;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
 /// A directory of its own for one test or one fixture, emptied when it is opened and left behind to look at.
 pub fn scratch(name: &str) -> PathBuf {
+    // Tests run side by side: a name taken twice would empty a directory in use.
+    static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let is_new = TAKEN.lock().expect("nothing panics while it is held").insert(name.to_owned());
+    assert!(is_new, "two scratch directories are called {name}");
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     match fs::remove_dir_all(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", path.display()),

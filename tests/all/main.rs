@@ -1,0 +1,27 @@
+//! What users care about: the program as they run it, judged by foreign programs and by booting what it made.
+//!
+//! All of it is one program, so that it is linked once; `cargo test --test all boot::` runs one module. The tests run side by side in one
+//! process: none changes its directory or its environment, and every scratch directory has a name of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
+mod boot;
+mod boot_efi;
+mod boot_erofs;
+mod cli;
+mod disks;
+mod golden;
+mod image;
+mod iso;
+mod kernel;
+mod layout;
+mod oracle;
+mod ova;
+mod platforms;
+mod root;
+mod sd_card;
+mod tidy;
+mod uki;
+
+#[path = "../support/mod.rs"]
+mod support;

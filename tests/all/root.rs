@@ -1,0 +1,157 @@
+//! Root file systems that are no initrd: judged by sgdisk and `veritysetup`, and mounted by a real kernel.
+
+use crate::support::{
+    guest::{self, Arch},
+    images::Disk,
+    initrd,
+    qemu::{Bus, Machine},
+    scratch, text,
+    tools::{finish, moby, run, tool},
+};
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+/// A directory with the tar of a Debian guest, which has a directory that is found in by an index.
+fn guest(name: &str, arch: Arch) -> PathBuf {
+    let dir = scratch(name);
+    guest::write_tagged_tar(&dir.join("guest.tar"), arch, 5).unwrap();
+    let many = dir.join("many");
+    fs::create_dir(&many).unwrap();
+    for n in 0..2000 {
+        fs::write(many.join(format!("a name of some length, as those of logs have it: {n}")), format!("{n}\n")).unwrap();
+    }
+    run("tar", ["-rf", text(&dir.join("guest.tar")), "-C", text(&dir), "many"]);
+    dir
+}
+
+fn convert(dir: &Path, arguments: &[&str]) {
+    finish(moby().args(["convert", "--quiet", "--dir", text(dir)]).args(arguments).arg(dir.join("guest.tar"))).success();
+}
+
+fn machine(dir: &Path, cmdline: &str) -> Machine {
+    Machine::bios().direct(&Arch::Amd64.debian("kernel"), &initrd::make(dir, Arch::Amd64), cmdline)
+}
+
+/// Linux mounts what each codec makes, finds every byte, and runs the init of the first.
+#[test]
+fn linux_mounts_squashfs() {
+    let dir = guest("root-squashfs", Arch::Amd64);
+    let codecs = ["zstd", "gzip", "xz", "lz4", "none"];
+    let mut machine = machine(&dir, "console=ttyS0 panic=-1 rootfstype=squashfs");
+    for codec in codecs {
+        convert(&dir, &["--format", "kernel+squashfs", "--name", codec, "--opt", &format!("squashfs_compression={codec}")]);
+        machine = machine.disk(Bus::VirtioBlk, &dir.join(format!("{codec}-squashfs.img")), "raw");
+    }
+    assert_eq!(fs::read_to_string(dir.join("zstd-cmdline")).unwrap(), Arch::Amd64.cmdline());
+    assert!(fs::read(dir.join("zstd-kernel")).unwrap() == fs::read(Arch::Amd64.debian("kernel")).unwrap());
+    let mut console = machine.run_until("MOBY-MARKER-").expect("MOBY-MARKER-OK").refuse("MOBY-BAD");
+    for disk in ["vda", "vdb", "vdc", "vdd", "vde"] {
+        console = console.expect(&format!("MOBY-ROOT-GOOD {disk}\n"));
+    }
+}
+
+/// First byte and bytes of the partition of a name, its number and its GUID.
+fn partition(disk: &Path, name: &str) -> (u64, u64, String) {
+    let table = run("sgdisk", ["-p", text(disk)]);
+    let line = table.lines().find(|line| line.trim_end().ends_with(&format!("  {name}"))).unwrap_or_else(|| panic!("no {name}:\n{table}"));
+    let column = |n: usize| line.split_whitespace().nth(n).unwrap().parse::<u64>().unwrap();
+    let about = run("sgdisk", [&format!("-i{}", column(0)), text(disk)]);
+    let guid = about.lines().find_map(|line| line.strip_prefix("Partition unique GUID: ")).unwrap().to_lowercase();
+    (column(1) * 512, (column(2) + 1 - column(1)) * 512, guid)
+}
+
+/// A partition as a file of its own.
+fn extract(disk: &Path, name: &str) -> PathBuf {
+    let (start, len, _) = partition(disk, name);
+    let mut bytes = vec![0; usize::try_from(len).unwrap()];
+    File::open(disk).unwrap().read_exact_at(&mut bytes, start).unwrap();
+    let path = disk.with_extension(name.replace(' ', "-"));
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_root_partition_is_what_the_command_line_says() {
+    let dir = guest("root-partition", Arch::Amd64);
+    convert(&dir, &["--format", "raw", "--root", "squashfs", "--opt", "squashfs_compression=lz4", "--data-part", "var=4M:var"]);
+    let disk = Disk { path: dir.join("guest.img") };
+    run("sgdisk", ["-v", text(&disk.path)]);
+    let (_, _, guid) = partition(&disk.path, "root");
+    let conf = String::from_utf8(disk.read("loader/entries/moby.conf")).unwrap();
+    assert!(conf.contains(&format!("{} root=PARTUUID={guid} rootfstype=squashfs ro rootwait\n", Arch::Amd64.cmdline())), "{conf}");
+    assert!(!conf.contains("initrd"), "{conf}");
+    let listing = run("unsquashfs", ["-lln", text(&extract(&disk.path, "root"))]);
+    assert!(listing.contains("squashfs-root/data/random.md5"), "{listing}");
+
+    convert(&dir, &["--format", "raw", "--root", "squashfs", "--append", "root=/dev/sdz", "--name", "own"]);
+    let conf = String::from_utf8(Disk { path: dir.join("own.img") }.read("loader/entries/moby.conf")).unwrap();
+    assert!(conf.contains("root=/dev/sdz\n"), "{conf}");
+    let refused = ["convert", "--root", "squashfs", "--verity", "--append", "root=/dev/sdz", "--dir", text(&dir), "--name", "no"];
+    let refused = finish(moby().args(refused).arg(dir.join("guest.tar")));
+    assert!(refused.code() == 2 && refused.errors().contains("has a root= of its own"), "{refused}");
+}
+
+/// Started by our loaders, Linux verifies a root against the hash on the command line, and refuses what was changed; `veritysetup` says
+/// the same.
+fn refuses_a_flipped_bit(root: &str, stored: &str, machine: Machine) {
+    let dir = guest(&format!("root-verity-{root}"), Arch::Amd64);
+    // Whatever is given as microcode stands in front as it is: here what loads Debian's modules.
+    let initrd = initrd::make(&dir, Arch::Amd64);
+    convert(&dir, &["--format", "raw", "--root", root, "--verity", "--opt", stored, "--ucode", text(&initrd)]);
+    let good = Disk { path: dir.join("guest.img") };
+    let conf = String::from_utf8(good.read("loader/entries/moby.conf")).unwrap();
+    let options = conf.lines().find_map(|line| line.strip_prefix("options")).unwrap().trim();
+    assert!(options.contains(&format!(" rootfstype={root} ")), "{options}");
+    let (_, _, guid) = partition(&good.path, "root");
+    let (_, _, hashes_guid) = partition(&good.path, "root verity");
+    assert!(options.contains(&format!(" verity 1 PARTUUID={guid} PARTUUID={hashes_guid} 4096 4096 ")), "{options}");
+    let root_hash = options.split_once(" sha256 ").unwrap().1.split(' ').next().unwrap();
+
+    let (data, hashes) = (extract(&good.path, "root"), extract(&good.path, "root verity"));
+    let verify = |data: &Path| finish(tool("veritysetup").args(["verify", text(data), text(&hashes), root_hash]));
+    verify(&data).success();
+    let bad = Disk { path: dir.join("bad.img") };
+    fs::copy(&good.path, &bad.path).unwrap();
+    // Somewhere in the 5 MiB of random data, which is stored as it is.
+    let (start, ..) = partition(&bad.path, "root");
+    let at = start + (4 << 20);
+    let mut byte = [0];
+    File::open(&bad.path).unwrap().read_exact_at(&mut byte, at).unwrap();
+    bad.damage(at, &[byte[0] ^ 4]);
+    let verdict = verify(&extract(&bad.path, "root"));
+    assert!(verdict.code() != 0, "{verdict}");
+
+    let machine = machine.disk(Bus::VirtioBlk, &good.path, "raw").disk(Bus::VirtioBlk, &bad.path, "raw");
+    let console = machine.run_until("MOBY-MARKER-").expect("MOBY-MARKER-OK").refuse("MOBY-BAD");
+    console.expect("MOBY-ROOT-GOOD vda\n").expect("MOBY-ROOT-REFUSED vdb\n").expect("is corrupted");
+}
+
+#[test]
+fn a_verified_squashfs_on_bios_refuses_a_flipped_bit() {
+    refuses_a_flipped_bit("squashfs", "squashfs_compression=none", Machine::bios());
+}
+
+#[test]
+fn a_verified_erofs_on_uefi_refuses_a_flipped_bit() {
+    refuses_a_flipped_bit("erofs", "erofs_compression=none", Machine::uefi());
+}
+
+/// Without verity, and compressed.
+#[test]
+fn loaders_start_what_has_its_root_in_a_partition() {
+    for (arch, root, machine) in [
+        (Arch::Amd64, "squashfs", Machine::uefi()),
+        (Arch::Amd64, "erofs", Machine::bios()),
+        (Arch::Arm64, "erofs", Machine::arm64().limit(400)),
+        (Arch::Arm64, "squashfs", Machine::arm64().limit(400)),
+    ] {
+        let dir = guest("root-started", arch);
+        let initrd = initrd::make(&dir, arch);
+        convert(&dir, &["--format", "qcow2", "--root", root, "--ucode", text(&initrd)]);
+        let console = machine.disk(Bus::VirtioBlk, &dir.join("guest.qcow2"), "qcow2").run_until("MOBY-MARKER-");
+        console.expect("MOBY-MARKER-OK").refuse("MOBY-BAD").expect("MOBY-ROOT-GOOD vda\n");
+    }
+}

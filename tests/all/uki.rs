@@ -1,0 +1,108 @@
+//! Unified kernel images: binutils see their sections, firmware starts them, and the kernel gets everything.
+
+use crate::support::{
+    guest::{self, Arch},
+    images::{CMDLINE, Images},
+    qemu::{Bus, Machine},
+    scratch, text,
+    tools::{finish, moby, run},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A disk whose only file is the image, where firmware looks for it.
+fn disk(image: &Path, name: &str) -> PathBuf {
+    let disk = image.with_extension("img");
+    let mib = fs::metadata(image).unwrap().len().div_ceil(1 << 20) + 40;
+    fs::File::create(&disk).unwrap().set_len((mib + 2) << 20).unwrap();
+    run("sgdisk", ["-n", &format!("1:2048:+{mib}M"), "-t", "1:EF00", text(&disk)]);
+    let volume = format!("{}@@1M", text(&disk));
+    run("mkfs.vfat", ["-F", "32", "-s", "1", "--offset", "2048", text(&disk), &(mib << 10).to_string()]);
+    run("mmd", ["-i", &volume, "::/EFI", "::/EFI/BOOT"]);
+    run("mcopy", ["-i", &volume, text(image), &format!("::/EFI/BOOT/{name}")]);
+    disk
+}
+
+#[test]
+fn the_kernel_gets_everything() {
+    for mib in [5, 200] {
+        let images = Images::of_test_kernel(&format!("uki-{mib}"), mib, "uki,kernel+initrd");
+        let console = Machine::uefi().memory(1536).disk(Bus::VirtioBlk, &disk(&images.path("guest.efi"), "BOOTX64.EFI"), "raw").run();
+        let console = console.exited(33).expect(&format!("TESTKERNEL cmdline [{CMDLINE}]\n")).expect(&images.initrd_line());
+        console.expect("TESTKERNEL hand-over ok");
+        images.remove();
+    }
+}
+
+#[test]
+fn debian_boots_on_both_architectures() {
+    for (arch, name, machine) in [(Arch::Amd64, "BOOTX64.EFI", Machine::uefi()), (Arch::Arm64, "BOOTAA64.EFI", Machine::arm64().limit(400))]
+    {
+        let images = Images::of_debian(&format!("uki-{name}"), arch, 2, &["--format", "uki"]);
+        let console = machine.disk(Bus::VirtioBlk, &disk(&images.path("guest.efi"), name), "raw").run_until("MOBY-MARKER-");
+        console.expect("MOBY-MARKER-OK").expect("MOBY-FIRMWARE efi\n");
+    }
+}
+
+/// systemd's ukify, as `tests/setup.sh` fetched it.
+fn ukify(arguments: &[&str]) -> String {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache");
+    run(text(&cache.join("oracles/bin/python3")), [&[text(&cache.join("ukify"))], arguments].concat())
+}
+
+/// Sections in the order of `ukify`, with the bytes that went in; microcode has one of its own.
+#[test]
+fn binutils_and_ukify_see_the_sections() {
+    let dir = scratch("uki-sections");
+    let (tar, ucode, image) = (dir.join("guest.tar"), dir.join("ucode.cpio"), dir.join("guest.efi"));
+    guest::write_tagged_tar(&tar, Arch::Amd64, 1).unwrap();
+    let early = "mkdir -p kernel/x86/microcode && echo microcode >kernel/x86/microcode/GenuineIntel.bin && find kernel | cpio -o -H newc --quiet >ucode.cpio";
+    run("sh", ["-c", &format!("cd \"$1\" && {early}"), "sh", text(&dir)]);
+    let arguments = ["-q", "-f", "uki,kernel+initrd", "--dir", text(&dir), "--ucode", text(&ucode), "--cmdline", "quiet"];
+    finish(moby().arg("convert").args(arguments).arg(&tar)).success();
+    let listed = run("objdump", ["-h", text(&image)]);
+    let names: Vec<_> = listed.lines().filter_map(|line| line.split_whitespace().nth(1)).filter(|word| word.starts_with('.')).collect();
+    let added = names.iter().position(|name| *name == ".osrel").unwrap();
+    assert_eq!(names[added..], [".osrel", ".cmdline", ".uname", ".ucode", ".initrd", ".linux"], "{listed}");
+    let inspected: serde_json::Value = serde_json::from_str(&ukify(&["--json=short", "inspect", text(&image)])).unwrap();
+    let section = |name: &str| {
+        let out = dir.join("section");
+        run("objcopy", ["-O", "binary", "--only-section", name, text(&image), text(&out)]);
+        let sum = run("sha256sum", [text(&out)]);
+        assert_eq!(inspected[name]["sha256"].as_str(), sum.split_whitespace().next(), "{name}\n{inspected:#}");
+        fs::read(out).unwrap()
+    };
+    assert_eq!(section(".cmdline"), b"quiet");
+    assert_eq!(section(".ucode"), fs::read(&ucode).unwrap());
+    assert!(section(".linux") == fs::read(dir.join("guest-kernel")).unwrap());
+    assert_eq!(inspected[".cmdline"]["text"], "quiet");
+    assert_eq!(inspected.as_object().unwrap().len(), 6, "{inspected:#}");
+    let whole = [section(".ucode"), section(".initrd")].concat();
+    assert!(whole == fs::read(dir.join("guest-initrd.img")).unwrap());
+    assert!(String::from_utf8(section(".osrel")).unwrap().starts_with("ID=linux\n"));
+    assert!(String::from_utf8(section(".uname")).unwrap().contains("cloud-amd64"));
+}
+
+/// A context for `docker build`: the Dockerfile first, then everything that the tar has.
+#[test]
+fn the_docker_output_is_the_tar_with_a_dockerfile() {
+    let dir = scratch("docker");
+    let tar = dir.join("guest.tar");
+    guest::write_tagged_tar(&tar, Arch::Amd64, 1).unwrap();
+    finish(moby().args(["convert", "-q", "-f", "docker", "--dir", text(&dir), text(&tar)])).success();
+    let names = |path: &Path| {
+        let listed = run("tar", ["-tf", text(path)]);
+        listed
+            .lines()
+            .map(|line| line.trim_start_matches("./").trim_end_matches('/').to_owned())
+            .filter(|name| !name.is_empty())
+            .collect::<Vec<_>>()
+    };
+    let made = names(&dir.join("guest.docker"));
+    assert_eq!(made[0], "Dockerfile");
+    for name in names(&tar) {
+        assert!(made.contains(&name), "{name} is missing");
+    }
+}
