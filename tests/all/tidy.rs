@@ -1,5 +1,8 @@
 //! House rules, as far as a program can judge them.
 
+mod circles;
+mod documents;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -124,19 +127,18 @@ fn the_readme_names_every_format() {
     none("formats without a row in README.md", formats::FORMATS.iter().map(|format| format.name()).filter(missing).map(String::from));
 }
 
-/// ARCHITECTURE.md is the map: no module is missing from it.
+/// A circle has no top to read from, and nothing in it can be taken away by itself.
 #[test]
-fn the_map_names_every_module() {
-    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is a map");
-    let top = |path: &Path| {
-        [("formats/src", 3), ("src", 2)].iter().any(|(dir, depth)| path.starts_with(dir) && path.components().count() == *depth)
-    };
-    let named = |path: &Path| {
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("our file names are UTF-8");
-        matches!(stem, "lib" | "main") || map.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == stem)
-    };
-    none(
-        "modules that ARCHITECTURE.md does not name",
-        rust_files().filter(|(path, _)| top(path) && !named(path)).map(|(path, _)| path.display().to_string()),
-    );
+fn no_modules_import_each_other_in_a_circle() {
+    for dir in ["src", "formats/src"] {
+        let mut modules = circles::Modules::default();
+        for (path, text) in rust_files() {
+            if let Ok(inside) = path.strip_prefix(dir)
+                && !path.ends_with("tests.rs")
+            {
+                modules.add(dir, inside.to_str().expect("our file names are UTF-8"), &text);
+            }
+        }
+        none("modules that import each other in a circle", modules.circles());
+    }
 }
