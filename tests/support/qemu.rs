@@ -1,7 +1,9 @@
 //! QEMU under control: a machine is described, booted, watched on its serial console and always ended.
 //!
-//! Without KVM a guest is slow and a busy host makes it slower, so no test asserts a time: limits only end what hangs. At most
+//! Without KVM ([`accel`]) a guest is slow and a busy host makes it slower, so no test asserts a time: limits only end what hangs. At most
 //! as many guests run at once as the host has cores, whatever number of tests and test binaries asks for them.
+
+mod accel;
 
 use super::{text, tools};
 use std::{
@@ -181,14 +183,14 @@ impl Machine {
     }
 
     fn command(&self, dir: &Path) -> Command {
-        let (program, board) = match self.board {
-            Board::Pc => ("qemu-system-x86_64", "pc"),
-            Board::Q35 => ("qemu-system-x86_64", "q35"),
-            Board::Virt => ("qemu-system-aarch64", "virt"),
+        let (program, board, accel) = match self.board {
+            Board::Pc => ("qemu-system-x86_64", "pc", accel::of_a_pc()),
+            Board::Q35 => ("qemu-system-x86_64", "q35", accel::of_a_pc()),
+            Board::Virt => ("qemu-system-aarch64", "virt", "tcg"),
         };
         let mut command = tools::tool(program);
         // `-nodefaults`: no floppy, no network card and its boot ROM, no second disk controller.
-        command.args(["-machine", &format!("{board},accel=tcg"), "-nodefaults", "-no-reboot", "-display", "none"]);
+        command.args(["-machine", &format!("{board},accel={accel}"), "-nodefaults", "-no-reboot", "-display", "none"]);
         command.args(["-m", &self.memory_mib.to_string(), "-serial", "stdio"]);
         command.args(["-monitor", &format!("unix:{},server=on,wait=off", text(&dir.join("monitor")))]);
         match (self.board, self.cpu) {
