@@ -1,29 +1,51 @@
+# make quick  what can be judged at once: style, lints, unit tests, house rules; installs nothing
 # make test   everything that must hold, as continuous integration runs it
 # make demo   a Linux guest boots from a qcow2 of ours, under BIOS and under UEFI, before your eyes
 # make lint   style, lints, documentation, dependencies
+# make fuzz   a minute of mutants, which `make test` ends with
+# make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day
 # make loaders  rebuilds the boot loaders into boot/prebuilt
 # make bench  measures against other tools
-# make setup  installs what all of these need; they call it themselves
+# make setup  installs what all of these need; each of them installs its own part by itself
 
-.PHONY: test demo lint loaders bench setup
+.PHONY: quick test demo lint fuzz nightly loaders bench setup
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH):/usr/sbin:/sbin
 export CARGO_TERM_COLOR ?= auto
 
 musl := x86_64-unknown-linux-musl
+# A workspace of its own that shares what was compiled already.
+in_fuzz := cd formats/fuzz && CARGO_TARGET_DIR=$(CURDIR)/target
+mutate := $(in_fuzz) cargo run --locked --bin mutate --
 
-test: setup lint
+quick:
+	cargo fmt --all --check
+	cd boot && cargo fmt --all --check
+	cd formats/fuzz && cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace --lib --bins
+	cargo test --locked --test all tidy::
+
+test: lint
+	@tests/setup.sh test
 	boot/build --check
 	cd boot && cargo test --locked
 	cargo test --locked --workspace --lib --bins --target $(musl)
 	cargo test --locked --workspace
+	$(mutate) --executions 1000000000 --seconds 60
 
-demo: setup
-	cargo test --locked --release --test demo
+# The pinned compiler by name: by the file, rustup would fetch every target and component too.
+demo: export RUSTUP_TOOLCHAIN := $(shell sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml)
+demo:
+	@tests/setup.sh demo
+	cargo test --locked --test demo
 
-lint: setup
+lint:
+	@tests/setup.sh lint
 	cargo fmt --all --check
 	cd boot && cargo fmt --all --check
+	cd formats/fuzz && cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(in_fuzz) cargo clippy --locked --all-targets -- -D warnings
 	cd boot && cargo clippy --locked --all-targets -- -D warnings
 	cd boot && cargo clippy --locked --package moby-bios --target x86_64-unknown-none -- -D warnings
 	cd boot && cargo clippy --locked --package moby-testkernel --bin testkernel-bios --target x86_64-unknown-none -- -D warnings
@@ -33,10 +55,21 @@ lint: setup
 	cargo deny --all-features --locked check bans licenses sources
 	cargo deny --config deny.toml --manifest-path boot/Cargo.toml --locked check bans licenses sources
 
-loaders: setup
+fuzz:
+	@tests/setup.sh fuzz
+	$(mutate) --executions 1000000000 --seconds 60
+
+nightly:
+	@tests/setup.sh fuzz
+	$(mutate) --executions 1000000000 --seconds 600 --seed $$(($$(date +%s) / 86400))
+	$(mutate) --against-qemu 5000 --seed $$(($$(date +%s) / 86400))
+
+loaders:
+	@tests/setup.sh loaders
 	boot/build
 
-bench: setup
+bench:
+	@tests/setup.sh bench
 	cargo bench --locked --bench ratios
 
 setup:

@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Makes a machine with Debian 12 (or later) and rustup ready for `make test`, `make demo` and `make bench`.
+# tests/setup.sh [GROUP...]
+#
+# Makes a machine with Debian 12 (or later) and rustup ready for a target of the Makefile, and installs only what that target uses.
+# GROUP is one of those at the end of this file; without one, all of them.
 #
 #   1. Debian packages: a linker, QEMU with its firmware, and the programs that judge our output. Installed with apt.
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
@@ -20,20 +23,15 @@ export PATH="$PATH:/usr/sbin:/sbin"
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-packages=(
-    make git curl ca-certificates gcc libc6-dev binutils # to build
-    qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 # to boot
-    mtools dosfstools gdisk fdisk # disks and FAT volumes
-    cpio initramfs-tools-core kmod zstd lz4 xz-utils # initrds
-    time libarchive-tools pigz syslinux syslinux-common extlinux systemd-boot-efi # what `make bench` compares with
-    xorriso genisoimage # ISO 9660; the latter has isoinfo
-    squashfs-tools squashfs-tools-ng erofs-utils cryptsetup-bin dmsetup # root file systems, verified ones
-    p7zip-full libxml2-utils python3-venv # readers of containers
-)
+# What the groups asked for: Debian packages, programs and files that must be there in the end, and functions of this file to call.
+packages=()
+programs=()
+files=()
+steps=()
 
 missing_packages() {
     local package
-    for package in "${packages[@]}"; do
+    for package in $(printf '%s\n' "${packages[@]}" | sort -u); do
         dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || echo "$package"
     done
 }
@@ -56,24 +54,28 @@ debian_packages() {
     die "apt-get did not install: ${missing[*]}"
 }
 
-rust_toolchain() {
+rust_compiler() {
     command -v rustup >/dev/null || die "rustup is missing: install it from https://rustup.rs"
-    local channel components targets have word missing=()
+    local channel
     channel=$(toml_value channel)
-    components=$(toml_value components)
-    targets=$(toml_value targets)
-    rustup toolchain list | grep -q "^$channel-" || {
-        say "installing Rust $channel"
-        rustup toolchain install "$channel" --profile minimal --no-self-update || die "rustup could not install Rust $channel"
-    }
+    rustup toolchain list | grep -q "^$channel-" && return
+    say "installing Rust $channel"
+    rustup toolchain install "$channel" --profile minimal --no-self-update || die "rustup could not install Rust $channel"
+}
+
+# Components and targets too.
+rust_toolchain() {
+    rust_compiler
+    local channel have word missing=()
+    channel=$(toml_value channel)
     have=$(rustup component list --installed --toolchain "$channel")
-    for word in $components; do
+    for word in $(toml_value components); do
         grep -Eq "^$word(-x86_64|-aarch64|$)" <<<"$have" || missing+=("$word")
     done
     [ ${#missing[@]} = 0 ] || rustup component add --toolchain "$channel" "${missing[@]}" || die "rustup could not add ${missing[*]}"
     have=$(rustup target list --installed --toolchain "$channel")
     missing=()
-    for word in $targets; do
+    for word in $(toml_value targets); do
         grep -qx "$word" <<<"$have" || missing+=("$word")
     done
     [ ${#missing[@]} = 0 ] || rustup target add --toolchain "$channel" "${missing[@]}" || die "rustup could not add ${missing[*]}"
@@ -220,26 +222,101 @@ erofs_zstd() {
     rm -rf "$work"
 }
 
-# Lockfiles and the like would be caught late and far from their cause: a last look at what must run.
-programs() {
-    local program missing=()
-    for program in qemu-system-x86_64 qemu-system-aarch64 qemu-img mcopy fsck.vfat sgdisk cpio lsinitramfs zstd lz4 xz bsdtar pigz 7z xmllint xorriso isoinfo unsquashfs rdsquashfs fsck.erofs veritysetup dmsetup; do
-        command -v "$program" >/dev/null || missing+=("$program")
+guest_amd64() { guest amd64; }
+
+guest_arm64() { guest arm64; }
+
+# A package that is half there would be noticed late and far from its cause: a last look at what must run.
+verify() {
+    local name missing=()
+    for name in "${programs[@]}"; do
+        command -v "$name" >/dev/null || missing+=("$name")
+    done
+    for name in "${files[@]}"; do
+        [ -s "$name" ] || missing+=("$name")
     done
     [ ${#missing[@]} = 0 ] || die "still missing: ${missing[*]}"
-    local file
-    for file in /usr/share/OVMF/OVMF_CODE.fd /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/AAVMF/AAVMF_CODE.fd; do
-        [ -s "$file" ] || die "still missing: $file"
-    done
 }
 
+# The groups: one for every target of the Makefile that installs anything, and what these share.
+
+# To compile and link.
+group_build() {
+    packages+=(make git curl ca-certificates gcc libc6-dev)
+    steps+=(rust_compiler)
+}
+
+# `make loaders`.
+group_loaders() {
+    group_build
+    steps+=(rust_toolchain)
+}
+
+# `make lint`.
+group_lint() {
+    group_build
+    steps+=(rust_toolchain cargo_deny)
+}
+
+# `make demo`: a PC with both firmwares, and Debian for it. `kmod` reads the modules of its kernel.
+group_demo() {
+    group_build
+    packages+=(qemu-system-x86 qemu-utils ovmf kmod)
+    programs+=(qemu-system-x86_64 qemu-img)
+    files+=(/usr/share/OVMF/OVMF_CODE.fd /usr/share/OVMF/OVMF_CODE_4M.fd)
+    steps+=(guest_amd64)
+}
+
+# `make fuzz`: what makes its corpus.
+group_fuzz() {
+    group_build
+    packages+=(qemu-utils)
+    programs+=(qemu-img)
+    steps+=(rust_toolchain)
+}
+
+# `make test`: foreign programs that judge, and machines that boot.
+group_test() {
+    group_lint
+    group_demo
+    group_fuzz
+    packages+=(
+        binutils # sections of executables
+        qemu-system-arm qemu-efi-aarch64
+        mtools dosfstools gdisk fdisk # disks and FAT volumes
+        cpio initramfs-tools-core zstd lz4 xz-utils # initrds
+        libarchive-tools # bsdtar
+        xorriso genisoimage # ISO 9660; the latter has isoinfo
+        squashfs-tools squashfs-tools-ng erofs-utils cryptsetup-bin dmsetup # root file systems, verified ones
+        p7zip-full libxml2-utils python3-venv # readers of containers
+    )
+    programs+=(
+        qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
+        veritysetup dmsetup 7z xmllint objdump
+    )
+    files+=(/usr/share/AAVMF/AAVMF_CODE.fd)
+    steps+=(python_oracles guest_arm64 ukify erofs_zstd)
+}
+
+# `make bench`: what it compares with.
+group_bench() {
+    group_demo
+    packages+=(
+        time libarchive-tools pigz zstd lz4 xz-utils
+        mtools dosfstools gdisk fdisk xorriso squashfs-tools erofs-utils
+        syslinux syslinux-common systemd-boot-efi
+    )
+    programs+=(bsdtar pigz zstd lz4 xz mcopy fsck.vfat sgdisk xorriso mksquashfs mkfs.erofs syslinux)
+}
+
+[ $# -gt 0 ] || set -- test loaders bench
+for group in "$@"; do
+    declare -F "group_$group" >/dev/null ||
+        die "there is no group $group: the groups are $(declare -F | sed -n 's/^declare -f group_//p' | tr '\n' ' ')"
+    "group_$group"
+done
 debian_packages
-rust_toolchain
-cargo_deny
-python_oracles
-guest amd64
-guest arm64
-ukify
-erofs_zstd
-programs
-say "ready"
+mapfile -t steps < <(printf '%s\n' "${steps[@]}" | awk '!seen[$0]++')
+for step in "${steps[@]}"; do "$step"; done
+verify
+say "ready for: $*"
