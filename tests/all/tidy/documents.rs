@@ -8,9 +8,9 @@ use std::{
 };
 
 /// Modules of `formats/src` that no standard defines.
-const SHARED: [&str; 18] = [
-    "lib", "blob", "blocks", "calendar", "check", "compare", "crc32c", "dump", "error", "guid", "info", "options", "parallel", "reading",
-    "spool", "tree", "units", "zeros",
+const SHARED: [&str; 20] = [
+    "lib", "blob", "blocks", "calendar", "check", "compare", "crc32c", "dump", "env", "error", "format", "guid", "info", "options",
+    "parallel", "reading", "spool", "tree", "units", "zeros",
 ];
 
 fn document(path: &str) -> String {
