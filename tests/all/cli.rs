@@ -106,7 +106,7 @@ fn wrong_usage_is_refused() {
     tar_with(&tar, |_| ());
     let before = names(&dir);
     let cases: &[(&[&str], i32, &str)] = &[
-        (&["--format", "nonsense"], 3, "nonsense"),
+        (&["--format", "nonsense"], 2, "nonsense"),
         (&["--format", "raw", "--size", "1M"], 2, "MiB"),
         (&["--format", "raw", "--size", "many"], 2, "many"),
         (&["--format", "raw,qcow2", "-o", "-"], 2, "-o"),

@@ -2,7 +2,7 @@
 
 use crate::support::tagged_tar::{big_rootfs, odd_rootfs, tagged_tar, write};
 use formats::{Blob, tree::Content};
-use moby::image::{Image, ImageOptions};
+use moby::image::tar;
 use std::{fs::File, sync::Arc};
 
 const KERNEL: &[u8] = b"not much of a kernel";
@@ -14,7 +14,7 @@ fn nothing_of_an_odd_root_file_system_is_lost() {
     write(&tagged_tar(&Blob::bytes(KERNEL), "console=ttyS0 quiet\n", &rootfs), &path).unwrap();
     let len = path.metadata().unwrap().len();
     let archive = Blob::file(Arc::new(File::open(&path).unwrap()), 0, len);
-    let image = Image::read(&archive, &ImageOptions::default()).unwrap();
+    let image = tar::read(&archive).unwrap();
     assert_eq!(image.kernel.to_vec(99).unwrap(), KERNEL);
     assert_eq!(image.cmdline.as_str(), "console=ttyS0 quiet");
     for name in &rootfs.names {
@@ -38,7 +38,7 @@ fn nothing_of_an_odd_root_file_system_is_lost() {
 fn a_big_image_is_ranges_of_its_tar() {
     let archive = tagged_tar(&Blob::bytes(KERNEL), "", &big_rootfs(1_500_000_000, 500_000));
     assert!(archive.len() > 1_500_000_000);
-    let image = Image::read(&archive, &ImageOptions::default()).unwrap();
+    let image = tar::read(&archive).unwrap();
     let (_, service) = image.components().into_iter().find(|(origin, _)| origin.as_ref().unwrap().source.contains("service")).unwrap();
     assert_eq!((service.files, service.bytes), (3000, 1_500_000_000));
 }

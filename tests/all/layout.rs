@@ -3,12 +3,13 @@
 use crate::support::{scratch, text, tools::run};
 use formats::{
     Blob, Ids, Limits, Timestamp,
+    kernel::Arch,
     units::{GIB, MIB, TIB},
 };
 use moby::{
     emit::{Durability, Target, emit},
-    layout::{Boot, Entry, Layout, Size},
-    loaders::Arch,
+    layout::{Entry, Firmware, Layout, Size},
+    loaders::EfiLoader,
 };
 use std::{fs, path::Path};
 
@@ -16,7 +17,8 @@ fn entry(arch: Arch) -> Entry {
     Entry {
         title: "Linux".to_owned(),
         version: Some("6.6.71".to_owned()),
-        arch,
+        efi: EfiLoader::of(arch).unwrap(),
+        loader: EfiLoader::of(arch).unwrap().application(),
         kernel: Blob::bytes((0..1_000_003_u32).map(|i| (i >> 3).to_le_bytes()[0]).collect::<Vec<_>>()),
         initrd: Some(Blob::bytes((0..5_000_001_u32).map(|i| (i >> 5).to_le_bytes()[0]).collect::<Vec<_>>())),
         cmdline: "console=ttyS0 quiet".to_owned(),
@@ -33,37 +35,37 @@ fn write(disk: &Blob, path: &Path) {
 fn foreign_programs_find_no_fault_and_every_file() {
     let desk = scratch("layout");
     for (boot, size, arch) in [
-        (Boot::Hybrid, Size::Auto, Arch::X86_64),
-        (Boot::Bios, Size::Fixed(300 * MIB), Arch::X86_64),
-        (Boot::Uefi, Size::Fixed(3 * GIB), Arch::X86_64),
-        (Boot::Hybrid, Size::Auto, Arch::Aarch64),
-        (Boot::Hybrid, Size::Fixed(10 * TIB), Arch::X86_64),
+        (Firmware::Hybrid, Size::Auto, Arch::X86_64),
+        (Firmware::Bios, Size::Fixed(300 * MIB), Arch::X86_64),
+        (Firmware::Uefi, Size::Fixed(3 * GIB), Arch::X86_64),
+        (Firmware::Hybrid, Size::Auto, Arch::Aarch64),
+        (Firmware::Hybrid, Size::Fixed(10 * TIB), Arch::X86_64),
     ] {
         let entry = entry(arch);
-        let disk = Layout { boot, size, data_parts: Vec::new() }
+        let disk = Layout { firmware: boot, size, data_parts: Vec::new() }
             .disk(&entry, Limits::default(), &Ids::from_seed(b"x"), Timestamp(1_700_000_000))
             .unwrap();
         let image = desk.join("disk.img");
         write(&disk, &image);
 
         let verdict = run("sgdisk", ["-v", text(&image)]);
-        assert!(verdict.contains("No problems found."), "{boot} {size:?}: {verdict}");
+        assert!(verdict.contains("No problems found."), "{boot:?} {size:?}: {verdict}");
 
         // dosfstools knows no offset: it gets the partition as a file.
-        let esp = moby::disk::partitions(&disk).unwrap().pop().unwrap();
+        let esp = moby::image::disk::partitions(&disk).unwrap().pop().unwrap();
         let volume = desk.join("esp.img");
         write(&disk.slice(esp.start..esp.start + esp.len), &volume);
         run("fsck.vfat", ["-n", text(&volume)]);
 
         let mtools = format!("{}@@1M", text(&image));
         let mut expected = vec![("moby/vmlinuz", entry.kernel.clone()), ("moby/initrd.img", entry.initrd.clone().unwrap())];
-        if boot != Boot::Bios {
-            expected.push((arch.efi_path().trim_start_matches('/'), arch.efi_loader()));
+        if boot != Firmware::Bios {
+            expected.push((entry.efi.path.trim_start_matches('/'), entry.loader.clone()));
         }
         for (path, body) in &expected {
             let copy = desk.join("copy");
             run("mcopy", ["-n", "-o", "-i", &mtools, &format!("::/{path}"), text(&copy)]);
-            assert!(fs::read(&copy).unwrap() == body.to_vec(GIB).unwrap(), "{path} of {boot} {size:?}");
+            assert!(fs::read(&copy).unwrap() == body.to_vec(GIB).unwrap(), "{path} of {boot:?} {size:?}");
         }
         let list = run("mdir", ["-/", "-b", "-i", &mtools, "::/"]);
         let files = list.lines().filter(|line| !line.ends_with('/')).count();
@@ -76,7 +78,7 @@ fn foreign_programs_find_no_fault_and_every_file() {
 fn sgdisk_sees_data_partitions_as_they_were_asked_for() {
     let desk = scratch("layout-data");
     let data_parts = ["A=1G", "state=300M:var"].map(|part| part.parse().unwrap()).into();
-    let layout = Layout { boot: Boot::Hybrid, size: Size::Auto, data_parts };
+    let layout = Layout { firmware: Firmware::Hybrid, size: Size::Auto, data_parts };
     let disk = layout.disk(&entry(Arch::X86_64), Limits::default(), &Ids::from_seed(b"x"), Timestamp(0)).unwrap();
     let image = desk.join("disk.img");
     write(&disk, &image);

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// One line for each name, the root's first, with everything there is to know about it.
-pub fn facts(tree: &Tree) -> Vec<String> {
+pub(super) fn facts(tree: &Tree) -> Vec<String> {
     let mut first: HashMap<usize, &[u8]> = HashMap::new();
     let root = (b"".as_slice(), 0);
     let names = std::iter::once(root).chain(tree.names.iter().map(|name| (name.path.as_slice(), name.inode)));
@@ -33,7 +33,7 @@ pub fn facts(tree: &Tree) -> Vec<String> {
 
 /// What is left of the facts when a program has extracted the tree that knows neither hard links nor attributes, and, unless
 /// run by root, neither owners nor devices.
-pub fn extracted(tree: &Tree, by_root: bool) -> Vec<String> {
+pub(super) fn extracted(tree: &Tree, by_root: bool) -> Vec<String> {
     let line = |(path, inode): (&[u8], &Inode)| {
         let is_device = matches!(inode.content, Content::CharacterDevice(_) | Content::BlockDevice(_));
         if is_device && !by_root {
@@ -66,7 +66,7 @@ fn what(inode: &Inode) -> String {
 }
 
 /// Fails with the lines that differ, and only those.
-pub fn assert_same(found: &[String], expected: &[String], what: &str) {
+pub(super) fn assert_same(found: &[String], expected: &[String], what: &str) {
     let set = |lines: &[String]| lines.iter().cloned().collect::<std::collections::BTreeSet<_>>();
     let (found, expected) = (set(found), set(expected));
     let only = |a: &std::collections::BTreeSet<String>, b| a.difference(b).cloned().collect::<Vec<_>>();
@@ -80,7 +80,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// A directory as a tree, found by the operating system; every name is an inode of its own.
-pub fn walk(root: &Path) -> Tree {
+pub(super) fn walk(root: &Path) -> Tree {
     fn visit(directory: &Path, prefix: &[u8], builder: &mut Builder) {
         for entry in fs::read_dir(directory).unwrap() {
             let entry = entry.unwrap().path();
