@@ -178,6 +178,7 @@ fn tell(error: &Error) {
 fn long_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     const OLD: [&str; 4] = ["-format", "-name", "-dir", "-size"];
     let modern = |arg: OsString| match arg.to_str() {
+        Some("--o") => OsString::from("--output"),
         Some(text) if OLD.contains(&text.split_once('=').map_or(text, |(key, _)| key)) => OsString::from(format!("-{text}")),
         _ => arg,
     };
@@ -223,7 +224,7 @@ mod tests {
 
     #[test]
     fn linuxkit_spellings_are_taken() {
-        let args = ["moby", "convert", "-format", "qcow2", "-size=2G", "-f", "raw", "-"].map(OsString::from);
-        assert_eq!(long_dashes(args), ["moby", "convert", "--format", "qcow2", "--size=2G", "-f", "raw", "-"]);
+        let args = ["moby", "convert", "-format", "qcow2", "-size=2G", "-f", "raw", "--o", "-"].map(OsString::from);
+        assert_eq!(long_dashes(args), ["moby", "convert", "--format", "qcow2", "--size=2G", "-f", "raw", "--output", "-"]);
     }
 }

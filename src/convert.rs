@@ -119,6 +119,7 @@ impl Conversion {
         }
         run.silence();
         drop(step);
+        refused_containers(&artifacts, run.request()).iter().for_each(|warning| reporter.warn(warning));
         run.warnings().iter().for_each(|warning| reporter.warn(warning));
         Ok(artifacts)
     }
@@ -150,6 +151,14 @@ fn refuse_unheeded(outputs: &[&'static Output], request: &Request) -> Result<()>
 
 fn names_of(outputs: &[&'static Output]) -> String {
     outputs.iter().map(|output| output.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Warnings about outputs that the platform does not take.
+fn refused_containers(artifacts: &[Artifact], request: &Request) -> Vec<String> {
+    let Some(platform) = request.platform else { return Vec::new() };
+    let taken = platform.rules.containers;
+    let refused = artifacts.iter().filter(|artifact| artifact.output.recipe.container().is_some_and(|name| !taken.contains(&name)));
+    refused.map(|Artifact { output, .. }| format!("{} takes {}, not {}", platform.name, taken.join(" or "), output.name)).collect()
 }
 
 /// What an input is to a conversion, with what the user gives beside it.

@@ -70,7 +70,7 @@ impl Size {
         round_up(size, limits)?;
         match gpt::FRONT + gpt::BACK {
             needed if size <= needed => Err(Error::bad_input(format!(
-                "a disk of {} is too small, {} are needed before it holds anything",
+                "a disk of {} is too small, the loaders and tables alone need {}",
                 units::show_size(size),
                 units::show_size(needed)
             ))

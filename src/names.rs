@@ -9,6 +9,9 @@ pub trait Named: Copy + Send + Sync + 'static {
     /// What a row is, in a word: `format`.
     const WHAT: &'static str;
 
+    /// The command that lists the rows, where there are too many to name them in a hint.
+    const LISTED_BY: Option<&'static str> = None;
+
     /// Every row, in the order that users see.
     fn all() -> Vec<Self>;
 
@@ -34,18 +37,26 @@ pub fn find<T: Named>(name: &str) -> Result<T> {
     let is_called = |row: &T| row.name() == name || row.aliases().contains(&name);
     T::all().into_iter().find(is_called).ok_or_else(|| {
         let names: Vec<_> = T::all().into_iter().map(T::name).collect();
-        unknown(T::WHAT, name, &names)
+        match (T::LISTED_BY, nearest(name, &names)) {
+            (Some(command), Some(nearest)) => refusal(T::WHAT, name).hint(format!("did you mean '{nearest}'? see `{command}`")),
+            (Some(command), None) => refusal(T::WHAT, name).hint(format!("see `{command}`")),
+            (None, _) => unknown(T::WHAT, name, &names),
+        }
     })
 }
 
 /// The refusal of a name that is in no table.
 pub fn unknown(what: &str, name: &str, names: &[&str]) -> Error {
-    let error = Error::bad_input(format!("the {what} '{}' is unknown", name.escape_debug()));
+    let error = refusal(what, name);
     match nearest(name, names) {
         Some(nearest) => error.hint(format!("did you mean '{nearest}'?")),
         None if names.is_empty() => error,
         None => error.hint(format!("the {what}s are: {}", names.join(", "))),
     }
+}
+
+fn refusal(what: &str, name: &str) -> Error {
+    Error::bad_input(format!("the {what} '{}' is unknown", name.escape_debug()))
 }
 
 /// The name that was probably meant.

@@ -177,6 +177,7 @@ pub static PLATFORMS: &[Platform] = &[
 
 impl Named for &'static Platform {
     const WHAT: &'static str = "target";
+    const LISTED_BY: Option<&'static str> = Some("moby formats --targets");
 
     fn all() -> Vec<Self> {
         PLATFORMS.iter().collect()

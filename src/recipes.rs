@@ -37,6 +37,11 @@ pub(crate) trait Recipe: fmt::Debug + Sync {
     /// What else of a user's wishes it heeds.
     fn heeds(&self, request: &Request) -> Vec<&'static Setting>;
 
+    /// The container of the disk that it makes, where it makes one.
+    fn container(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The work, understood: all that can be refused without the input is refused here.
     ///
     /// # Errors

@@ -18,7 +18,10 @@ use crate::{
     targets::{self, Naming, Place},
     ui::Summary,
 };
-use formats::{Blob, Env, Silent, compare, kernel::Arch};
+use formats::{
+    Blob, Env, Silent, compare,
+    kernel::{Arch, Kernel},
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -60,7 +63,7 @@ pub(super) struct Convert {
     #[arg(long, short, default_value = ".", hide_default_value = true)]
     dir: PathBuf,
     /// Write the one output to this file; - for standard output
-    #[arg(long = "output", alias = "o", short, value_name = "FILE|-", conflicts_with_all = ["name", "dir"])]
+    #[arg(long = "output", short, value_name = "FILE|-", conflicts_with_all = ["name", "dir"])]
     output: Option<PathBuf>,
     /// Fail when an output exists, instead of replacing it
     #[arg(long)]
@@ -134,7 +137,7 @@ impl Convert {
         let naming = Naming { output: self.output.clone(), name: self.name.clone(), dir: self.dir.clone(), no_clobber: self.no_clobber };
         let places = naming.places(&self.input, &outputs)?;
         let mut env = self.env(global, &places)?;
-        let conversion = Conversion::new(outputs, self.request(&mut env)?)?;
+        let conversion = Conversion::new(outputs.clone(), self.request(&outputs, &mut env)?)?;
         targets::refuse_inputs(&places, &self.inputs())?;
 
         let source = self.source(conversion.request(), &places, &mut env, &ui)?;
@@ -172,10 +175,16 @@ impl Convert {
         Ok(chosen)
     }
 
-    fn request(&self, env: &mut Env) -> Result<Request> {
+    fn request(&self, outputs: &[&Output], env: &mut Env) -> Result<Request> {
+        /// The option that `--compress` stands for.
+        const COMPRESSED: &str = "compressed";
         let mut options = self.options.clone();
         if self.compress {
-            options.push(("compressed".to_owned(), "on".to_owned()));
+            if !outputs.iter().flat_map(|output| output.options()).any(|spec| spec.name == COMPRESSED) {
+                let names: Vec<_> = outputs.iter().map(|output| output.name).collect();
+                return Err(Error::unsupported(format!("--compress has no effect on {}", names.join(", "))).hint("leave it out"));
+            }
+            options.push((COMPRESSED.to_owned(), "on".to_owned()));
         }
         let mut open =
             |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();
@@ -193,7 +202,7 @@ impl Convert {
             decompress_kernel: self.decompress_kernel,
             pi_firmware: self.firmware.as_deref().map(input::firmware).transpose()?.unwrap_or_default(),
             overrides: Overrides {
-                kernel: open(&self.kernel)?,
+                kernel: self.given_kernel(&mut open)?,
                 ucode: open(&self.ucode)?,
                 cmdline: self.cmdline.clone(),
                 append: self.append.clone(),
@@ -202,6 +211,15 @@ impl Convert {
             },
             opening: self.reading.of(&self.input),
         })
+    }
+
+    /// The kernel of `--kernel`, which must be one.
+    fn given_kernel(&self, open: &mut impl FnMut(&Option<PathBuf>) -> Result<Option<Blob>>) -> Result<Option<Blob>> {
+        let kernel = open(&self.kernel)?;
+        if let (Some(kernel), Some(path)) = (&kernel, &self.kernel) {
+            Kernel::identify(kernel).at(|| format!("--kernel {}", path.display()))?;
+        }
+        Ok(kernel)
     }
 
     /// The files that are read, as far as the command line names them.

@@ -17,6 +17,9 @@ pub(super) fn error(refused: &clap::Error) -> Error {
             None => error,
         };
     }
+    if let Some(ours) = std::error::Error::source(refused) {
+        return option.map_or_else(|| Error::bad_input(ours.to_string()), |option| Error::bad_input(ours.to_string()).at(option));
+    }
     let rendered = refused.render().to_string();
     let mut paragraphs = rendered.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
     let what = paragraphs.next().unwrap_or_default();

@@ -30,6 +30,10 @@ impl Recipe for DiskRecipe {
         heeded_by_disks(request)
     }
 
+    fn container(&self) -> Option<&'static str> {
+        Some(self.container.name())
+    }
+
     fn plan(&self, request: &Request) -> Result<Job> {
         let firmware = self.firmware.and(request.firmware)?;
         let plan = self.container.plan(&request.options_of(self.container.options(), self.options)?)?;

@@ -7,8 +7,9 @@ use crate::{
     request::{Request, Setting},
 };
 use formats::{
-    Limits,
+    Format, Limits,
     compress::{Codec, Encoding},
+    raw::Raw,
     tar::{self, Dialect},
     tree::{Content, Inode},
 };
@@ -20,6 +21,10 @@ pub(crate) struct Gcp;
 impl Recipe for Gcp {
     fn heeds(&self, request: &Request) -> Vec<&'static Setting> {
         heeded_by_disks(request)
+    }
+
+    fn container(&self) -> Option<&'static str> {
+        Some(Raw.name())
     }
 
     fn plan(&self, request: &Request) -> Result<Job> {

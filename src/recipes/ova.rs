@@ -37,6 +37,10 @@ impl Recipe for Ova {
         heeded_by_disks(request)
     }
 
+    fn container(&self) -> Option<&'static str> {
+        Some(Vmdk.name())
+    }
+
     fn plan(&self, request: &Request) -> Result<Job> {
         let machine = machine(&request.options_of(&OPTIONS, &[])?, request.firmware)?;
         let (firmware, plan) = (request.firmware, Vmdk.plan(&Options::defaults(Vmdk.options()))?);

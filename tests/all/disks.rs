@@ -376,3 +376,36 @@ fn wrapped_disks_are_taken_out() {
     let files = ours(&["compare", "--files", &path("g.img.tar.gz"), text(&tar)]);
     assert!(files.code() == 0, "{files}");
 }
+
+/// A disk whose size is no whole MiB keeps it where the container can, and so its backup GPT stays at its end.
+#[test]
+fn a_disk_keeps_its_size() {
+    let dir = scratch("disks-size");
+    let disk = dir.join("odd.raw");
+    File::create(&disk).unwrap().set_len((64 << 20) + 33 * 512).unwrap();
+    run("sgdisk", ["-n", "1:2048:0", text(&disk)]);
+    for format in ["raw", "qcow2", "vdi"] {
+        let (made, back) = (dir.join(format!("made.{format}")), dir.join("back"));
+        ours(&["convert", text(&disk), "-f", format, "-o", text(&made)]).success();
+        qemu_img(&["convert", "-f", format, "-O", "raw", text(&made), text(&back)]).success();
+        run("cmp", [text(&disk), text(&back)]);
+        assert!(run("sgdisk", ["-v", text(&back)]).contains("No problems found."), "{format}");
+    }
+}
+
+/// What `--follow` opened is an input as much as the file that names it.
+#[test]
+fn a_file_that_was_followed_is_not_replaced() {
+    let dir = scratch("disks-followed");
+    raw(&dir.join("base.raw"), 9);
+    let (base, overlay) = (dir.join("base.raw"), dir.join("top.qcow2"));
+    qemu_img(&["create", "-q", "-f", "qcow2", "-b", text(&base), "-F", "raw", text(&overlay)]).success();
+    let before = fs::read(&base).unwrap();
+    for target in [base.clone(), dir.join("../disks-followed/base.raw")] {
+        let refused = ours(&["convert", text(&overlay), "--follow", "-f", "raw", "-o", text(&target)]);
+        assert!(refused.code() == 2 && refused.errors().contains("is an input and would be overwritten"), "{refused}");
+        assert!(fs::read(&base).unwrap() == before, "the backing file was replaced");
+    }
+    ours(&["convert", text(&overlay), "--follow", "-f", "raw", "-o", text(&dir.join("whole.raw"))]).success();
+    run("cmp", [text(&base), text(&dir.join("whole.raw"))]);
+}

@@ -62,10 +62,22 @@ fn what_an_output_does_not_heed_is_refused() {
         ("uki", &["--data-part", "data=1G"]),
         ("raw", &["--decompress-kernel"]),
         ("kernel+squashfs", &["--boot", "bios"]),
+        ("kernel+erofs", &["--initrd-compression", "gzip"]),
+        ("iso-efi", &["--initrd-level", "1"]),
+        ("docker", &["--initrd-compression", "none"]),
+        ("iso", &["--compress"]),
     ] {
         let refused = convert(&dir, &[&["-f", format], wish].concat());
         let words = format!("{} has no effect on {format}", wish[0]);
         assert!(refused.code() == 3 && refused.errors().contains(&words), "{refused}");
     }
+    for wish in ["--snapshot=a", "--force", "--follow"] {
+        let refused = convert(&dir, &["-f", "raw", wish]);
+        let words = format!("{} is for a disk, and this is none", wish.split('=').next().unwrap());
+        assert!(refused.code() == 3 && refused.errors().contains(&words), "{refused}");
+    }
+    // The root of a disk that is in a partition needs no initrd.
+    let refused = convert(&dir, &["-f", "raw", "--root", "squashfs", "--initrd-level", "1"]);
+    assert!(refused.code() == 3 && refused.errors().contains("--initrd-level has no effect on raw"), "{refused}");
     convert(&dir, &["-f", "iso,raw", "--size", "300M"]).success();
 }

@@ -11,6 +11,7 @@ mod boot_erofs;
 mod cli;
 mod disks;
 mod golden;
+mod identity;
 mod image;
 mod iso;
 mod kernel;

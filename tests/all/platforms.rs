@@ -66,7 +66,15 @@ fn a_disk_keeps_its_command_line_and_says_so() {
     let made = finish(moby().args(["convert", "--target", "hyperv", text(&raw), "-o", text(&vhdx)])).success();
     assert!(made.errors().contains("its consoles stay as they are"), "{made}");
     assert_eq!(cmdline(&vhdx), CMDLINE);
-    for option in [["--cmdline", "x"], ["--append", "x"], ["--size", "2G"], ["--data-part", "a=1M"], ["--boot", "bios"]] {
+    for option in [
+        ["--cmdline", "x"],
+        ["--append", "x"],
+        ["--size", "2G"],
+        ["--data-part", "a=1M"],
+        ["--boot", "bios"],
+        ["--initrd-level", "1"],
+        ["--initrd-compression", "xz"],
+    ] {
         let refused = finish(moby().args(["convert", "-q", text(&raw), "-o", text(&dir.join("no.qcow2"))]).args(option));
         assert!(refused.code() == 3 && refused.errors().contains(option[0]), "{refused}");
     }

@@ -6,7 +6,7 @@ use formats::{
 };
 
 /// The time of the volume.
-pub const TIME: i64 = 1_700_000_000;
+pub(super) const TIME: i64 = 1_700_000_000;
 
 fn file(bytes: impl Into<Vec<u8>>) -> Inode {
     Inode { mtime: TIME, ..Inode::new(Content::File(Blob::from(bytes.into())), 0o644) }
@@ -27,7 +27,7 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-pub fn odd() -> Tree {
+pub(super) fn odd() -> Tree {
     let mut builder = Builder::default();
     builder.add(b"", Inode { mtime: TIME, ..Inode::new(Content::Directory, 0o751) }).unwrap();
     sizes(&mut builder);
