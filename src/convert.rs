@@ -27,7 +27,7 @@ use crate::{
     names,
     outputs::Output,
     recipes::Job,
-    request::{Heeder, Request},
+    request::{Heeder, Request, Root},
     run::Run,
 };
 use formats::{Blob, Env, Progress, Silent, zeros};
@@ -86,7 +86,7 @@ impl Conversion {
     pub fn new(outputs: Vec<&'static Output>, request: Request) -> Result<Self> {
         refuse_unknown_options(&outputs, &request)?;
         refuse_unheeded(&outputs, &request)?;
-        if let crate::root::Root::Partition(root) = request.root {
+        if let Root::Partition(root) = request.root {
             root.check(&request.root_options()?)?;
         }
         let plan = |output: &&'static Output| output.recipe.plan(&request).at(|| format!("format {}", output.name));
@@ -139,7 +139,7 @@ fn refuse_unknown_options(outputs: &[&'static Output], request: &Request) -> Res
 }
 
 fn refuse_unheeded(outputs: &[&'static Output], request: &Request) -> Result<()> {
-    if request.verity && matches!(request.root, crate::root::Root::Initrd) {
+    if request.verity && matches!(request.root, Root::Initrd) {
         return Err(Error::bad_input("--verity is for a root in a partition").hint("say which, with --root squashfs"));
     }
     let heeded: Vec<_> = outputs.iter().flat_map(|output| output.recipe.heeds(request)).collect();

@@ -8,13 +8,16 @@ pub mod initrd;
 pub mod tar;
 pub mod uki;
 
-use crate::platforms::Consoles;
+use crate::{
+    error::{Error, Result},
+    platforms::Consoles,
+};
 
 pub use booted::Booted;
 pub use cmdline::Cmdline;
 
 use formats::{
-    Blob, Error, Result, Tree,
+    Blob, Tree,
     kernel::{Arch, Kernel},
     tree::{Builder, Content, Inode, Origin},
 };

@@ -26,6 +26,8 @@ pub struct RootFs {
     pub name: &'static str,
     /// What `--opt` can say of it.
     pub options: &'static [OptionSpec],
+    /// Whether it has identifiers, so that a seed matters.
+    pub(crate) has_identifiers: bool,
     /// Refuses options that contradict each other.
     check: fn(&Options) -> Result<()>,
     /// Writes a tree for a kernel.
@@ -36,10 +38,12 @@ pub struct RootFs {
 pub(crate) static ROOT_FILE_SYSTEMS: &[&RootFs] = &[&SQUASHFS, &EROFS];
 
 /// squashfs.
-pub(crate) static SQUASHFS: RootFs = RootFs { name: "squashfs", options: &squashfs::OPTIONS, check: check_squashfs, make: make_squashfs };
+pub(crate) static SQUASHFS: RootFs =
+    RootFs { name: "squashfs", options: &squashfs::OPTIONS, has_identifiers: false, check: check_squashfs, make: make_squashfs };
 
 /// EROFS.
-pub(crate) static EROFS: RootFs = RootFs { name: "erofs", options: &erofs::OPTIONS, check: erofs::check_options, make: make_erofs };
+pub(crate) static EROFS: RootFs =
+    RootFs { name: "erofs", options: &erofs::OPTIONS, has_identifiers: true, check: erofs::check_options, make: make_erofs };
 
 /// A root file system, written.
 #[derive(Clone, Debug)]

@@ -1,12 +1,13 @@
 //! Where the files of a conversion go, and what they are called.
 
 use crate::{
+    convert::Artifact,
     emit::Target,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     input::{FileId, STDIN},
     outputs::{OUTPUTS, Output, SHARED},
 };
-use formats::FORMATS;
+use formats::{Blob, FORMATS, compare};
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
@@ -120,6 +121,25 @@ pub(crate) fn refuse_inputs(places: &[Place], inputs: &[FileId]) -> Result<()> {
             .hint("name another file with -o, or others with --name or --dir")),
         None => Ok(()),
     }
+}
+
+/// Every file with its place. Files that outputs share are the same whoever made them.
+///
+/// # Errors
+/// When they are not: a fault of ours.
+pub(crate) fn files(places: &[Place], artifacts: &[Artifact]) -> Result<Vec<(Target, Blob)>> {
+    let files: Vec<_> = places.iter().map(|place| (place.target.clone(), artifacts[place.output].files[place.file].clone())).collect();
+    for artifact in artifacts {
+        for (suffix, body) in artifact.output.files.iter().zip(&artifact.files) {
+            let shared = places.iter().position(|place| artifacts[place.output].output.files[place.file] == *suffix);
+            if let Some(shared) = shared.filter(|_| SHARED.contains(suffix))
+                && !compare::same(&files[shared].1, body)?
+            {
+                return Err(Error::new(Kind::Bug, format!("two outputs make different files {suffix}")));
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// A file name without the endings that say how it is packed and what it is: `disk.vmdk` and `disk.tar.gz` are `disk`.

@@ -5,7 +5,7 @@ use super::{
     values::{key_value, named},
 };
 use crate::{
-    convert::{self, Artifact, Conversion, Reporter, Source},
+    convert::{self, Conversion, Reporter, Source},
     emit::{self, Durability, Target},
     error::{At, Error, Result},
     image::Overrides,
@@ -19,7 +19,7 @@ use crate::{
     ui::Summary,
 };
 use formats::{
-    Blob, Env, Silent, compare,
+    Blob, Env, Silent,
     kernel::{Arch, Kernel},
 };
 use std::{
@@ -142,7 +142,7 @@ impl Convert {
 
         let source = self.source(conversion.request(), &places, &mut env, &ui)?;
         let artifacts = conversion.run(source, env, &ui)?;
-        let files = emitted(&places, &artifacts)?;
+        let files = targets::files(&places, &artifacts)?;
         let _made = if self.output.is_none() { Some(emit::make_directory(&self.dir)?) } else { None };
         let write = ui.step("write", Some(files.iter().map(|(_, body)| body.data_len()).sum()));
         emit::emit(&files, if self.sync { Durability::PowerCut } else { Durability::Process }, &*write)?;
@@ -253,20 +253,4 @@ impl Convert {
         }
         Ok(source)
     }
-}
-
-/// Every file with its place. Files that outputs share are the same whoever made them.
-fn emitted(places: &[Place], artifacts: &[Artifact]) -> Result<Vec<(Target, Blob)>> {
-    let files: Vec<_> = places.iter().map(|place| (place.target.clone(), artifacts[place.output].files[place.file].clone())).collect();
-    for artifact in artifacts {
-        for (suffix, body) in artifact.output.files.iter().zip(&artifact.files) {
-            let shared = places.iter().position(|place| artifacts[place.output].output.files[place.file] == *suffix);
-            if let Some(shared) = shared.filter(|_| outputs::SHARED.contains(suffix))
-                && !compare::same(&files[shared].1, body)?
-            {
-                return Err(Error::new(crate::error::Kind::Bug, format!("two outputs make different files {suffix}")));
-            }
-        }
-    }
-    Ok(files)
 }

@@ -1,6 +1,7 @@
 //! `Cmdline`: a kernel command line.
 
-use formats::{Error, Result, tree::ShowPath};
+use crate::error::{Error, Result};
+use formats::tree::ShowPath;
 use std::fmt;
 
 /// What an argument begins with that names a console.

@@ -11,8 +11,9 @@
 //! The three may stand anywhere in the tar, with or without a leading `./` or `/`.
 
 use super::{Draft, Image, Overrides, cmdline::Cmdline};
+use crate::error::{At, Error, Result};
 use formats::{
-    At, Blob, Error, Result, Tree,
+    Blob, Tree,
     compare::same,
     tar::{Dialect, Entry, Members, Writer},
     tree::{self, Content, Inode, ShowPath},
@@ -140,7 +141,8 @@ fn file<'a>(path: &[u8], inode: &'a Inode) -> Result<&'a Blob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use formats::{Kind, tree::Origin};
+    use crate::error::Kind;
+    use formats::tree::Origin;
     use std::sync::Arc;
 
     fn inode(content: &[u8], source: &str) -> Inode {

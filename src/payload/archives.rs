@@ -1,8 +1,8 @@
 //! A tree as compressed archives, in memory that does not grow with it.
 
-use crate::image::initrd::ALIGNMENT;
+use crate::{error::Result, image::initrd::ALIGNMENT};
 use formats::{
-    Blob, Env, Progress, Result, Spool, Tree,
+    Blob, Env, Progress, Spool, Tree,
     compress::{Codec, Encoding, zstd},
     cpio, parallel, units,
 };

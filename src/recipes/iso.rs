@@ -39,7 +39,7 @@ impl Recipe for Iso {
     }
 
     fn heeds(&self, _: &Request) -> Vec<&'static Setting> {
-        let mut heeded = vec![&request::BOOT];
+        let mut heeded = vec![&request::BOOT, &request::SEED];
         if !self.is_root {
             heeded.extend(HEEDED_BY_INITRDS);
         }

@@ -65,7 +65,9 @@ impl Recipe for KernelRoot {
     }
 
     fn heeds(&self, _: &Request) -> Vec<&'static Setting> {
-        vec![&request::DECOMPRESS_KERNEL]
+        let mut heeded = vec![&request::DECOMPRESS_KERNEL];
+        heeded.extend(self.root.has_identifiers.then_some(&request::SEED));
+        heeded
     }
 
     /// The command line is left as it is: whoever starts the machine knows what device the root will be.

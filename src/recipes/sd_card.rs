@@ -21,7 +21,7 @@ pub(crate) struct SdCard {
 
 impl Recipe for SdCard {
     fn heeds(&self, _: &Request) -> Vec<&'static Setting> {
-        let mut heeded = vec![&request::SIZE, &request::FIRMWARE];
+        let mut heeded = vec![&request::SIZE, &request::FIRMWARE, &request::SEED];
         heeded.extend(HEEDED_BY_INITRDS);
         heeded
     }
