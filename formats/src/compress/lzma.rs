@@ -50,13 +50,14 @@ impl Read for Stream<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let Self::Inside(reader) = self else { return Ok(0) };
         let n = reader.read(to)?;
-        if n == 0 && !to.is_empty() {
-            if let Self::Inside(reader) = mem::replace(self, Self::Outside(Input::default())) {
-                // It reads ahead.
-                let (mut input, unused) = reader.into_parts();
-                input.unread(unused);
-                *self = Self::Outside(input);
-            }
+        if n == 0
+            && !to.is_empty()
+            && let Self::Inside(reader) = mem::replace(self, Self::Outside(Input::default()))
+        {
+            // It reads ahead.
+            let (mut input, unused) = reader.into_parts();
+            input.unread(unused);
+            *self = Self::Outside(input);
         }
         Ok(n)
     }
