@@ -44,7 +44,7 @@ pub fn open(path: &Path, env: &mut Env) -> Result<Blob> {
         codec => {
             let progress = Arc::clone(&env.progress);
             let counted = Counted { inner: io::BufReader::with_capacity(1 << 18, file.reader()), progress: &*progress };
-            unpack(codec, counted, &mut env.spool).at(place)
+            unpack(codec, counted, place(), env).at(place)
         }
     }
 }
@@ -233,7 +233,8 @@ fn wrapped(tar: &Blob, env: &mut Env) -> Result<Option<(Blob, Option<&'static dy
             let disk = match Codec::of(disk)? {
                 Codec::None => disk.clone(),
                 codec => {
-                    unpack(codec, io::BufReader::with_capacity(1 << 18, disk.reader()), &mut env.spool).at(|| ShowPath(path).to_string())?
+                    let place = || ShowPath(path).to_string();
+                    unpack(codec, io::BufReader::with_capacity(1 << 18, disk.reader()), place(), env).at(place)?
                 }
             };
             Ok(Some((disk, None)))
@@ -281,13 +282,18 @@ pub fn open_plain(path: &Path, env: &mut Env) -> Result<Blob> {
     sparse(file, metadata.len())
 }
 
-fn unpack(codec: Codec, from: impl Read + Send, spool: &mut Spool) -> Result<Blob> {
-    let mut reader = compress::reader(codec, from)?;
-    spool.copy(&mut reader).map_err(|error| match error.kind() {
+/// What is compressed. What the codec's own tool warns of and passes over, so do we.
+fn unpack(codec: Codec, from: impl Read + Send, place: String, env: &mut Env) -> Result<Blob> {
+    let mut reader = compress::reader(codec, from)?.tolerant();
+    let unpacked = env.spool.copy(&mut reader).map_err(|error| match error.kind() {
         // What a decoder says of its input is about the input.
         error::Kind::Io => Error::bad_input(format!("damaged {} data", codec.name())).because(error),
         _ => error,
-    })
+    })?;
+    if let Some(garbage) = reader.garbage() {
+        env.progress.warn(&format!("{place}: behind the {codec} data stands something else, which is left out: {garbage}"));
+    }
+    Ok(unpacked)
 }
 
 /// A file as a blob whose gaps are the holes of the file.

@@ -25,9 +25,6 @@ use formats::{
 use sha2::{Digest, Sha256};
 use std::thread;
 
-/// The codecs that an initrd is written with.
-const WRITTEN: [Codec; 5] = [Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::Lz4, Codec::None];
-
 /// What a loader is given.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
@@ -55,7 +52,7 @@ impl Named for InitrdCompression {
     const WHAT: &'static str = "initrd compression";
 
     fn all() -> Vec<Self> {
-        [Self::Auto].into_iter().chain(WRITTEN.map(Self::Fixed)).collect()
+        [Self::Auto].into_iter().chain(Codec::written().map(Self::Fixed)).collect()
     }
 
     fn name(self) -> &'static str {
@@ -177,9 +174,7 @@ fn choose(compression: InitrdCompression, facts: Option<&Result<Facts>>, warning
                 }
                 _ => {}
             }
-            // A kernel that has neither is asked for what it has; one that says nothing gets what nearly all have.
-            let wanted = [Codec::Zstd, Codec::Gzip, Codec::Xz, Codec::Lz4];
-            wanted.into_iter().find(|codec| codecs.contains(codec)).unwrap_or(Codec::Gzip)
+            Codec::best_of(codecs)
         }
     }
 }

@@ -156,6 +156,14 @@ impl Progress for Step {
             }
         }
     }
+
+    fn warn(&self, text: &str) {
+        let tell = || Ui::new(self.style).warn(text);
+        match &self.bar {
+            Some(bar) => bar.suspend(tell),
+            None => tell(),
+        }
+    }
 }
 
 impl Drop for Step {

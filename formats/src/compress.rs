@@ -12,23 +12,30 @@
 //!
 //! Oracle: gzip, pigz, zstd, xz and lz4 read what we write, and we what they write.
 
+mod bzip2;
 pub mod deflate;
 mod gzip;
+mod input;
 mod lz4;
+mod lzma;
 mod read;
 pub(crate) mod xz;
 pub mod zstd;
 
-pub use read::reader;
+pub use read::{Garbage, Reader, Stream, reader, stream};
 
 use crate::{Blob, Env, Error, Progress, Result, parallel, units};
-use std::{fmt, io::Write, num::NonZeroUsize, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    io::Write,
+    num::NonZeroUsize,
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+};
 
-/// A format of compressed streams.
+/// A format of compressed streams, with its row in [`CODECS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// Bytes as they are.
-    None,
     /// gzip, RFC 1952.
     Gzip,
     /// Zstandard, RFC 8878.
@@ -37,6 +44,8 @@ pub enum Codec {
     Xz,
     /// The legacy frame of lz4, the only one that Linux unpacks.
     Lz4,
+    /// Bytes as they are.
+    None,
     /// The current frame of lz4; read only.
     Lz4Frame,
     /// LZMA alone, the format before xz; read only.
@@ -45,47 +54,159 @@ pub enum Codec {
     Bzip2,
 }
 
+/// Every codec, in the order of [`Codec`] and of lists for users. A new one is a file with its row, a variant and a line here.
+pub static CODECS: [Row; 8] = [gzip::ROW, zstd::ROW, xz::ROW, lz4::ROW, NONE, lz4::FRAME_ROW, lzma::ROW, bzip2::ROW];
+
+const NONE: Row = Row {
+    codec: Codec::None,
+    name: "none",
+    is_magic: |_| false,
+    writing: Some(Writing { levels: 0..=0, default: 0, write: copy }),
+    reading: read::Reading {
+        unit: "data",
+        open: |input| Box::new(read::Plain(input)),
+        padding: read::Padding::None,
+        follows: |_| false,
+        garbage_ends: false,
+    },
+    initramfs: None,
+    squashfs: None,
+};
+
+/// What there is to know of a codec.
+pub struct Row {
+    /// The codec.
+    pub codec: Codec,
+    /// The name, as users write it.
+    pub name: &'static str,
+    is_magic: fn(&[u8]) -> bool,
+    writing: Option<Writing>,
+    reading: read::Reading,
+    /// How to see that a kernel unpacks an initramfs with it, if Linux can; [`Codec::None`] needs nothing.
+    pub initramfs: Option<Linux>,
+    /// The same of squashfs.
+    pub squashfs: Option<Linux>,
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row").field("codec", &self.codec).finish_non_exhaustive()
+    }
+}
+
+/// How a codec is written.
+struct Writing {
+    levels: RangeInclusive<u32>,
+    default: u32,
+    write: fn(&Work<'_>, &mut dyn Write) -> Result<()>,
+}
+
+/// A decompressor of Linux.
+#[derive(Clone, Copy, Debug)]
+pub struct Linux {
+    /// Its option.
+    pub option: &'static str,
+    /// An error text of its source (`lib/decompress_*.c`, `fs/squashfs/*_wrapper.c`), which is in every kernel that has it and in
+    /// no other. (The names of all codecs are in every kernel.)
+    pub text: &'static [u8],
+}
+
+const _: () = {
+    let mut nth = 0;
+    while nth < CODECS.len() {
+        assert!(CODECS[nth].codec as usize == nth, "the rows are in the order of the variants");
+        nth += 1;
+    }
+};
+
+/// How many codecs are written.
+const WRITTEN: usize = {
+    let (mut nth, mut count) = (0, 0);
+    while nth < CODECS.len() {
+        count += CODECS[nth].writing.is_some() as usize;
+        nth += 1;
+    }
+    count
+};
+
+/// The values of an option that chooses a codec to write: `auto` and their names.
+pub(crate) static CHOICES: [&str; 1 + WRITTEN] = {
+    let mut names = ["auto"; 1 + WRITTEN];
+    let (mut nth, mut count) = (0, 1);
+    while nth < CODECS.len() {
+        if CODECS[nth].writing.is_some() {
+            names[count] = CODECS[nth].name;
+            count += 1;
+        }
+        nth += 1;
+    }
+    names
+};
+
 impl Codec {
     /// How many bytes [`Codec::sniff`] wants to see.
     pub const SNIFF_LEN: usize = 13;
 
     /// The codec of a stream by its first bytes; [`Codec::None`] where they are no magic.
     pub fn sniff(start: &[u8]) -> Self {
-        match start {
-            [0x1f, 0x8b, 8, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
-            [0x02, 0x21, 0x4c, 0x18, ..] => Self::Lz4,
-            [0x04, 0x22, 0x4d, 0x18, ..] => Self::Lz4Frame,
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..] => Self::Bzip2,
-            _ if is_lzma(start) => Self::Lzma,
-            _ => Self::None,
-        }
+        CODECS.iter().find(|row| (row.is_magic)(start)).map_or(Self::None, |row| row.codec)
     }
 
     /// The codec of a blob. One that is shorter than a magic has none.
     ///
+    /// Skippable frames in front are looked behind, as zstd and lz4 share them; with nothing behind them they are zstd's.
+    ///
     /// # Errors
     /// When the blob cannot be read.
     pub fn of(blob: &Blob) -> Result<Self> {
-        let mut start = [0; Self::SNIFF_LEN];
-        let len = units::index(blob.len().min(units::bytes(start.len())));
-        blob.read_at(0, &mut start[..len])?;
-        Ok(Self::sniff(&start[..len]))
+        /// Frames that are looked behind.
+        const SKIPPED_MAX: usize = 1 << 10;
+        let mut at = 0;
+        for _ in 0..=SKIPPED_MAX {
+            let mut start = [0; Self::SNIFF_LEN];
+            let len = units::index((blob.len() - at).min(units::bytes(start.len())));
+            blob.read_at(at, &mut start[..len])?;
+            let codec = match input::skippable(&start[..len]) {
+                None => Self::sniff(&start[..len]),
+                Some(skipped) if skipped < blob.len() - at => {
+                    at += skipped;
+                    continue;
+                }
+                Some(_) => Self::Zstd,
+            };
+            // Behind skippable frames no other codec has a place.
+            return Ok(if at == 0 || codec.has_skippable_frames() { codec } else { Self::None });
+        }
+        Ok(Self::None)
+    }
+
+    fn has_skippable_frames(self) -> bool {
+        matches!(self, Self::Zstd | Self::Lz4 | Self::Lz4Frame)
+    }
+
+    /// The codecs that are written, [`Codec::None`] among them.
+    pub fn written() -> impl Iterator<Item = Self> {
+        CODECS.iter().filter(|row| row.writing.is_some()).map(|row| row.codec)
+    }
+
+    /// The best one to write for somebody who reads these: zstd, then the first in the table. Nearly everybody reads gzip.
+    pub fn best_of(known: &[Self]) -> Self {
+        let preferred = std::iter::once(Self::Zstd).chain(Self::written());
+        preferred.into_iter().find(|codec| known.contains(codec)).unwrap_or(Self::Gzip)
+    }
+
+    /// A codec that is written, by its name.
+    pub(crate) fn written_as(name: &str) -> Option<Self> {
+        Self::written().find(|codec| codec.name() == name)
     }
 
     /// The name, as users write it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-            Self::Xz => "xz",
-            Self::Lz4 => "lz4",
-            Self::Lz4Frame => "lz4 frame",
-            Self::Lzma => "lzma",
-            Self::Bzip2 => "bzip2",
-        }
+        self.row().name
+    }
+
+    fn row(self) -> &'static Row {
+        &CODECS[self as usize]
     }
 }
 
@@ -95,17 +216,12 @@ impl fmt::Display for Codec {
     }
 }
 
-/// LZMA alone has no magic: a byte of properties (always the default ones), the size of the dictionary (32 bits, below
-/// 4 GiB a power of 2 or the sum of two), the size of the content (64 bits, all ones where unknown).
-fn is_lzma(start: &[u8]) -> bool {
-    let Some((&[0x5d, d0, d1, d2, d3, ..], size)) = start.split_at_checked(5).map(|(head, size)| (head, size.first_chunk())) else {
-        return false;
-    };
-    let dictionary = u32::from_le_bytes([d0, d1, d2, d3]);
-    size.is_some_and(|size| {
-        let size = u64::from_le_bytes(*size);
-        dictionary >= 4096 && dictionary.count_ones() <= 2 && (size == u64::MAX || size < units::TIB)
-    })
+/// Names for a sentence: `a, b or c`.
+fn alternatives(names: &[&str]) -> String {
+    match names {
+        [names @ .., last] if !names.is_empty() => format!("{} or {last}", names.join(", ")),
+        names => names.concat(),
+    }
 }
 
 /// A codec that is written, and its level.
@@ -121,18 +237,11 @@ impl Encoding {
     /// # Errors
     /// When the codec is not written, or the level is not one of its levels.
     pub fn new(codec: Codec, level: Option<u32>) -> Result<Self> {
-        let (levels, default) = match codec {
-            Codec::None => (0..=0, 0),
-            Codec::Gzip => (1..=9, 6),
-            // Above, the window grows to 128 MiB, and the guest needs as much to unpack.
-            Codec::Zstd => (1..=19, 3),
-            Codec::Xz => (0..=9, 6),
-            Codec::Lz4 => (1..=1, 1),
-            Codec::Lz4Frame | Codec::Lzma | Codec::Bzip2 => {
-                return Err(Error::unsupported(format!("{codec} is read, never written: choose gzip, zstd, xz, lz4 or none")));
-            }
-        };
-        let level = level.unwrap_or(default);
+        let Writing { levels, default, .. } = codec.row().writing.as_ref().ok_or_else(|| {
+            let written = Codec::written().map(Codec::name).collect::<Vec<_>>();
+            Error::unsupported(format!("{codec} is read, never written: choose {}", alternatives(&written)))
+        })?;
+        let level = level.unwrap_or(*default);
         if !levels.contains(&level) {
             let has = match (levels.start(), levels.end()) {
                 (0, 0) => "no level".to_owned(),
@@ -174,14 +283,15 @@ impl Encoding {
     /// When the blob cannot be read or the stream not be written.
     pub fn write(self, blob: &Blob, threads: NonZeroUsize, progress: &dyn Progress, to: &mut dyn Write) -> Result<()> {
         let work = Work { blob, level: self.level, threads, progress };
-        match self.codec {
-            Codec::Gzip => gzip::write(&work, to),
-            Codec::Zstd => zstd::write(&work, to),
-            Codec::Xz => xz::write(&work, to),
-            Codec::Lz4 => lz4::write(&work, to),
-            _ => work.each(units::MIB, |range| work.read(&range), |bytes| Ok(to.write_all(&bytes)?)),
+        match &self.codec.row().writing {
+            Some(writing) => (writing.write)(&work, to),
+            None => copy(&work, to),
         }
     }
+}
+
+fn copy(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
+    work.each(units::MIB, |range| work.read(&range), |bytes| Ok(to.write_all(&bytes)?))
 }
 
 /// A blob to be compressed in pieces.

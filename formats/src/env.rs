@@ -26,6 +26,9 @@ pub struct Timestamp(pub i64);
 pub trait Progress: fmt::Debug + Send + Sync {
     /// That many more bytes of input were worked on.
     fn advance(&self, bytes: u64);
+
+    /// Something that the user should know of the input and that is no error.
+    fn warn(&self, _text: &str) {}
 }
 
 /// Tells nobody.

@@ -133,7 +133,11 @@ impl Kernel {
     /// When it is damaged or compressed in a way that is not supported.
     pub fn content(&self) -> Result<Box<dyn Read + Send + '_>> {
         match (&self.payload, self.codec) {
-            (Some(payload), Some(codec)) => Ok(Box::new(compress::reader(codec, payload.reader()).at(|| "kernel")?.take(UNPACKED_MAX))),
+            (Some(payload), Some(codec)) if self.form == Form::CompressedImage => {
+                Ok(Box::new(compress::reader(codec, payload.reader()).at(|| "kernel")?.take(UNPACKED_MAX)))
+            }
+            // One stream, as the code around it has it, whatever the build has put behind.
+            (Some(payload), Some(codec)) => Ok(Box::new(compress::stream(codec, payload.reader()).at(|| "kernel")?.take(UNPACKED_MAX))),
             (None, _) => Err(Error::unsupported("the header of the kernel names no payload inside of the file")),
             (_, None) => Err(Error::unsupported("the kernel is compressed with LZO, which is not supported")),
         }

@@ -28,7 +28,7 @@ mod xattr;
 
 use crate::{
     At, Blob, Env, Error, OptionSpec, Options, Result, Values,
-    compress::{Codec, Encoding},
+    compress::{self, Codec, Encoding},
     dump::Dump,
     tree::{Content, Losses, ShowPath, Tree},
     units::{self, KIB, MIB},
@@ -65,7 +65,7 @@ const FLAGS_UNCOMPRESSED: u16 = 1 | 1 << 1 | 1 << 3 | 1 << 11;
 pub static OPTIONS: [OptionSpec; 3] = [
     OptionSpec {
         name: "squashfs_compression",
-        values: Values::Choice(&["auto", "gzip", "zstd", "xz", "lz4", "none"]),
+        values: Values::Choice(&compress::CHOICES),
         default: "auto",
         help: "auto: zstd if the kernel says that it has it, else gzip",
     },
@@ -179,10 +179,7 @@ impl Settings {
     /// # Errors
     /// When the level is not one of the codec.
     pub fn new(options: &Options, known: &[Codec]) -> Result<Self> {
-        let written = [Codec::Zstd, Codec::Gzip, Codec::Xz, Codec::Lz4, Codec::None];
-        let word = options.word("squashfs_compression");
-        let codec = written.into_iter().find(|codec| codec.name() == word);
-        let codec = codec.or_else(|| written.into_iter().find(|codec| known.contains(codec))).unwrap_or(Codec::Gzip);
+        let codec = Codec::written_as(options.word("squashfs_compression")).unwrap_or_else(|| Codec::best_of(known));
         let level = options.number_or_auto("squashfs_level").map(|level| u32::try_from(level).expect("at most 19"));
         // A root is written once and read often: a higher level than a stream's pays.
         let level = level.or((codec == Codec::Zstd).then_some(ZSTD_LEVEL));

@@ -27,7 +27,7 @@ impl Booted {
     /// # Errors
     /// When the initrd is damaged, or the command line is none.
     pub fn image(self, env: &mut Env) -> Result<Image> {
-        let initrd = Initrd::read(&self.initrd(), env).at(|| "initrd")?;
+        let initrd = Initrd::read(&self.initrd(), &mut env.spool).at(|| "initrd")?;
         Ok(Image {
             cmdline: Cmdline::new(&self.cmdline)?,
             kernel: self.kernel.1,

@@ -1,15 +1,15 @@
 //! An initrd taken apart: microcode in front, then archives, compressed or not, that Linux unpacks one after the other
 //! (`early-userspace/buffer-format.rst`). What [`crate::payload`] puts together.
 
-use crate::error::{At, Error, Kind, Result};
+use crate::error::{At, Error, Result};
 use formats::{
-    Blob, Env, Tree,
+    Blob, Spool, Tree,
     compress::{self, Codec},
     cpio,
     tree::{Builder, Content, Device, Inode, ShowPath},
     units,
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, io::Read};
 
 /// Where the kernel looks for microcode in an early archive (x86/microcode.rst).
 const MICROCODE: &[u8] = b"kernel/x86/microcode";
@@ -34,35 +34,38 @@ impl Initrd {
     ///
     /// # Errors
     /// When an archive or a compressed stream is damaged, or its members make no file system.
-    pub fn read(initrd: &Blob, env: &mut Env) -> Result<Self> {
+    pub fn read(initrd: &Blob, spool: &mut Spool) -> Result<Self> {
         let mut this = Self::default();
         let mut tree = Builder::default();
-        let mut rest = initrd.clone();
-        while let Some(start) = first_set(&rest)? {
-            rest = rest.slice(start..rest.len());
-            match Codec::of(&rest)? {
-                Codec::None => {
-                    let len = archives(&rest, &mut tree, &mut this.ucode)?;
-                    this.codec = Some(Codec::None);
-                    if len == 0 {
-                        return Err(Error::bad_input("the initrd goes on with neither a cpio archive nor a compressed one"));
-                    }
-                    rest = rest.slice(len..rest.len());
-                }
-                // Streams of one codec that follow one another read as one.
-                codec => {
-                    let archive = unpack(codec, &rest, env).at(|| format!("{codec} archive"))?;
-                    let len = archives(&archive, &mut tree, &mut None)?;
-                    if first_set(&archive.slice(len..archive.len()))?.is_some() {
-                        return Err(Error::bad_input(format!("behind {len} bytes of cpio archives stands something else")).at(codec));
-                    }
-                    this.codec = Some(codec);
-                    break;
-                }
-            }
+        let mut at = 0;
+        while let Some(start) = first_set(&initrd.slice(at..initrd.len()))? {
+            at += start;
+            at += this.part(&initrd.slice(at..initrd.len()), &mut tree, spool).at(|| format!("byte {at}"))?;
         }
         this.rootfs = tree.finish();
         Ok(this)
+    }
+
+    /// What an initrd begins with, as Linux has it (`init/initramfs.c`): archives, or one compressed stream of whole archives.
+    /// Says where it ends.
+    fn part(&mut self, initrd: &Blob, tree: &mut Builder, spool: &mut Spool) -> Result<u64> {
+        let codec = Codec::of(initrd)?;
+        let taken = if codec == Codec::None {
+            let len = archives(initrd, tree, &mut self.ucode)?;
+            if len == 0 {
+                return Err(Error::bad_input("the initrd goes on with neither a cpio archive nor a compressed one"));
+            }
+            len
+        } else {
+            let (archive, taken) = unpack(codec, initrd, spool).at(|| format!("{codec} archive"))?;
+            let len = archives(&archive, tree, &mut None).at(|| format!("{codec} archive"))?;
+            if first_set(&archive.slice(len..archive.len()))?.is_some() {
+                return Err(Error::bad_input(format!("behind {len} bytes of cpio archives stands something else")).at(codec));
+            }
+            taken
+        };
+        self.codec = Some(codec);
+        Ok(taken)
     }
 }
 
@@ -87,7 +90,10 @@ fn archives(blob: &Blob, tree: &mut Builder, ucode: &mut Option<Blob>) -> Result
         }
         match member {
             Some(member) => archive.push(member),
-            None if members.is_inside() => return Err(Error::bad_input("a cpio archive ends without its trailer")),
+            None if members.is_inside() => {
+                let error = Error::bad_input("a cpio archive ends without its trailer");
+                return Err(error.hint("Linux unpacks each compressed stream on its own: one has to hold whole archives"));
+            }
             None => return Ok(members.position()),
         }
     }
@@ -145,29 +151,14 @@ fn inode(member: &cpio::Member) -> Result<Inode> {
     Ok(inode)
 }
 
-/// The content of a compressed stream. Zeros up to a multiple of 4 stand behind it, which not every decoder passes over; and
-/// a stream may itself end in zeros.
-fn unpack(codec: Codec, stream: &Blob, env: &mut Env) -> Result<Blob> {
-    let mut tail = vec![0; units::index(stream.len().min(ALIGNMENT - 1))];
-    stream.read_at(stream.len() - units::bytes(tail.len()), &mut tail)?;
-    let zeros = if codec == Codec::Zstd { units::bytes(tail.iter().rev().take_while(|byte| **byte == 0).count()) } else { 0 };
-    let mut refused = None;
-    for cut in (0..=zeros).rev() {
-        match unpack_whole(codec, &stream.slice(0..stream.len() - cut), env) {
-            Err(error) if error.kind() == Kind::BadInput => refused = Some(error),
-            other => return other,
-        }
-    }
-    Err(refused.unwrap_or_else(|| Error::bad_input("an empty stream")))
-}
-
-fn unpack_whole(codec: Codec, stream: &Blob, env: &mut Env) -> Result<Blob> {
-    let content = compress::reader(codec, std::io::BufReader::with_capacity(1 << 18, stream.reader()))?;
-    let unpacked = env.spool.copy(&mut std::io::Read::take(content, UNPACKED_MAX))?;
+/// The content of the stream that a blob begins with, and how long that is. A second frame or member is unpacked on its own.
+fn unpack(codec: Codec, blob: &Blob, spool: &mut Spool) -> Result<(Blob, u64)> {
+    let mut stream = compress::stream(codec, blob.reader())?;
+    let unpacked = spool.copy(&mut Read::by_ref(&mut stream).take(UNPACKED_MAX))?;
     if unpacked.len() == UNPACKED_MAX {
         return Err(Error::bad_input(format!("it unpacks to {} or more", units::show_size(UNPACKED_MAX))));
     }
-    Ok(unpacked)
+    Ok((unpacked, stream.taken()))
 }
 
 /// Where the first byte that is not 0 stands.
@@ -184,3 +175,6 @@ fn first_set(blob: &Blob) -> Result<Option<u64>> {
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,35 @@
 //! Each piece is deflated on its own, with the 32 KiB before it as dictionary, and ends in a sync flush, so that the next
 //! piece begins at a byte. An empty last block closes the member. The CRC32 is put together from those of the pieces.
 
-use super::{Work, deflate};
+use super::{
+    Codec, Linux, Row, Work, Writing, deflate,
+    input::Input,
+    read::{Decode, Padding, Reading},
+};
 use crate::{Error, Kind, Result, units};
-use flate2::{Compress, Compression, FlushCompress};
-use std::{io::Write, ops::Range, sync::OnceLock};
+use flate2::{Compress, Compression, FlushCompress, bufread::GzDecoder};
+use std::{
+    io::{self, Read, Write},
+    mem,
+    ops::Range,
+    sync::OnceLock,
+};
+
+pub(super) const ROW: Row = Row {
+    codec: Codec::Gzip,
+    name: "gzip",
+    is_magic: |start| matches!(start, [0x1f, 0x8b, 8, ..]),
+    writing: Some(Writing { levels: 1..=9, default: 6, write }),
+    reading: Reading {
+        unit: "member",
+        open: |input| Box::new(Members::new(input)),
+        padding: Padding::Multiple(1),
+        follows: |next| matches!(next, [0x1f] | [0x1f, 0x8b, ..]),
+        garbage_ends: true,
+    },
+    initramfs: Some(Linux { option: "CONFIG_RD_GZIP", text: b"Not a gzip file\0" }),
+    squashfs: Some(Linux { option: "CONFIG_SQUASHFS_ZLIB", text: b"SQUASHFS error: Failed to allocate zlib workspace\n" }),
+};
 
 /// Bytes of input in a piece. Larger ones repeat less of the dictionary, smaller ones occupy more cores.
 const PIECE: u64 = 512 * units::KIB;
@@ -22,7 +47,7 @@ struct Piece {
     crc: crc32fast::Hasher,
 }
 
-pub(super) fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
+fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
     // Magic, deflate, no flags, no time, XFL (2 best, 4 fastest), OS Unix.
     let effort = match work.level {
         9 => 2,
@@ -68,4 +93,34 @@ fn piece(bytes: &[u8], dictionary: u64, level: u32) -> Result<Piece> {
     let mut crc = crc32fast::Hasher::new();
     crc.update(bytes);
     Ok(Piece { deflated, crc })
+}
+
+/// Reads members, each with its CRC32 and its length.
+struct Members<'a>(GzDecoder<Input<'a>>);
+
+impl<'a> Members<'a> {
+    fn new(input: Input<'a>) -> Self {
+        // A decoder reads a header as soon as it is made, and this is not yet the time for that.
+        let mut decoder = GzDecoder::new(Input::default());
+        decoder.reset(input);
+        Self(decoder)
+    }
+}
+
+impl Read for Members<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.0.read(to)
+    }
+}
+
+impl<'a> Decode<'a> for Members<'a> {
+    fn begin(&mut self) -> io::Result<()> {
+        let input = mem::take(self.0.get_mut());
+        self.0.reset(input);
+        Ok(())
+    }
+
+    fn input(&mut self) -> &mut Input<'a> {
+        self.0.get_mut()
+    }
 }

@@ -1,25 +1,61 @@
-//! The legacy frame of lz4 (lz4 frame format, "Legacy frame"), which is what Linux unpacks.
+//! lz4 frames. What is written is the legacy frame (lz4 frame format, "Legacy frame"), which is what Linux unpacks.
 //!
 //! ```text
 //!  02 21 4c 18                            magic
 //!  size (32 bits), that many bytes        a block of 8 MiB when unpacked, the last one shorter
 //!  ...                                    until the end of the file
 //! ```
+//! A file has frames of either kind, and skippable ones, in any order.
 
-use super::Work;
+use super::{
+    Codec, Linux, Row, Work, Writing,
+    input::{Input, is_skippable},
+    read::{Decode, Padding, Reading},
+};
 use crate::{Error, Kind, Result, units};
-use lz4_flex::block;
+use lz4_flex::{block, frame::FrameDecoder};
 use std::{
     io::{self, Read, Write},
+    mem,
     ops::Range,
 };
 
-pub(super) const MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
+pub(super) const ROW: Row = Row {
+    codec: Codec::Lz4,
+    name: "lz4",
+    is_magic: |start| start.starts_with(&LEGACY),
+    writing: Some(Writing { levels: 1..=1, default: 1, write }),
+    reading: READING,
+    initramfs: Some(Linux { option: "CONFIG_RD_LZ4", text: b"chunk length is longer than allocated\0" }),
+    squashfs: Some(Linux { option: "CONFIG_SQUASHFS_LZ4", text: b"SQUASHFS error: Failed to initialise LZ4 decompressor\n" }),
+};
+
+/// The current frame; read only.
+pub(super) const FRAME_ROW: Row = Row {
+    codec: Codec::Lz4Frame,
+    name: "lz4 frame",
+    is_magic: |start| start.starts_with(&FRAME),
+    writing: None,
+    reading: READING,
+    initramfs: None,
+    squashfs: None,
+};
+
+const READING: Reading = Reading {
+    unit: "frame",
+    open: |input| Box::new(Frames::Outside(input)),
+    padding: Padding::None,
+    follows: |next| next.starts_with(&LEGACY) || next.starts_with(&FRAME) || is_skippable(next),
+    garbage_ends: false,
+};
+
+const LEGACY: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
+const FRAME: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// Bytes in a block when unpacked.
 const BLOCK: u64 = 8 * units::MIB;
 
-pub(super) fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
-    to.write_all(&MAGIC)?;
+fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
+    to.write_all(&LEGACY)?;
     let compress = |range: Range<u64>| Ok(block::compress(&work.read(&range)?));
     work.each(BLOCK, compress, |block| {
         let size = u32::try_from(block.len()).map_err(|_| Error::new(Kind::Bug, "an lz4 block of 4 GiB"))?;
@@ -28,61 +64,105 @@ pub(super) fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
     })
 }
 
-/// Reads legacy frames, one after the other. A block of 0 bytes (padding) ends them, as in Linux.
-pub(super) struct Legacy<R> {
-    from: R,
-    block: Vec<u8>,
-    done: usize,
-    is_over: bool,
+/// Reads frames, each with its checksums where it has them, and the skippable frames in front of them.
+enum Frames<'a> {
+    Outside(Input<'a>),
+    Frame(Box<FrameDecoder<Input<'a>>>),
+    Legacy(Legacy<'a>),
 }
 
-impl<R: Read> Legacy<R> {
-    pub(super) fn new(from: R) -> Self {
-        Self { from, block: Vec::new(), done: 0, is_over: false }
-    }
-
-    fn next_block(&mut self) -> io::Result<()> {
-        let mut size = [0; 4];
-        // A magic may stand before any block.
-        let size = loop {
-            let mut found = Vec::with_capacity(size.len());
-            self.from.by_ref().take(4).read_to_end(&mut found)?;
-            self.is_over = found.iter().all(|byte| *byte == 0);
-            if self.is_over {
-                return Ok(());
+impl Read for Frames<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let n = match self {
+            Self::Outside(_) => return Ok(0),
+            Self::Frame(decoder) => {
+                let n = decoder.read(to)?;
+                // It takes the end of its input for the end of a frame.
+                if n == 0 && decoder.get_ref().is_exhausted() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                n
             }
-            size = *found.first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
-            if size != MAGIC {
-                break u64::from(u32::from_le_bytes(size));
-            }
+            Self::Legacy(legacy) => legacy.read(to)?,
         };
-        let size_max = units::bytes(block::get_maximum_output_size(units::index(BLOCK)));
-        if size > size_max {
-            return Err(damaged(format!("a block of {size} bytes, at most {size_max} hold 8 MiB")));
+        if n == 0 && !to.is_empty() {
+            *self = Self::Outside(mem::take(self.input()));
         }
-        let mut packed = Vec::new();
-        self.from.by_ref().take(size).read_to_end(&mut packed)?;
-        if units::bytes(packed.len()) < size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.block.resize(units::index(BLOCK), 0);
-        let len = block::decompress_into(&packed, &mut self.block).map_err(|e| damaged(e.to_string()))?;
-        self.block.truncate(len);
-        self.done = 0;
+        Ok(n)
+    }
+}
+
+impl<'a> Decode<'a> for Frames<'a> {
+    fn begin(&mut self) -> io::Result<()> {
+        let mut input = mem::take(self.input());
+        let skipped = input.skip_frames()?;
+        let next = input.peek(FRAME.len())?;
+        *self = if next == LEGACY {
+            Self::Legacy(Legacy { input, block: Vec::new(), len: 0, done: 0 })
+        } else if skipped && next.is_empty() {
+            Self::Outside(input)
+        } else {
+            Self::Frame(Box::new(FrameDecoder::new(input)))
+        };
         Ok(())
     }
-}
 
-fn damaged(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-impl<R: Read> Read for Legacy<R> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        while self.done == self.block.len() && !self.is_over {
-            self.next_block()?;
+    fn input(&mut self) -> &mut Input<'a> {
+        match self {
+            Self::Outside(input) | Self::Legacy(Legacy { input, .. }) => input,
+            Self::Frame(decoder) => decoder.get_mut(),
         }
-        let n = to.len().min(self.block.len() - self.done);
+    }
+}
+
+/// A legacy frame. It ends where no block can begin: at the end, at zeros (padding, as in Linux), and at a size that no block has,
+/// which may be another magic.
+struct Legacy<'a> {
+    input: Input<'a>,
+    /// Room for a block, once there is one.
+    block: Vec<u8>,
+    /// Bytes of the present block, and how many were given out.
+    len: usize,
+    done: usize,
+}
+
+impl Legacy<'_> {
+    /// Whether there was another block.
+    fn next_block(&mut self) -> io::Result<bool> {
+        let size_max = block::get_maximum_output_size(units::index(BLOCK));
+        // A magic may stand before any block.
+        while self.input.peek(LEGACY.len())? == LEGACY {
+            self.input.skip(units::bytes(LEGACY.len()))?;
+        }
+        let start = self.input.peek(4)?;
+        if start.iter().all(|byte| *byte == 0) {
+            return Ok(false);
+        }
+        let size = u32::from_le_bytes(*start.first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?);
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if size > size_max {
+            return Ok(false);
+        }
+        self.input.skip(4)?;
+        let mut packed = Vec::new();
+        self.input.by_ref().take(units::bytes(size)).read_to_end(&mut packed)?;
+        if packed.len() < size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // Zeros that are asked for at once cost nothing before they are written to.
+        if self.block.is_empty() {
+            self.block = vec![0; units::index(BLOCK)];
+        }
+        self.len = block::decompress_into(&packed, &mut self.block).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        self.done = 0;
+        Ok(true)
+    }
+}
+
+impl Read for Legacy<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        while self.done == self.len && self.next_block()? {}
+        let n = to.len().min(self.len - self.done);
         to[..n].copy_from_slice(&self.block[self.done..self.done + n]);
         self.done += n;
         Ok(n)

@@ -3,10 +3,8 @@ use crate::{Silent, testing};
 use proptest::prelude::*;
 use std::io::{self, Read};
 
-const WRITTEN: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::Lz4];
-
 /// Text that compresses about as programs do, and never repeats exactly.
-fn sample(len: usize) -> Vec<u8> {
+pub(super) fn sample(len: usize) -> Vec<u8> {
     let mut state = 12_345_u32;
     let mut bytes = Vec::with_capacity(len + 16);
     while bytes.len() < len {
@@ -17,13 +15,13 @@ fn sample(len: usize) -> Vec<u8> {
     bytes
 }
 
-fn written(codec: Codec, level: Option<u32>, blob: &Blob, threads: usize) -> Vec<u8> {
+pub(super) fn written(codec: Codec, level: Option<u32>, blob: &Blob, threads: usize) -> Vec<u8> {
     let mut out = Vec::new();
     Encoding::new(codec, level).unwrap().write(blob, NonZeroUsize::new(threads).unwrap(), &Silent, &mut out).unwrap();
     out
 }
 
-fn read(codec: Codec, bytes: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn read(codec: Codec, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     reader(codec, bytes)?.read_to_end(&mut out)?;
     Ok(out)
@@ -35,7 +33,7 @@ fn every_codec_reads_back_and_does_not_depend_on_threads() {
     blob.append(&Blob::zeros(9 << 20));
     blob.append(&Blob::from(sample(10)));
     let plain = blob.to_vec(1 << 24).unwrap();
-    for codec in WRITTEN {
+    for codec in Codec::written() {
         let one = written(codec, None, &blob, 1);
         assert!(one == written(codec, None, &blob, 3), "{codec} depends on threads");
         assert_eq!(Codec::sniff(&one), codec);
@@ -57,14 +55,14 @@ fn every_level_reads_back() {
 
 #[test]
 fn what_is_empty_reads_back() {
-    for codec in WRITTEN {
+    for codec in Codec::written() {
         assert_eq!(read(codec, &written(codec, None, &Blob::default(), 2)).unwrap(), b"", "{codec}");
     }
 }
 
 #[test]
 fn streams_behind_each_other_read_as_one() {
-    for codec in WRITTEN {
+    for codec in Codec::written() {
         let mut twice = written(codec, None, &Blob::from(sample(5000)), 1);
         twice.extend_from_slice(&twice.clone());
         assert_eq!(read(codec, &twice).unwrap(), [sample(5000), sample(5000)].concat(), "{codec}");
@@ -76,7 +74,7 @@ fn streams_behind_each_other_read_as_one() {
 
 #[test]
 fn damage_is_bad_input() {
-    for codec in WRITTEN.into_iter().filter(|codec| *codec != Codec::None) {
+    for codec in Codec::written().filter(|codec| *codec != Codec::None) {
         let whole = written(codec, None, &Blob::from(sample(50_000)), 1);
         let error = Error::from(read(codec, &whole[..whole.len() - 9]).unwrap_err());
         assert_eq!(error.kind(), crate::Kind::BadInput, "{codec}: {error}");
@@ -92,7 +90,17 @@ fn levels_are_checked() {
     assert_eq!(refusal(Codec::Zstd, 22), "level 22 of zstd: it has levels 1 to 19");
     assert_eq!(refusal(Codec::Lz4, 9), "level 9 of lz4: it has level 1 only");
     assert_eq!(refusal(Codec::None, 1), "level 1 of none: it has no level");
-    assert!(refusal(Codec::Bzip2, 1).contains("never written"));
+    assert_eq!(refusal(Codec::Bzip2, 1), "bzip2 is read, never written: choose gzip, zstd, xz, lz4 or none");
+}
+
+#[test]
+fn the_table_makes_the_lists() {
+    assert_eq!(CHOICES, ["auto", "gzip", "zstd", "xz", "lz4", "none"]);
+    assert_eq!(alternatives(&CHOICES), "auto, gzip, zstd, xz, lz4 or none");
+    assert_eq!((Codec::written_as("xz"), Codec::written_as("bzip2"), Codec::written_as("auto")), (Some(Codec::Xz), None, None));
+    let best = |known: &[Codec]| Codec::best_of(known);
+    assert_eq!((best(&[Codec::Xz, Codec::Gzip]), best(&[Codec::Gzip, Codec::Zstd])), (Codec::Gzip, Codec::Zstd));
+    assert_eq!((best(&[Codec::Lzma, Codec::Lz4, Codec::Xz]), best(&[Codec::Lzma]), best(&[])), (Codec::Xz, Codec::Gzip, Codec::Gzip));
 }
 
 #[test]

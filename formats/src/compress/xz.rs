@@ -8,10 +8,34 @@
 //! ```
 //! The compressor makes a whole stream of every piece; of these only the block is kept, and one index is written for all.
 
-use super::Work;
+use super::{
+    Codec, Linux, Row, Work, Writing,
+    input::Input,
+    read::{self, Decode, Padding, Reading},
+};
 use crate::{Error, Kind, Result, units};
-use lzma_rust2::{CheckType, XzOptions, XzWriter};
-use std::{io::Write, ops::Range};
+use lzma_rust2::{CheckType, XzOptions, XzReader, XzWriter};
+use std::{
+    io::{self, Read, Write},
+    mem,
+    ops::Range,
+};
+
+pub(super) const ROW: Row = Row {
+    codec: Codec::Xz,
+    name: "xz",
+    is_magic: |start| start.starts_with(&MAGIC),
+    writing: Some(Writing { levels: 0..=9, default: 6, write }),
+    reading: Reading {
+        unit: "stream",
+        open: |input| Box::new(Streams(opened(input))),
+        padding: Padding::Multiple(4),
+        follows: |next| next.starts_with(&MAGIC) || MAGIC.starts_with(next),
+        garbage_ends: false,
+    },
+    initramfs: Some(Linux { option: "CONFIG_RD_XZ", text: b"XZ-compressed data is corrupt\0" }),
+    squashfs: Some(Linux { option: "CONFIG_SQUASHFS_XZ", text: b"SQUASHFS error: Failed to initialise xz decompressor\n" }),
+};
 
 /// Header magic, flags: CRC32.
 const MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
@@ -28,7 +52,7 @@ struct Block {
     uncompressed: u64,
 }
 
-pub(super) fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
+fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
     let mut options = XzOptions::with_preset(work.level);
     options.set_check_sum_type(CheckType::Crc32);
     let len = u32::try_from(work.blob.len()).unwrap_or(u32::MAX);
@@ -117,4 +141,28 @@ fn push_varint(to: &mut Vec<u8>, mut value: u64) {
 fn varint(bytes: &[u8]) -> Option<u64> {
     let len = bytes.iter().take(9).position(|byte| byte & 0x80 == 0)? + 1;
     Some(bytes[..len].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f)))
+}
+
+/// Reads streams, each with the checks of its blocks and of its index.
+struct Streams<'a>(XzReader<Input<'a>>);
+
+fn opened(input: Input<'_>) -> XzReader<Input<'_>> {
+    XzReader::new_mem_limit(input, false, read::memory_max_kib())
+}
+
+impl Read for Streams<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.0.read(to)
+    }
+}
+
+impl<'a> Decode<'a> for Streams<'a> {
+    fn begin(&mut self) -> io::Result<()> {
+        self.0 = opened(mem::take(self.0.inner_mut()));
+        Ok(())
+    }
+
+    fn input(&mut self) -> &mut Input<'a> {
+        self.0.inner_mut()
+    }
 }

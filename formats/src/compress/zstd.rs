@@ -1,6 +1,10 @@
 //! Zstandard (RFC 8878).
 
-use super::Work;
+use super::{
+    Codec, Linux, Row, Work, Writing,
+    input::{Input, is_skippable},
+    read::{Decode, Padding, Reading},
+};
 use crate::{Blob, Error, Kind, Progress, Result, units};
 use std::{
     io::{self, Read, Write},
@@ -8,16 +12,35 @@ use std::{
     sync::OnceLock,
 };
 use structured_zstd::{
-    decoding::StreamingDecoder,
+    decoding::{BlockDecodingStrategy, ContentChecksum, FrameDecoder},
     encoding::{CompressionContext, CompressionLevel},
 };
+
+pub(super) const ROW: Row = Row {
+    codec: Codec::Zstd,
+    name: "zstd",
+    is_magic: |start| start.starts_with(&MAGIC),
+    // Above, the window grows to 128 MiB, and the guest needs as much to unpack.
+    writing: Some(Writing { levels: 1..=19, default: 3, write }),
+    reading: Reading {
+        unit: "frame",
+        open: |input| Box::new(Frames::new(input)),
+        padding: Padding::None,
+        follows: |next| next.starts_with(&MAGIC) || is_skippable(next),
+        garbage_ends: false,
+    },
+    initramfs: Some(Linux { option: "CONFIG_RD_ZSTD", text: b"ZSTD-compressed data is corrupt\0" }),
+    squashfs: Some(Linux { option: "CONFIG_SQUASHFS_ZSTD", text: b"SQUASHFS error: Failed to allocate zstd workspace\n" }),
+};
+
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Bytes of input in a frame of a stream.
 const PIECE: u64 = 8 * units::MIB;
 /// How much a single frame reads at once.
 const CHUNK: u64 = 256 * units::KIB;
 
-pub(super) fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
+fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
     if work.blob.is_empty() {
         return Ok(to.write_all(&unit(&[], work.level)?)?);
     }
@@ -113,15 +136,83 @@ fn end_in_data(frame: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-/// The unit that a frame holds, which has `len` bytes. What follows the frame is ignored.
+/// The unit that frames hold, which has `len` bytes. What follows them is ignored.
 ///
 /// # Errors
-/// When the frame is damaged, or holds less than `len` bytes.
-pub fn read_unit(mut frame: &[u8], len: usize) -> Result<Vec<u8>> {
+/// When a frame is damaged, or they hold more or less than `len` bytes.
+pub fn read_unit(frame: &[u8], len: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; len];
-    let frame: &mut dyn Read = &mut frame;
-    StreamingDecoder::new(frame).read_exact(&mut bytes).map_err(|e| Error::bad_input("damaged zstd data").because(e))?;
+    fill_unit(frame, &mut bytes).map_err(|e| Error::bad_input("damaged zstd data").because(e))?;
     Ok(bytes)
+}
+
+fn fill_unit(frame: &[u8], unit: &mut [u8]) -> io::Result<()> {
+    let mut frames = Frames::new(Input::new(frame));
+    let mut done = 0;
+    while done < unit.len() {
+        frames.begin()?;
+        loop {
+            match frames.read(&mut unit[done..])? {
+                0 if done < unit.len() => break,
+                // The checksum is looked at once no more comes.
+                0 if frames.read(&mut [0])? > 0 => return Err(io::Error::other(format!("more than {done} bytes"))),
+                0 => return Ok(()),
+                n => done += n,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads frames, each with its checksum where it has one, and the skippable frames in front of them.
+struct Frames<'a> {
+    input: Input<'a>,
+    decoder: FrameDecoder,
+    is_inside: bool,
+}
+
+impl<'a> Frames<'a> {
+    fn new(input: Input<'a>) -> Self {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_content_checksum(ContentChecksum::Verify);
+        Self { input, decoder, is_inside: false }
+    }
+}
+
+impl Read for Frames<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if !self.is_inside {
+            return Ok(0);
+        }
+        while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+            // A trait object, so that the decoder is compiled once.
+            let input: &mut dyn Read = &mut self.input;
+            self.decoder.decode_blocks(input, BlockDecodingStrategy::UptoBlocks(1)).map_err(io::Error::other)?;
+        }
+        let n = self.decoder.read(to)?;
+        if n == 0 && !to.is_empty() {
+            self.decoder.verify_content_size().and_then(|()| self.decoder.verify_content_checksum()).map_err(io::Error::other)?;
+            self.is_inside = false;
+        }
+        Ok(n)
+    }
+}
+
+impl<'a> Decode<'a> for Frames<'a> {
+    fn begin(&mut self) -> io::Result<()> {
+        let skipped = self.input.skip_frames()?;
+        // Behind skippable frames there need not be another.
+        self.is_inside = !(skipped && self.input.peek(1)?.is_empty());
+        if self.is_inside {
+            let input: &mut dyn Read = &mut self.input;
+            self.decoder.reset(input).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    fn input(&mut self) -> &mut Input<'a> {
+        &mut self.input
+    }
 }
 
 /// Writes a whole blob, however long, as one frame, in little memory.

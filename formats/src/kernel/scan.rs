@@ -1,6 +1,10 @@
 //! What an unpacked kernel says about itself, found by its strings in one pass and in little memory.
 
-use crate::{Result, compress::Codec, units};
+use crate::{
+    Result,
+    compress::{CODECS, Codec, Linux, Row},
+    units,
+};
 use flate2::read::GzDecoder;
 use memchr::memmem;
 use std::io::Read;
@@ -17,32 +21,6 @@ const CONFIG_END: &[u8] = b"IKCFG_ED";
 /// `init/version.c`: the line that the kernel prints first.
 const BANNER: &[u8] = b"Linux version ";
 const BANNER_MAX: usize = 512;
-
-/// A decompressor for the initramfs or for squashfs: its codec, its option, and an error text of its `lib/decompress_*.c`, which is in every
-/// kernel that has it and in no other. (The names of all codecs are in every kernel.) What unpacks the kernel itself stands
-/// outside of what is searched.
-struct Decompressor {
-    codec: Codec,
-    option: &'static str,
-    text: &'static [u8],
-}
-
-const DECOMPRESSORS: [Decompressor; 6] = [
-    Decompressor { codec: Codec::Gzip, option: "CONFIG_RD_GZIP", text: b"Not a gzip file\0" },
-    Decompressor { codec: Codec::Zstd, option: "CONFIG_RD_ZSTD", text: b"ZSTD-compressed data is corrupt\0" },
-    Decompressor { codec: Codec::Xz, option: "CONFIG_RD_XZ", text: b"XZ-compressed data is corrupt\0" },
-    Decompressor { codec: Codec::Lz4, option: "CONFIG_RD_LZ4", text: b"chunk length is longer than allocated\0" },
-    Decompressor { codec: Codec::Lzma, option: "CONFIG_RD_LZMA", text: b"LZMA data is corrupt\0" },
-    Decompressor { codec: Codec::Bzip2, option: "CONFIG_RD_BZIP2", text: b"Compressed file ends unexpectedly\0" },
-];
-
-/// Decompressors of squashfs, where that is built in; the texts are those of its `*_wrapper.c`.
-const SQUASHFS: [Decompressor; 4] = [
-    Decompressor { codec: Codec::Zstd, option: "CONFIG_SQUASHFS_ZSTD", text: b"SQUASHFS error: Failed to allocate zstd workspace\n" },
-    Decompressor { codec: Codec::Gzip, option: "CONFIG_SQUASHFS_ZLIB", text: b"SQUASHFS error: Failed to allocate zlib workspace\n" },
-    Decompressor { codec: Codec::Xz, option: "CONFIG_SQUASHFS_XZ", text: b"SQUASHFS error: Failed to initialise xz decompressor\n" },
-    Decompressor { codec: Codec::Lz4, option: "CONFIG_SQUASHFS_LZ4", text: b"SQUASHFS error: Failed to initialise LZ4 decompressor\n" },
-];
 
 /// What a kernel says about itself.
 #[derive(Clone, Debug, Default)]
@@ -103,17 +81,20 @@ pub(super) fn facts(kernel: &mut dyn Read) -> Result<Facts> {
 
 #[derive(Default)]
 struct Search {
-    found: [bool; DECOMPRESSORS.len()],
-    squashfs: [bool; SQUASHFS.len()],
+    /// Whether the decompressor of each codec was found, for an initramfs and for squashfs. What unpacks the kernel itself stands
+    /// outside of what is searched.
+    initramfs: [bool; CODECS.len()],
+    squashfs: [bool; CODECS.len()],
     banner: Option<String>,
     config: Option<Config>,
 }
 
 impl Search {
     fn look_at(&mut self, window: &[u8]) {
-        let initramfs = self.found.iter_mut().zip(&DECOMPRESSORS);
-        for (found, decompressor) in initramfs.chain(self.squashfs.iter_mut().zip(&SQUASHFS)) {
-            *found = *found || memmem::find(window, decompressor.text).is_some();
+        let has = |linux: &Option<Linux>| linux.is_some_and(|linux| memmem::find(window, linux.text).is_some());
+        for ((row, initramfs), squashfs) in CODECS.iter().zip(&mut self.initramfs).zip(&mut self.squashfs) {
+            *initramfs = *initramfs || has(&row.initramfs);
+            *squashfs = *squashfs || has(&row.squashfs);
         }
         if self.banner.is_none() {
             self.banner = memmem::find_iter(window, BANNER).find_map(|at| banner(&window[at..]));
@@ -124,16 +105,17 @@ impl Search {
     }
 
     fn finish(self) -> Facts {
-        let Self { found, squashfs, banner, config } = self;
-        let codecs = |found: &[bool], decompressors: &[Decompressor], subsystem| {
-            let has = |(found, decompressor): &(&bool, &Decompressor)| match &config {
-                Some(config) => config.get(subsystem) == Some("y") && config.get(decompressor.option) == Some("y"),
-                None => **found,
+        let Self { initramfs, squashfs, banner, config } = self;
+        let codecs = |found: &[bool], linux: fn(&Row) -> Option<Linux>, subsystem| {
+            let has = |(row, found): &(&Row, &bool)| match (&config, linux(row)) {
+                (Some(config), Some(linux)) => config.get(subsystem) == Some("y") && config.get(linux.option) == Some("y"),
+                (None, Some(_)) => **found,
+                (_, None) => false,
             };
-            found.iter().zip(decompressors).filter(has).map(|(_, decompressor)| decompressor.codec).collect()
+            CODECS.iter().zip(found).filter(has).map(|(row, _)| row.codec).collect()
         };
-        let initramfs_codecs = codecs(&found, &DECOMPRESSORS, "CONFIG_BLK_DEV_INITRD");
-        let squashfs_codecs = codecs(&squashfs, &SQUASHFS, "CONFIG_SQUASHFS");
+        let initramfs_codecs = codecs(&initramfs, |row| row.initramfs, "CONFIG_BLK_DEV_INITRD");
+        let squashfs_codecs = codecs(&squashfs, |row| row.squashfs, "CONFIG_SQUASHFS");
         Facts { banner, config, initramfs_codecs, squashfs_codecs }
     }
 }
