@@ -149,7 +149,10 @@ fn expand(prefix: &str, tree: &str, to: &mut Vec<Import>) {
             '{' => depth += 1,
             '}' => depth -= 1,
             ',' if depth == 0 => {
-                expand(&format!("{prefix}{}", head.trim()), inside[start..at].trim(), to);
+                // After the last comma there is nothing.
+                if !inside[start..at].trim().is_empty() {
+                    expand(&format!("{prefix}{}", head.trim()), inside[start..at].trim(), to);
+                }
                 start = at + 1;
             }
             _ => {}
