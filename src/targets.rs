@@ -63,7 +63,8 @@ impl Naming {
 
     fn target(&self, input: &Path, suffix: &str, outputs: &[&Output]) -> Result<Target> {
         let Some(path) = &self.output else {
-            return Ok(Target::Path(self.dir.join(self.base_name(input)? + suffix)));
+            let name = self.base_name(input)? + suffix;
+            return Ok(Target::Path(if self.dir == Path::new(".") { name.into() } else { self.dir.join(name) }));
         };
         let files: usize = outputs.iter().map(|o| o.files.len()).sum();
         if files != 1 {

@@ -284,9 +284,12 @@ fn an_interrupt_while_reading_leaves_nothing() {
     write_test_tar(&tar, 2);
     let half = fs::read(&tar).unwrap();
     // More than a pipe holds: when all of it is taken, it is being read.
-    child.stdin.as_mut().unwrap().write_all(&half[..1 << 20]).unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(&half[..1 << 20]).unwrap();
     send(&child, "-INT");
+    // The pipe stays open: an end would be an end of the input.
     assert_interrupted(child.wait().unwrap());
+    drop(pipe);
     assert_eq!(names(&dir), Vec::<String>::new());
 }
 

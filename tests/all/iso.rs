@@ -77,7 +77,7 @@ fn sgdisk_and_fsck_find_no_fault_in_the_disk() {
 fn the_files_of_the_cd_are_those_of_the_disk() {
     for name in ["guest.iso", "bios.iso", "guest-efi-initrd.iso"] {
         let image = small().path(name);
-        let out = scratch("iso-extracted");
+        let out = scratch(&format!("iso-extracted-{name}"));
         run("bsdtar", ["-xf", text(&image), "-C", text(&out)]);
         let expected = fs::read(small().path("guest-initrd.img")).unwrap();
         assert!(fs::read(out.join("moby/initrd.img")).unwrap() == expected, "{name}: the initrd differs");
@@ -112,7 +112,7 @@ for path in sys.argv[2:]:
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/oracles/bin/python3");
     let paths: Vec<_> = BOOTABLE.iter().map(|name| small().path(name)).collect();
     finish(Command::new(python).args(["-c", script, "gpt,iso"]).args(&paths)).success();
-    let images = Images::of_test_kernel("iso-kernel", 1, "kernel+iso");
+    let images = Images::of_test_kernel("iso-kernel", 1, "kernel+initrd,kernel+iso");
     finish(Command::new(python).args(["-c", script, "iso"]).arg(images.path("guest.iso"))).success();
 }
 
@@ -191,7 +191,7 @@ fn the_root_file_system_comes_back_as_it_was() {
 /// An output's bytes do not depend on what else is made in the run.
 #[test]
 fn the_same_input_gives_the_same_bytes() {
-    let again = Images::of_test_kernel("iso-again", 5, "iso-efi");
+    let again = Images::of_test_kernel("iso-again", 5, "kernel+initrd,iso-efi");
     assert!(fs::read(again.path("guest-efi.iso")).unwrap() == fs::read(small().path("guest-efi.iso")).unwrap(), "another iso-efi");
     again.convert(&["--format", "iso,raw", "--initrd-compression", "none"]);
     assert!(fs::read(again.path("guest.iso")).unwrap() == fs::read(small().path("guest.iso")).unwrap(), "another iso");
