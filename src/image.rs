@@ -85,6 +85,7 @@ impl Draft {
         if let Some(arch) = given.arch {
             refuse_other(arch, &kernel)?;
         }
+        let before = cmdline.as_ref().ok().cloned();
         let mut cmdline = given.cmdline.as_deref().map_or(cmdline, Cmdline::new)?;
         if let Some(consoles) = given.consoles {
             cmdline.set_consoles(consoles.on(Kernel::identify(&kernel)?.arch));
@@ -97,7 +98,7 @@ impl Draft {
         if given.kernel.is_some() {
             boot = replaced(&boot, tar::KERNEL, &kernel)?;
         }
-        if given.cmdline.is_some() || given.consoles.is_some() || !given.append.is_empty() {
+        if before.as_ref() != Some(&cmdline) {
             boot = replaced(&boot, tar::CMDLINE, &Blob::bytes(cmdline.as_str().as_bytes()))?;
         }
         if let (Some(_), Some(ucode)) = (&given.ucode, &ucode) {

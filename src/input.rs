@@ -10,7 +10,7 @@ use crate::{
     names::Named,
 };
 use formats::{
-    Blob, Env, FORMATS, Format, Progress, Reading, Spool,
+    Blob, Env, FORMATS, Format, Progress, Reading,
     compress::{self, Codec},
     iso9660, raw, tar,
     tree::{Content, ShowPath},

@@ -260,6 +260,23 @@ mod tests {
         assert!(draft(&tar(&[])).unwrap().with(&empty).is_err());
     }
 
+    /// Whatever shows `boot/` shows what is booted.
+    #[test]
+    fn what_is_given_stands_in_boot_and_what_is_not_stays_as_it_was() {
+        let archive = tar(&[("boot/kernel", "k", "a"), ("boot/cmdline", "quiet\n", "a"), ("boot/dtb", "d", "a")]);
+        let boot = |given: &Overrides| draft(&archive).unwrap().with(given).unwrap().boot;
+        let of = |tree: &Tree, path: &[u8]| match &tree.get(path).unwrap().content {
+            Content::File(body) => text(body),
+            other => panic!("{other:?}"),
+        };
+        let same = boot(&Overrides::default());
+        assert_eq!((of(&same, CMDLINE).as_str(), of(&same, b"boot/dtb").as_str()), ("quiet\n", "d"));
+        assert!(same.get(CMDLINE).unwrap().origin.is_some());
+        let given = boot(&Overrides { kernel: Some(Blob::bytes(*b"mine")), append: vec!["debug".into()], ..Overrides::default() });
+        assert_eq!((of(&given, KERNEL).as_str(), of(&given, CMDLINE).as_str()), ("mine", "quiet debug"));
+        assert!(given.get(CMDLINE).unwrap().origin.is_none() && given.get(b"boot/dtb").unwrap().origin.is_some());
+    }
+
     #[test]
     fn microcode_is_a_plain_cpio_or_nothing() {
         let error = read(&[("boot/kernel", "k", "a"), ("boot/ucode.cpio", "\x1f\u{8}gzip", "a")]).unwrap_err();

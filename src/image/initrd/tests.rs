@@ -107,7 +107,8 @@ fn what_linux_would_not_unpack_is_refused_with_its_place() {
     let text = refusal([&one[..], b"\0\0\0\0something else"].concat());
     assert_eq!(text, format!("byte {}: the initrd goes on with neither a cpio archive nor a compressed one", one.len() + 4));
     // One archive in two frames.
-    let (front, back) = archive("one").split_at(512).into();
+    let whole = archive("one");
+    let (front, back) = whole.split_at(512);
     let text = refusal([packed(Codec::Zstd, front), packed(Codec::Zstd, back)].concat());
     assert!(text.starts_with("byte 0: zstd archive: "), "{text}");
     // The second of two has a flipped bit.
