@@ -128,6 +128,17 @@ fn the_readme_names_every_format() {
     none("formats without a row in README.md", formats::FORMATS.iter().map(|format| format.name()).filter(missing).map(String::from));
 }
 
+/// Documentation begins with an example, which `cargo test` runs.
+#[test]
+fn every_container_that_is_written_has_an_example() {
+    let lacks = |name: &&str| {
+        let text = fs::read_to_string(root().join(format!("formats/src/{name}.rs"))).expect("a module is called as its format is");
+        !(text.contains("\n//! ```\n//! use formats::") && text.contains(".plan(") && text.contains(".decode(&file"))
+    };
+    let written = formats::FORMATS.iter().filter(|format| format.is_written()).map(|format| format.name());
+    none("modules without an example that writes and reads", written.filter(lacks).map(String::from));
+}
+
 /// A circle has no top to read from, and nothing in it can be taken away by itself.
 #[test]
 fn no_modules_import_each_other_in_a_circle() {

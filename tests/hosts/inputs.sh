@@ -26,7 +26,7 @@ make_tar() {
     ln "$root/etc/Name" "$root/usr/hard"
     seq 1 200000 >"$root/usr/numbers"
     truncate -s 3M "$root/usr/sparse"
-    [ -z "${2:-}" ] || openssl enc -aes-128-ctr -pass pass:moby -nosalt -pbkdf2 -in /dev/zero 2>/dev/null | head -c "$2"M >"$root/usr/noise" || true
+    [ -z "${2:-}" ] || head -c "$2"M /dev/urandom >"$root/usr/noise"
     tar --create --format=posix --pax-option=delete=atime,delete=ctime --sort=name --mtime=@1700000000 --owner=0 --group=0 \
         --file "$1/guest.tar" --directory "$root" .
     rm -r "$root"
