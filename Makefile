@@ -3,16 +3,20 @@
 # make demo   a Linux guest boots from a qcow2 of ours, under BIOS and under UEFI, before your eyes
 # make lint   style, lints, documentation, dependencies
 # make fuzz   a minute of mutants, which `make test` ends with
-# make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day
+# make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day; what we release, built twice and run;
+#               the programs for other hosts, run
+# make windows  the Windows program, run by Wine
+# make dist   what we release, in target/dist: static programs with their documents, Debian packages
 # make loaders  rebuilds the boot loaders into boot/prebuilt
 # make bench  measures against other tools
 # make setup  installs what all of these need; each of them installs its own part by itself
 
-.PHONY: quick test demo lint fuzz nightly loaders bench setup
+.PHONY: quick test demo lint fuzz nightly windows dist loaders bench setup
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH):/usr/sbin:/sbin
 export CARGO_TERM_COLOR ?= auto
 
 musl := x86_64-unknown-linux-musl
+elsewhere := x86_64-pc-windows-gnu aarch64-apple-darwin
 # A workspace of its own that shares what was compiled already.
 in_fuzz := cd formats/fuzz && CARGO_TARGET_DIR=$(CURDIR)/target
 mutate := $(in_fuzz) cargo run --locked --bin mutate --
@@ -51,6 +55,7 @@ lint:
 	cd boot && cargo clippy --locked --package moby-testkernel --bin testkernel-bios --target x86_64-unknown-none -- -D warnings
 	cd boot && cargo clippy --locked --package moby-boot-efi --package moby-testkernel --target x86_64-unknown-uefi -- -D warnings
 	cd boot && cargo clippy --locked --package moby-boot-efi --target aarch64-unknown-uefi -- -D warnings
+	cargo clippy --locked --workspace $(addprefix --target ,$(elsewhere)) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	cargo deny --all-features --locked check bans licenses sources
 	cargo deny --config deny.toml --manifest-path boot/Cargo.toml --locked check bans licenses sources
@@ -59,10 +64,23 @@ fuzz:
 	@tests/setup.sh fuzz
 	$(mutate) --executions 1000000000 --seconds 60
 
-nightly:
-	@tests/setup.sh fuzz
+nightly: windows
+	@tests/setup.sh nightly
 	$(mutate) --executions 1000000000 --seconds 600 --seed $$(($$(date +%s) / 86400))
 	$(mutate) --against-qemu 5000 --seed $$(($$(date +%s) / 86400))
+	cargo package --locked --workspace
+	tests/dist/build
+	tests/dist/check --twice
+	tests/hosts/aarch64
+
+windows:
+	@tests/setup.sh windows
+	tests/hosts/windows
+
+dist:
+	@tests/setup.sh dist
+	tests/dist/build
+	tests/dist/check
 
 loaders:
 	@tests/setup.sh loaders

@@ -105,12 +105,14 @@ struct Unfinished {
     /// Gone once the file has its name.
     temporary: Option<TempPath>,
     path: PathBuf,
+    /// The path by which the user knows it, for messages.
+    shown: PathBuf,
 }
 
 impl Unfinished {
     fn write(path: &Path, body: &Blob, durability: Durability, progress: &dyn Progress) -> Result<Self> {
         // A link is followed, so that what it points to is replaced and the link stays.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let (path, shown) = (fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), path.to_owned());
         if path.is_dir() {
             return Err(Error::bad_input("is a directory, must be a file"));
         }
@@ -124,12 +126,42 @@ impl Unfinished {
         debris.push(file.path().to_owned());
         drop(debris);
         let (file, temporary) = file.into_parts();
-        let this = Self { temporary: Some(temporary), path };
+        let this = Self { temporary: Some(temporary), path, shown };
         sparse(body, &file, progress)?;
         if durability == Durability::PowerCut || tells_late(&file)? {
             file.sync_all()?;
         }
         Ok(this)
+    }
+
+    /// Refuses to replace a file that somebody has open and keeps for himself. Only Windows has such: asked of every file before
+    /// the first is replaced.
+    fn may_be_named(&self) -> Result<()> {
+        #[cfg(windows)]
+        {
+            /// The right to delete, winnt.h.
+            const DELETE: u32 = 0x1_0000;
+            use std::os::windows::fs::OpenOptionsExt;
+            match File::options().access_mode(DELETE).open(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let hint = "close it in the program that has it open, or choose another name";
+                    return Err(Error::new(Kind::Environment, format!("cannot be replaced: {error}")).hint(hint).at(self.shown.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name.
+    fn name(&mut self) -> Result<()> {
+        let Some(temporary) = self.temporary.take() else { return Ok(()) };
+        // Not `persist`: on Windows that replaces no file that is open, even where its reader lets it be removed.
+        let from = temporary.keep().map_err(|error| error.error).at(|| self.shown.display().to_string())?;
+        fs::rename(&from, &self.path).at(|| self.shown.display().to_string()).inspect_err(|_| {
+            // The first error is the one to tell.
+            let _: io::Result<()> = fs::remove_file(&from);
+        })
     }
 }
 
@@ -205,15 +237,12 @@ const TELL_LATE: [i128; 9] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1
 fn commit(mut files: Vec<Unfinished>, durability: Durability) -> Result<()> {
     // While this is held, a signal waits.
     let debris = DEBRIS.lock();
-    let named = files.iter_mut().try_for_each(|file| match file.temporary.take() {
-        Some(temporary) => temporary.persist(&file.path).map_err(|e| Error::from(e.error).at(file.path.display())),
-        None => Ok(()),
-    });
+    let named = files.iter().try_for_each(Unfinished::may_be_named).and_then(|()| files.iter_mut().try_for_each(Unfinished::name));
     drop(debris);
     named?;
     if durability == Durability::PowerCut {
         for file in &files {
-            sync_directory(parent(&file.path)).at(|| file.path.display().to_string())?;
+            sync_directory(parent(&file.path)).at(|| file.shown.display().to_string())?;
         }
     }
     Ok(())

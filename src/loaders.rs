@@ -3,11 +3,7 @@
 use crate::error::{Error, Result};
 use bootfs::stage1 as contract;
 use formats::{Blob, kernel::Arch, mbr::BOOT_CODE_LEN, units};
-
-static STAGE1: &[u8; 512] = include_bytes!("../boot/prebuilt/stage1.bin");
-static STAGE2: &[u8] = include_bytes!("../boot/prebuilt/stage2.bin");
-static BOOTX64: &[u8] = include_bytes!("../boot/prebuilt/bootx64.efi");
-static BOOTAA64: &[u8] = include_bytes!("../boot/prebuilt/bootaa64.efi");
+use prebuilt::{BOOTAA64, BOOTX64, STAGE1, STAGE2};
 
 const _: () = assert!(contract::LEN == BOOT_CODE_LEN && STAGE2.len() <= contract::STAGE2_MAX);
 

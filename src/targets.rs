@@ -79,11 +79,12 @@ impl Naming {
     /// What the names begin with.
     fn base_name(&self, input: &Path) -> Result<String> {
         if let Some(name) = &self.name {
-            return if name.is_empty() || name.contains('/') {
-                let what = format!("--name '{}' must be a file name without /", name.escape_debug());
-                Err(Error::bad_input(what).hint("say the directory with --dir"))
-            } else {
+            // On Windows that is also one without \ and without a drive.
+            return if Path::new(name).file_name() == Some(name.as_ref()) {
                 Ok(name.clone())
+            } else {
+                let what = format!("--name '{}' must be a file name without a directory", name.escape_debug());
+                Err(Error::bad_input(what).hint("say the directory with --dir"))
             };
         }
         if input == Path::new(STDIN) {
@@ -196,6 +197,15 @@ mod tests {
         assert_eq!(clash, "formats qcow2 and qcow2-bios would both write out/box.qcow2");
         let two = places(&Naming { output: Some("x".into()), ..Naming::default() }, &["raw", "qcow2"]).unwrap_err().to_string();
         assert_eq!(two, "-o takes one file, raw and qcow2 make 2");
+    }
+
+    #[test]
+    fn a_name_stays_in_its_directory() {
+        let named = |name: &str| places(&Naming { name: Some(name.into()), ..Naming::default() }, &["raw"]);
+        assert_eq!(named("v1.2").unwrap(), ["v1.2.img"]);
+        for name in ["", ".", "..", "a/b", "/a", "a/"] {
+            assert!(named(name).unwrap_err().to_string().contains("must be a file name"), "{name}");
+        }
     }
 
     #[test]

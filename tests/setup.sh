@@ -23,8 +23,9 @@ export PATH="$PATH:/usr/sbin:/sbin"
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# What the groups asked for: Debian packages, programs and files that must be there in the end, and functions of this file to call.
+# What the groups asked for: Debian packages, targets of Rust, programs and files that must be there in the end, and functions of this file to call.
 packages=()
+targets=()
 programs=()
 files=()
 steps=()
@@ -75,7 +76,7 @@ rust_toolchain() {
     [ ${#missing[@]} = 0 ] || rustup component add --toolchain "$channel" "${missing[@]}" || die "rustup could not add ${missing[*]}"
     have=$(rustup target list --installed --toolchain "$channel")
     missing=()
-    for word in $(toml_value targets); do
+    for word in $(toml_value targets) "${targets[@]}"; do
         grep -qx "$word" <<<"$have" || missing+=("$word")
     done
     [ ${#missing[@]} = 0 ] || rustup target add --toolchain "$channel" "${missing[@]}" || die "rustup could not add ${missing[*]}"
@@ -255,6 +256,7 @@ group_loaders() {
 # `make lint`.
 group_lint() {
     group_build
+    targets+=(x86_64-pc-windows-gnu aarch64-apple-darwin) # compiled, not run
     steps+=(rust_toolchain cargo_deny)
 }
 
@@ -273,6 +275,34 @@ group_fuzz() {
     packages+=(qemu-utils)
     programs+=(qemu-img)
     steps+=(rust_toolchain)
+}
+
+# `make windows`: a linker for Windows, and what runs its programs.
+group_windows() {
+    group_build
+    packages+=(gcc-mingw-w64-x86-64-win32 wine64)
+    targets+=(x86_64-pc-windows-gnu)
+    programs+=(x86_64-w64-mingw32-gcc)
+    files+=(/usr/lib/wine/wine64)
+    steps+=(rust_toolchain)
+}
+
+# `make dist`: the linker comes with Rust.
+group_dist() {
+    group_build
+    packages+=(binutils python3)
+    targets+=(aarch64-unknown-linux-musl)
+    programs+=(readelf python3 dpkg-deb)
+    steps+=(rust_toolchain)
+}
+
+# `make nightly`.
+group_nightly() {
+    group_fuzz
+    group_windows
+    group_dist
+    packages+=(qemu-user-static)
+    programs+=(qemu-aarch64-static)
 }
 
 # `make test`: foreign programs that judge, and machines that boot.
@@ -309,7 +339,7 @@ group_bench() {
     programs+=(bsdtar pigz zstd lz4 xz mcopy fsck.vfat sgdisk xorriso mksquashfs mkfs.erofs syslinux)
 }
 
-[ $# -gt 0 ] || set -- test loaders bench
+[ $# -gt 0 ] || set -- test loaders bench nightly
 for group in "$@"; do
     declare -F "group_$group" >/dev/null ||
         die "there is no group $group: the groups are $(declare -F | sed -n 's/^declare -f group_//p' | tr '\n' ' ')"

@@ -2,6 +2,20 @@
 //!
 //! A format is a pure function between [`Blob`]s. This library opens no path, prints nothing, and knows no clock, no
 //! randomness and no environment: what it may not invent comes in through [`Env`].
+//!
+//! ```
+//! use formats::{Blob, Env, Error, Ids, Options, Reading};
+//!
+//! let env = &mut Env::scratch(2);
+//! let disk = Blob::bytes(b"content ".repeat(1 << 17));
+//! for format in formats::FORMATS.iter().filter(|format| format.is_written()) {
+//!     let plan = format.plan(&Options::defaults(format.options()))?;
+//!     let file = plan.encode(&disk, &Ids::from_seed(b"my disk").into(), env)?;
+//!     let back = format.decode(&file, &Reading::default(), env)?;
+//!     assert!(formats::compare::same(&back, &disk)?, "{}", format.name());
+//! }
+//! # Ok::<(), Error>(())
+//! ```
 
 pub mod blob;
 mod blocks;

@@ -15,6 +15,18 @@
 //! are marked dirty or corrupt. Refcounts are not looked at, but by a check, which compares all of them.
 //!
 //! Oracle: `qemu-img check`, `compare` and `convert`.
+//!
+//! ```
+//! use formats::{Blob, Env, Format, Ids, Options, Reading, qcow2::Qcow2};
+//!
+//! let env = &mut Env::scratch(2);
+//! let disk = Blob::bytes(b"content ".repeat(1 << 18));
+//! let options = Options::parse(Qcow2.options(), [("compressed", "on"), ("compression_type", "zstd")])?;
+//! let file = Qcow2.plan(&options)?.encode(&disk, &Ids::from_seed(b"my disk").into(), env)?;
+//! assert!(Qcow2.probe(&file)? && file.len() < disk.len() / 4);
+//! assert_eq!(Qcow2.decode(&file, &Reading::default(), env)?.sha256()?, disk.sha256()?);
+//! # Ok::<(), formats::Error>(())
+//! ```
 
 mod check;
 mod decode;

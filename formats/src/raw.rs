@@ -1,6 +1,20 @@
 //! Raw: the file is the disk, byte for byte.
 //!
 //! Written as a sparse file where the target can hold one. There is no magic: raw is never guessed, it is what remains.
+//!
+//! ```
+//! use formats::{Blob, Env, Format, Ids, Options, Reading, raw::Raw};
+//!
+//! let env = &mut Env::scratch(1);
+//! let mut disk = Blob::zeros(1 << 20);
+//! disk.splice(4096, &Blob::bytes(*b"content"));
+//! let plan = Raw.plan(&Options::defaults(Raw.options()))?;
+//! let file = plan.encode(&disk, &Ids::from_seed(b"my disk").into(), env)?;
+//! assert_eq!(file.len(), disk.len());
+//! assert_eq!(file.data_len(), 7, "the rest are holes");
+//! assert_eq!(Raw.decode(&file, &Reading::default(), env)?.sha256()?, disk.sha256()?);
+//! # Ok::<(), formats::Error>(())
+//! ```
 
 use crate::{Blob, Check, Env, Error, Format, Identity, Options, Plan, Reading, Result, dump::Dump};
 

@@ -11,6 +11,19 @@
 //! Refused when read: differencing and undo images, versions other than 1.1, extra data per block.
 //!
 //! Oracles: `qemu-img`, 7-Zip, oslo.utils, dissect.hypervisor.
+//!
+//! ```
+//! use formats::{Blob, Env, Format, Ids, Options, Reading, vdi::Vdi};
+//!
+//! let env = &mut Env::scratch(1);
+//! let mut disk = Blob::zeros(64 << 20);
+//! disk.splice(5 << 20, &Blob::bytes(*b"content"));
+//! let plan = Vdi.plan(&Options::defaults(Vdi.options()))?;
+//! let file = plan.encode(&disk, &Ids::from_seed(b"my disk").into(), env)?;
+//! assert!(file.len() <= 3 << 20, "one block of 1 MiB, header and table");
+//! assert_eq!(Vdi.decode(&file, &Reading::default(), env)?.sha256()?, disk.sha256()?);
+//! # Ok::<(), formats::Error>(())
+//! ```
 
 use crate::{
     Blob, Check, Env, Error, Format, Identity, Info, Limits, Options, Plan, Reading, Result,

@@ -14,6 +14,21 @@
 //! Refused when read: differencing disks, types and versions that the standard does not define, footers with a wrong checksum.
 //!
 //! Oracles: `qemu-img` (which calls it `vpc`), 7-Zip, oslo.utils.
+//!
+//! ```
+//! use formats::{Blob, Env, Format, Ids, Options, Reading, vhd::Vhd};
+//!
+//! let env = &mut Env::scratch(1);
+//! let mut disk = Blob::zeros(64 << 20);
+//! disk.splice(1 << 20, &Blob::bytes(*b"content"));
+//! let options = Options::parse(Vhd.options(), [("subformat", "dynamic")])?;
+//! let plan = Vhd.plan(&options)?;
+//! assert_eq!(plan.limits().size_multiple, 1 << 20, "what Azure asks for");
+//! let file = plan.encode(&disk, &Ids::from_seed(b"my disk").into(), env)?;
+//! assert!(file.len() < 4 << 20, "one block of 2 MiB, header and tables");
+//! assert_eq!(Vhd.decode(&file, &Reading::default(), env)?.sha256()?, disk.sha256()?);
+//! # Ok::<(), formats::Error>(())
+//! ```
 
 use crate::{
     Blob, Check, Env, Error, Format, Identity, Ids, Info, Limits, OptionSpec, Options, Plan, Reading, Result, Timestamp, Values,

@@ -14,6 +14,21 @@
 //! written back is replayed in memory; a check counts it as a corruption, for others refuse the file until it is.
 //!
 //! Oracles: `qemu-img` (which also replays logs), 7-Zip, oslo.utils, dissect.hypervisor.
+//!
+//! ```
+//! use formats::{Blob, Env, Format, Ids, Options, Reading, vhdx::Vhdx};
+//!
+//! let env = &mut Env::scratch(1);
+//! let disk = Blob::bytes(b"content ".repeat(1 << 17));
+//! let plan = Vhdx.plan(&Options::parse(Vhdx.options(), [("block_size", "8M")])?)?;
+//! // Its identifiers are derived: the same ones make the same file.
+//! let file = plan.encode(&disk, &Ids::from_seed(b"my disk").into(), env)?;
+//! let again = plan.encode(&disk, &Ids::from_seed(b"my disk").into(), env)?;
+//! let other = plan.encode(&disk, &Ids::from_seed(b"another").into(), env)?;
+//! assert!(file.sha256()? == again.sha256()? && file.sha256()? != other.sha256()?);
+//! assert_eq!(Vhdx.decode(&file, &Reading::default(), env)?.sha256()?, disk.sha256()?);
+//! # Ok::<(), formats::Error>(())
+//! ```
 
 mod log;
 mod read;

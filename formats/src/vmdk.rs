@@ -18,6 +18,23 @@
 //! (`COWD`, SESparse), compression other than deflate, compressed grains without markers.
 //!
 //! Oracles: `qemu-img`, 7-Zip, oslo.utils (Glance's rules), dissect.hypervisor.
+//!
+//! ```
+//! use formats::{Blob, Env, Format, Ids, Options, Reading, vmdk::Vmdk};
+//!
+//! let env = &mut Env::scratch(2);
+//! let disk = Blob::bytes(b"content ".repeat(1 << 17));
+//! let mut sizes = Vec::new();
+//! for subformat in ["streamOptimized", "monolithicSparse"] {
+//!     let plan = Vmdk.plan(&Options::parse(Vmdk.options(), [("subformat", subformat)])?)?;
+//!     let file = plan.encode(&disk, &Ids::from_seed(b"my disk").into(), env)?;
+//!     assert!(Vmdk.probe(&file)?);
+//!     assert_eq!(Vmdk.decode(&file, &Reading::default(), env)?.sha256()?, disk.sha256()?);
+//!     sizes.push(file.len());
+//! }
+//! assert!(sizes[0] < sizes[1] / 4, "the former is compressed");
+//! # Ok::<(), formats::Error>(())
+//! ```
 
 mod descriptor;
 mod read;

@@ -115,7 +115,8 @@ fn prebuilt_loaders_are_what_their_sums_say() {
     let listed = fs::read_to_string(root().join("boot/prebuilt/SHA256SUMS")).expect("there is a list");
     let prebuilt = fs::read_dir(root().join("boot/prebuilt")).expect("there are prebuilt loaders");
     let names = prebuilt.map(|entry| entry.expect("a name").file_name().into_string().expect("our file names are UTF-8"));
-    none("files without a sum", names.filter(|name| name != "SHA256SUMS" && name != "README.md" && !listed.contains(name.as_str())));
+    let binary = |name: &String| fs::read(root().join("boot/prebuilt").join(name)).is_ok_and(|bytes| bytes.contains(&0));
+    none("files without a sum", names.filter(binary).filter(|name| !listed.contains(name.as_str())));
 }
 
 /// The README's table of formats is the program's.
@@ -125,6 +126,17 @@ fn the_readme_names_every_format() {
     let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with('|')).collect();
     let missing = |name: &&str| !rows.iter().any(|row| row.contains(&format!("`{name}`")));
     none("formats without a row in README.md", formats::FORMATS.iter().map(|format| format.name()).filter(missing).map(String::from));
+}
+
+/// Documentation begins with an example, which `cargo test` runs.
+#[test]
+fn every_container_that_is_written_has_an_example() {
+    let lacks = |name: &&str| {
+        let text = fs::read_to_string(root().join(format!("formats/src/{name}.rs"))).expect("a module is called as its format is");
+        !(text.contains("\n//! ```\n//! use formats::") && text.contains(".plan(") && text.contains(".decode(&file"))
+    };
+    let written = formats::FORMATS.iter().filter(|format| format.is_written()).map(|format| format.name());
+    none("modules without an example that writes and reads", written.filter(lacks).map(String::from));
 }
 
 /// A circle has no top to read from, and nothing in it can be taken away by itself.
