@@ -175,6 +175,5 @@ pub fn source(input: &Input, request: &Request, env: &mut Env) -> Result<Source>
         Input::Tar(tar) => image::tar::draft(tar)?,
         Input::Uki(file) => image::uki::boot(file)?.image(env)?.into(),
     };
-    request.refuse_for_image()?;
     Ok(Source::Image(Arc::new(draft.with(&request.overrides)?)))
 }

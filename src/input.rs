@@ -134,11 +134,37 @@ pub struct Opening {
     pub follow: Option<PathBuf>,
 }
 
+impl Opening {
+    /// Refuses a choice that only disks have where there is none among the inputs.
+    ///
+    /// # Errors
+    /// Names the option.
+    pub fn refuse_unless_disk(&self, inputs: &[&Input]) -> Result<()> {
+        let choices = [("--snapshot", self.snapshot.is_some()), ("--force", self.force), ("--follow", self.follow.is_some())];
+        match choices.into_iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) if !inputs.iter().any(|input| matches!(input, Input::Disk { .. })) => {
+                Err(Error::unsupported(format!("{option} is for a disk, and this is none")).hint("leave it out"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Opens an input and tells what it is: as [`open`], then [`recognise`].
 ///
 /// # Errors
-/// As those two. The place is named.
+/// As those two, and when a choice is made that only disks have. The place is named.
 pub fn read(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut Env) -> Result<Opened> {
+    let opened = read_any(path, from, opening, env)?;
+    opening.refuse_unless_disk(&[&opened.input]).at(|| show(path))?;
+    Ok(opened)
+}
+
+/// As [`read`], where the choices may be meant for another input.
+///
+/// # Errors
+/// As [`open`], and when nothing claims the file, or it is malformed.
+pub fn read_any(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut Env) -> Result<Opened> {
     let file = open(path, env)?;
     let parts = Parts::new(opening);
     let input = recognise(&file, from, opening, &parts, env).at(|| show(path))?;

@@ -3,7 +3,6 @@
 use crate::{
     error::{Error, Result},
     image::Overrides,
-    input::Opening,
     layout::{DataPart, Firmware, Size},
     platforms::Platform,
 };
@@ -39,8 +38,6 @@ pub struct Request {
     pub pi_firmware: Vec<File>,
     /// What goes before what the input has.
     pub overrides: Overrides,
-    /// How a disk is opened.
-    pub opening: Opening,
 }
 
 /// Something that a user can ask for and that not everything heeds: a row of [`SETTINGS`].
@@ -61,8 +58,6 @@ pub enum Heeder {
     Output,
     /// Every image, before it becomes anything.
     Image,
-    /// Every disk, while it is opened.
-    Disk,
 }
 
 const fn setting(option: &'static str, of: Heeder, is_given: fn(&Request) -> bool) -> Setting {
@@ -86,9 +81,6 @@ static CMDLINE: Setting = setting("--cmdline", Heeder::Image, |request| request.
 static APPEND: Setting = setting("--append", Heeder::Image, |request| !request.overrides.append.is_empty());
 static UCODE: Setting = setting("--ucode", Heeder::Image, |request| request.overrides.ucode.is_some());
 static ARCH: Setting = setting("--arch", Heeder::Image, |request| request.overrides.arch.is_some());
-static SNAPSHOT: Setting = setting("--snapshot", Heeder::Disk, |request| request.opening.snapshot.is_some());
-static FOLLOW: Setting = setting("--follow", Heeder::Disk, |request| request.opening.follow.is_some());
-static FORCE: Setting = setting("--force", Heeder::Disk, |request| request.opening.force);
 
 /// Every setting.
 pub static SETTINGS: &[&Setting] = &[
@@ -107,9 +99,6 @@ pub static SETTINGS: &[&Setting] = &[
     &APPEND,
     &UCODE,
     &ARCH,
-    &SNAPSHOT,
-    &FOLLOW,
-    &FORCE,
 ];
 
 impl PartialEq for Setting {
@@ -124,7 +113,7 @@ impl Request {
         SETTINGS.iter().copied().filter(move |setting| setting.of == of && (setting.is_given)(self))
     }
 
-    /// Refuses what asks for something else than is there: a disk is converted as it is, and a tar has nothing to open.
+    /// Refuses what would change a disk, which is converted as it is.
     ///
     /// # Errors
     /// Names the first option that would be ignored.
@@ -132,17 +121,6 @@ impl Request {
         match self.given(Heeder::Output).chain(self.given(Heeder::Image)).find(|setting| **setting != SEED) {
             Some(setting) => Err(Error::unsupported(format!("{} is for a tar, and this is a disk", setting.option))
                 .hint("moby extract IMAGE tar gives the tar of a disk of ours, to be converted anew")),
-            None => Ok(()),
-        }
-    }
-
-    /// As [`Request::refuse_for_disk`], for what is no disk.
-    ///
-    /// # Errors
-    /// Names the first option that would be ignored.
-    pub(crate) fn refuse_for_image(&self) -> Result<()> {
-        match self.given(Heeder::Disk).next() {
-            Some(setting) => Err(Error::unsupported(format!("{} is for a disk, and this is none", setting.option)).hint("leave it out")),
             None => Ok(()),
         }
     }
@@ -174,7 +152,7 @@ mod tests {
     #[test]
     fn nothing_is_asked_for_by_default_and_every_setting_has_one_name() {
         let nothing = Request::default();
-        for of in [Heeder::Output, Heeder::Image, Heeder::Disk] {
+        for of in [Heeder::Output, Heeder::Image] {
             assert_eq!(nothing.given(of).count(), 0);
         }
         assert_eq!(SETTINGS.iter().map(|setting| setting.option).collect::<HashSet<_>>().len(), SETTINGS.len());

@@ -3,7 +3,7 @@
 use super::{Global, files, values::named};
 use crate::{
     convert::Reporter,
-    error::{Error, Result},
+    error::{At, Error, Result},
     input::{self, Input, Opening},
 };
 use formats::{Blob, Env, compare::first_difference};
@@ -89,8 +89,12 @@ impl Compare {
     fn compare_files(&self, global: &Global) -> Result<u8> {
         let mut env = super::env(global, &std::env::temp_dir())?;
         let [of_first, of_second] = self.openings();
-        let first = files::image(&self.first, self.from, &of_first, &mut env)?;
-        let second = files::image(&self.second, self.second_from, &of_second, &mut env)?;
+        let first = input::read_any(&self.first, self.from, &of_first, &mut env)?.input;
+        let second = input::read_any(&self.second, self.second_from, &of_second, &mut env)?.input;
+        of_first.refuse_unless_disk(&[&first, &second])?;
+        of_second.refuse_unless_disk(&[&first, &second])?;
+        let first = first.image(&mut env).at(|| input::show(&self.first))?;
+        let second = second.image(&mut env).at(|| input::show(&self.second))?;
         let lines = files::differences(&first, &second, &env)?;
         if lines.is_empty() {
             super::print("The files are the same.\n")?;

@@ -209,7 +209,6 @@ impl Convert {
                 consoles: self.target.map(|platform| platform.consoles),
                 arch: self.arch,
             },
-            opening: self.reading.of(&self.input),
         })
     }
 
@@ -241,7 +240,7 @@ impl Convert {
     fn source(&self, request: &Request, places: &[Place], env: &mut Env, ui: &dyn Reporter) -> Result<Source> {
         let read = ui.step("read", input::len(&self.input));
         env.progress = Arc::clone(&read);
-        let opened = input::read(&self.input, self.from, &request.opening, env)?;
+        let opened = input::read(&self.input, self.from, &self.reading.of(&self.input), env)?;
         targets::refuse_inputs(places, &opened.files)?;
         let source = convert::source(&opened.input, request, env).at(|| input::show(&self.input))?;
         env.progress = Arc::new(Silent);
