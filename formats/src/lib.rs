@@ -55,7 +55,15 @@ pub use spool::Spool;
 pub use tree::Tree;
 
 /// Every container format, in the order users see.
-pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &qcow2::Qcow2, &vhd::Vhd, &vhdx::Vhdx, &vmdk::Vmdk, &vdi::Vdi];
+pub static FORMATS: &[&dyn Format] = &[
+    // Written and read.
+    &raw::Raw,
+    &qcow2::Qcow2,
+    &vhd::Vhd,
+    &vhdx::Vhdx,
+    &vmdk::Vmdk,
+    &vdi::Vdi,
+];
 
 /// The format called `name`, also by another name that users know it by.
 pub fn format(name: &str) -> Option<&'static dyn Format> {

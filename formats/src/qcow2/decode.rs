@@ -7,7 +7,7 @@ use super::{
     tables::{From, Piece, State, Storage, joined, pieces},
 };
 use crate::{
-    Blob, Env, Error, Reading, Result,
+    Blob, Env, Reading, Result,
     compress::{
         deflate::{self, Wrapping},
         zstd,
@@ -110,18 +110,11 @@ pub(super) fn dump(file: &Blob, to: &mut Dump) -> Result<()> {
 }
 
 fn refuse_unclean(image: &Checked, reading: &Reading<'_>) -> Result<()> {
-    let refuse = |what: &str| {
-        let hint = "repair it first: qemu-img check -r all; or read it as it is: --force";
-        Err(Error::bad_input(what).hint(hint).at("qcow2 header"))
-    };
-    if reading.force {
-        return Ok(());
-    }
     if image.has(incompatible::CORRUPT) {
-        return refuse("the image is marked corrupt");
+        reading.refuse_unclean("the image is marked corrupt").at(|| "qcow2 header")?;
     }
     if image.has(incompatible::DIRTY) {
-        return refuse("the image is marked dirty: it is in use, or was not closed properly");
+        reading.refuse_unclean("the image is marked dirty: it is in use, or was not closed properly").at(|| "qcow2 header")?;
     }
     Ok(())
 }
@@ -151,13 +144,7 @@ fn storage(image: &Checked, file: &Blob, reading: &Reading<'_>, env: &mut Env) -
 /// What lies under the disk, as long as the disk.
 fn backing(image: &Checked, file: &Blob, reading: &Reading<'_>, size: u64, env: &mut Env) -> Result<Option<Blob>> {
     let Some((name, format)) = image.backing_file(file)? else { return Ok(None) };
-    let parts = reading.parts(|| format!("the disk is an overlay of '{}', which is not followed", name.escape_debug()))?;
-    let mut below = parts.disk(&name, format.as_deref(), env).at(|| "backing file")?;
-    if below.len() > size {
-        below = below.slice(0..size);
-    }
-    below.extend_to(size);
-    Ok(Some(below))
+    reading.below(&name, format.as_deref(), size, env).map(Some)
 }
 
 /// Pieces, for a packed one with the runs of it that are not zeros; and the bytes of all runs, one behind the other.

@@ -1,7 +1,7 @@
 //! Disks in several files, which `qemu-img` made, and snapshots: read only when asked, and then as qemu reads them.
 
 use crate::support::{Desk, env, noise, run};
-use formats::{Blob, Env, Error, Kind, Parts, Reading, units};
+use formats::{Blob, Env, Error, FORMATS, Kind, Parts, Reading, units};
 
 /// Files of a desk, by the name that another file has for them.
 #[derive(Debug)]
@@ -14,8 +14,10 @@ impl Parts for Beside<'_> {
 
     fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob, Error> {
         let reading = Reading { parts: Some(self), ..Reading::default() };
-        let ours = if format == Some("vpc") { "vhd" } else { format.unwrap() };
-        formats::format(ours).unwrap().decode(&self.0.get(name), &reading, env)
+        let file = self.0.get(name);
+        let probed = || FORMATS.iter().copied().find(|format| format.probe(&file).unwrap());
+        let format = format.map_or_else(probed, formats::format).unwrap();
+        format.decode(&file, &reading, env)
     }
 }
 
