@@ -26,7 +26,9 @@ pub mod mbr;
 pub mod options;
 pub mod ova;
 pub mod parallel;
+pub mod parallels;
 pub mod qcow2;
+pub mod qed;
 pub mod raw;
 mod reading;
 pub mod spool;
@@ -63,6 +65,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &vhdx::Vhdx,
     &vmdk::Vmdk,
     &vdi::Vdi,
+    // Read only.
+    &qed::Qed,
+    &parallels::Parallels,
 ];
 
 /// The format called `name`, also by another name that users know it by.
