@@ -274,9 +274,15 @@ fn damaged_qeds_are_found_out() {
     const L1: fn(&[u8]) -> usize = |file| le64(file, 40);
     const L2: fn(&[u8]) -> usize = |file| le64(file, L1(file));
     let damages: &[Damage] = &[
-        ("two clusters on one place", Qemu::FindsIt, |file| file.copy_within(L2(file)..L2(file) + 8, L2(file) + 8)),
+        ("two clusters on one place", Qemu::FindsIt, |file| {
+            let at = L2(file);
+            file.copy_within(at..at + 8, at + 8);
+        }),
         ("a cluster past the end", Qemu::FindsIt, |file| put(file, L2, &(1_u64 << 40).to_le_bytes())),
-        ("a cluster on the L1 table", Qemu::FindsIt, |file| put(file, L2, &units::bytes(L1(file)).to_le_bytes())),
+        ("a cluster on the L1 table", Qemu::FindsIt, |file| {
+            let l1 = units::bytes(L1(file));
+            put(file, L2, &l1.to_le_bytes());
+        }),
         ("an entry that is not aligned", Qemu::FindsIt, |file| {
             let at = L2(file);
             file[at + 1] |= 2;
