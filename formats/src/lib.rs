@@ -27,6 +27,7 @@ pub mod options;
 pub mod ova;
 pub mod parallel;
 pub mod parallels;
+mod pe;
 pub mod qcow2;
 pub mod qed;
 pub mod raw;
