@@ -9,13 +9,13 @@ use super::{
 use crate::{
     Blob, Check, Env, Error, Info, Parts, Reading, Result,
     blocks::{self, Claims},
+    compress::deflate::{self, Wrapping},
     dump::Dump,
     error::At,
     parallel,
     units::{self, KIB, MIB, SECTOR},
     zeros,
 };
-use flate2::{Decompress, FlushDecompress, Status};
 use std::ops::Range;
 
 /// Largest grain that we read, in sectors; the standard's own is 128.
@@ -331,12 +331,11 @@ impl Extent {
     fn inflate<'a>(&self, file: &Blob, grain: &Grain, plain: &'a mut [u8]) -> Result<&'a [u8]> {
         let mut packed = vec![0; units::index(grain.file.end - grain.file.start)];
         file.read_at(grain.file.start, &mut packed)?;
-        let mut inflate = Decompress::new(true);
-        let status = inflate.decompress(&packed, plain, FlushDecompress::Finish);
         let wanted = units::index(grain.disk.end - grain.disk.start);
-        if !matches!(status, Ok(Status::StreamEnd)) || inflate.total_out() < units::bytes(wanted) {
-            let place = format!("VMDK grain of sector {}", grain.disk.start / SECTOR);
-            return Err(Error::bad_input(format!("its zlib stream is damaged or not {wanted} bytes")).at(place));
+        let place = || format!("VMDK grain of sector {}", grain.disk.start / SECTOR);
+        let found = deflate::inflate_into(&packed, plain, Wrapping::Zlib).at(place)?;
+        if found < wanted {
+            return Err(Error::bad_input(format!("deflate data of {found} bytes, must be {wanted}")).at(place()));
         }
         Ok(&plain[..wanted])
     }
