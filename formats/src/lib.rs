@@ -17,6 +17,7 @@ pub mod erofs;
 pub mod error;
 pub mod fat;
 mod format;
+pub mod gcp;
 pub mod gpt;
 pub mod guid;
 pub mod info;
