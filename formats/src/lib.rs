@@ -48,7 +48,7 @@ pub mod zeros;
 
 pub use blob::Blob;
 pub use check::Check;
-pub use env::{Env, Progress, Silent, Timestamp};
+pub use env::{Env, Progress, Silent, Stage, Timestamp};
 pub use error::{At, Error, Kind, Result};
 pub use format::{Format, Limits, Plan};
 pub use guid::{Guid, Identity, Ids};
@@ -80,6 +80,32 @@ pub fn format(name: &str) -> Option<&'static dyn Format> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Adds up what is expected and what is done.
+    #[derive(Debug, Default)]
+    pub(crate) struct Counting {
+        expected: AtomicU64,
+        advanced: AtomicU64,
+    }
+
+    impl Counting {
+        /// How much was expected and how much was done.
+        pub(crate) fn told(&self) -> (u64, u64) {
+            (self.expected.load(Ordering::Relaxed), self.advanced.load(Ordering::Relaxed))
+        }
+    }
+
+    impl Progress for Counting {
+        fn expect(&self, bytes: u64) {
+            self.expected.fetch_add(bytes, Ordering::Relaxed);
+        }
+
+        fn advance(&self, bytes: u64) {
+            let advanced = self.advanced.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            assert!(advanced <= self.told().0, "more is done than was expected");
+        }
+    }
 
     /// An environment for unit tests.
     pub(crate) fn env() -> Env {

@@ -7,7 +7,7 @@ use super::{
     tables::{From, Piece, State, Storage, joined, pieces},
 };
 use crate::{
-    Blob, Env, Reading, Result,
+    Blob, Env, Reading, Result, Stage,
     compress::{
         deflate::{self, Wrapping},
         zstd,
@@ -37,12 +37,13 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
         None => disk.extend_to(end),
     };
     let data = storage.data.clone();
-    let pieces = joined(pieces(&image, file, &state, &mut storage, below.is_some())?);
     let Env { spool, threads, progress, .. } = env;
+    let stage = Stage::new(&**progress, packed_len(&image, file, &state)?);
+    let pieces = joined(pieces(&image, file, &state, &mut storage, below.is_some())?);
     let most = units::index((BATCH / image.cluster).max(1));
     let work = |batch: Vec<Piece>| {
         let unpacked = unpack_all(&image, file, batch)?;
-        progress.advance(unpacked.pieces.iter().map(|(piece, _)| piece.len).sum());
+        stage.advance(unpacked.pieces.iter().map(|(piece, _)| packed(piece)).sum());
         Ok(unpacked)
     };
     parallel::ordered(*threads, parallel::batches(pieces, most), work, |Unpacked { pieces, bytes }| {
@@ -63,9 +64,26 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
         }
         Ok(())
     })?;
+    stage.finish();
     storage.finish()?;
     fill(&mut disk, state.size);
     Ok(disk)
+}
+
+/// How much there is to unpack, by the tables, which are little beside it. What is plain is only referred to.
+fn packed_len(image: &Checked, file: &Blob, state: &State) -> Result<u64> {
+    if image.has(incompatible::EXTERNAL_DATA) {
+        return Ok(0);
+    }
+    pieces(image, file, state, &mut Storage::within(file), false)?.map(|piece| piece.map(|piece| packed(&piece))).sum()
+}
+
+/// How much of a piece is to be unpacked.
+fn packed(piece: &Piece) -> u64 {
+    match piece.from {
+        From::Packed(_) => piece.len,
+        From::Plain(_) | From::Zeros => 0,
+    }
 }
 
 /// The structures of a file.

@@ -2,7 +2,7 @@
 
 use super::{DIRECTORY_AT_END, GRAIN, Header, TABLE_ENTRIES, descriptor, directory_len, flags, sector};
 use crate::{
-    Blob, Env, Ids, Result, Spool,
+    Blob, Env, Ids, Result, Spool, Stage,
     blocks::Table,
     compress::deflate::{self, Wrapping},
     parallel,
@@ -76,12 +76,15 @@ pub(super) fn encode(disk: &Blob, level: u32, ids: &Ids, env: &mut Env) -> Resul
     let Env { spool, threads, progress, .. } = env;
     let mark = spool.position();
     let mut tables = Tables { start: OVERHEAD, mark, spool, table: None, directory: Table::filled_with(0) };
+    let stage = Stage::new(&**progress, disk.data_units(GRAIN).map(|run| (run.end - run.start) * GRAIN).sum());
     let grains = disk.data_units(GRAIN).flatten().map(Ok);
     let work = |grain| {
-        progress.advance(GRAIN);
-        Ok(compress(disk, grain, level)?.map(|bytes| (grain, bytes)))
+        let made = compress(disk, grain, level)?.map(|bytes| (grain, bytes));
+        stage.advance(GRAIN);
+        Ok(made)
     };
     parallel::ordered(*threads, grains, work, |made| made.map_or(Ok(()), |(grain, bytes)| tables.put(grain, &bytes)))?;
+    stage.finish();
     let directory = tables.finish(directory_len(disk))?;
     file.append(&spool.since(mark));
 
