@@ -391,14 +391,20 @@ fn read_at(file: &File, to: &mut [u8], offset: u64) -> io::Result<usize> {
 }
 
 /// Writes at a place of a file without its cursor; may write less than all.
+///
+/// # Errors
+/// When the file cannot be written.
 #[cfg(unix)]
-pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::write_at(file, bytes, offset)
 }
 
 /// Writes at a place of a file without its cursor; may write less than all.
+///
+/// # Errors
+/// When the file cannot be written.
 #[cfg(windows)]
-pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
 }
 

@@ -1,4 +1,4 @@
-//! What the block-allocated containers share: VHD, VHDX, VDI and VMDK all cut the disk into equal blocks and keep a table
+//! What the block-allocated containers share: VHD, VHDX, VDI, VMDK and others cut the disk into equal blocks and keep a table
 //! that says where in the file each block is, or that it is absent.
 //!
 //! [`Table`] builds such a table without holding the absent part in memory; [`entries`] reads one in pieces; [`Claims`]

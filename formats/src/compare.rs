@@ -1,6 +1,6 @@
 //! Where two blobs differ, without looking at what both leave out.
 
-use crate::{Blob, Env, Result, parallel, units};
+use crate::{Blob, Env, Result, Stage, parallel, units};
 use std::{
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
@@ -25,15 +25,17 @@ pub fn first_difference(a: &Blob, b: &Blob, env: &Env) -> Result<Option<u64>> {
     let (a, b) = (pad(a), pad(b));
     // Strides are drawn in order: once one differs, all before it are at work, and none behind it can be the first.
     let first = AtomicU64::new(u64::MAX);
+    let stage = Stage::new(&*env.progress, strides(&a, &b).map(|stride| stride.end - stride.start).sum());
     let strides = strides(&a, &b).take_while(|_| first.load(Ordering::Relaxed) == u64::MAX);
     let work = |stride: Range<u64>| {
         if let Some(at) = difference(&a, &b, &stride)? {
             first.fetch_min(at, Ordering::Relaxed);
         }
-        env.progress.advance(stride.end - stride.start);
+        stage.advance(stride.end - stride.start);
         Ok(())
     };
     parallel::ordered(env.threads, strides.map(Ok), work, |()| Ok(()))?;
+    stage.finish();
     Ok(Some(first.into_inner()).filter(|at| *at != u64::MAX))
 }
 

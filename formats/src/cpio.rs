@@ -42,10 +42,6 @@ const TRAILER: &[u8] = b"TRAILER!!!";
 const HEADER_LEN: usize = 110;
 /// Names, bodies and the archive itself are padded to this.
 const ALIGNMENT: u64 = 4;
-/// Linux keeps 12 bits of a device's major number.
-const MAJOR_MAX: u32 = (1 << 12) - 1;
-/// And 20 of its minor number.
-const MINOR_MAX: u32 = (1 << 20) - 1;
 
 /// What [`archive`] and [`parts`] leave out of a tree.
 pub fn losses(tree: &Tree) -> Losses {
@@ -134,7 +130,7 @@ impl Archive {
             return Err(Error::bad_input("this name ends a cpio archive: a file cannot have it"));
         }
         let device = match inode.content {
-            Content::CharacterDevice(device) | Content::BlockDevice(device) => checked(device)?,
+            Content::CharacterDevice(device) | Content::BlockDevice(device) => device.checked()?,
             _ => Device { major: 0, minor: 0 },
         };
         // Linux makes hard links of anything but symbolic links: each name of those needs the target.
@@ -237,14 +233,6 @@ fn check_path(path: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(Error::bad_input(format!("a path of {} bytes, Linux unpacks at most {}", path.len(), PATH_MAX - 1)))
-}
-
-fn checked(device: Device) -> Result<Device> {
-    let Device { major, minor } = device;
-    if major <= MAJOR_MAX && minor <= MINOR_MAX {
-        return Ok(device);
-    }
-    Err(Error::bad_input(format!("device {major}:{minor}, Linux has majors up to {MAJOR_MAX} and minors up to {MINOR_MAX}")))
 }
 
 #[cfg(test)]

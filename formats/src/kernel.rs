@@ -14,7 +14,12 @@ mod scan;
 
 pub use scan::{Config, Facts};
 
-use crate::{At, Blob, Error, Result, Spool, compress, compress::Codec, units};
+use crate::{
+    At, Blob, Error, Result, Spool,
+    compress::{self, Codec},
+    pe::{Pe, machine},
+    units,
+};
 use bootlinux::{HEAD_LEN, SetupHeader, arm64};
 use std::{fmt, io::Read};
 
@@ -118,7 +123,7 @@ impl Kernel {
             return zboot(file, &head);
         }
         if let Some(arch) = image_arch(&head) {
-            let (has_efi_stub, payload) = (pe_machine(&head).is_some(), Some(file.clone()));
+            let (has_efi_stub, payload) = (pe_machine(file)?.is_some(), Some(file.clone()));
             return Ok(Self { arch, form: Form::Image, version: None, has_efi_stub, codec: Some(Codec::None), payload });
         }
         match Codec::sniff(&head) {
@@ -172,7 +177,7 @@ fn bzimage(file: &Blob, head: &[u8]) -> Result<Kernel> {
         bootlinux::Error::NotKernel => Error::bad_input("not a Linux kernel: neither a bzImage nor an Image"),
         e => Error::bad_input(format!("kernel: {e}")),
     })?;
-    let machine = pe_machine(head);
+    let machine = pe_machine(file)?;
     // Bit 0, XLF_KERNEL_64: there is a 64-bit entry point. Protocols before 2.12 (Linux 3.8) do not say.
     let is_64 = header.xloadflags() & 1 != 0 || machine == Some(Arch::X86_64);
     let payload = header.payload().map(|(start, len)| file.slice(start..start + len));
@@ -219,7 +224,7 @@ fn without_size(payload: Blob, codec: Option<Codec>) -> Blob {
 ///  0x00 "MZ"  0x04 "zimg"  0x08 offset of the payload  0x0c its length  0x18 name of the compression  0x3c offset of the PE header
 /// ```
 fn zboot(file: &Blob, head: &[u8]) -> Result<Kernel> {
-    let arch = pe_machine(head).ok_or_else(|| Error::bad_input("kernel: an EFI zboot image for an unknown machine"))?;
+    let arch = pe_machine(file)?.ok_or_else(|| Error::bad_input("kernel: an EFI zboot image for an unknown machine"))?;
     let (offset, len) = (u64::from(le32(head, 8)?), u64::from(le32(head, 12)?));
     if offset + len > file.len() {
         return Err(Error::bad_input(format!("kernel: its payload ends at byte {}, the file at {}", offset + len, file.len())));
@@ -247,20 +252,15 @@ fn image_arch(head: &[u8]) -> Option<Arch> {
     (header[0x38..0x3c] == *b"RSC\x05").then_some(Arch::Riscv64)
 }
 
-/// The machine in the PE header (PE format, section 3.3.1), which is what an EFI stub looks like.
-fn pe_machine(head: &[u8]) -> Option<Arch> {
-    let at = usize::try_from(le32(head, 0x3c).ok()?).ok()?;
-    let header = head.get(at..)?.first_chunk::<6>()?;
-    if !head.starts_with(b"MZ") || !header.starts_with(b"PE\0\0") {
-        return None;
-    }
-    match u16::from_le_bytes([header[4], header[5]]) {
-        0x8664 => Some(Arch::X86_64),
-        0x014c => Some(Arch::X86),
-        0xaa64 => Some(Arch::Aarch64),
-        0x5064 => Some(Arch::Riscv64),
+/// The machine in the PE header, which is what an EFI stub looks like.
+fn pe_machine(file: &Blob) -> Result<Option<Arch>> {
+    Ok(Pe::read(file)?.and_then(|pe| match pe.coff.machine.get() {
+        machine::AMD64 => Some(Arch::X86_64),
+        machine::I386 => Some(Arch::X86),
+        machine::ARM64 => Some(Arch::Aarch64),
+        machine::RISCV64 => Some(Arch::Riscv64),
         _ => None,
-    }
+    }))
 }
 
 fn le32(head: &[u8], at: usize) -> Result<u32> {

@@ -31,6 +31,7 @@ pub mod erofs;
 pub mod error;
 pub mod fat;
 mod format;
+pub mod gcp;
 pub mod gpt;
 pub mod guid;
 pub mod info;
@@ -40,7 +41,10 @@ pub mod mbr;
 pub mod options;
 pub mod ova;
 pub mod parallel;
+pub mod parallels;
+mod pe;
 pub mod qcow2;
+pub mod qed;
 pub mod raw;
 mod reading;
 pub mod spool;
@@ -58,7 +62,7 @@ pub mod zeros;
 
 pub use blob::Blob;
 pub use check::Check;
-pub use env::{Env, Progress, Silent, Timestamp};
+pub use env::{Env, Progress, Silent, Stage, Timestamp};
 pub use error::{At, Error, Kind, Result};
 pub use format::{Format, Limits, Plan};
 pub use guid::{Guid, Identity, Ids};
@@ -69,7 +73,18 @@ pub use spool::Spool;
 pub use tree::Tree;
 
 /// Every container format, in the order users see.
-pub static FORMATS: &[&dyn Format] = &[&raw::Raw, &qcow2::Qcow2, &vhd::Vhd, &vhdx::Vhdx, &vmdk::Vmdk, &vdi::Vdi];
+pub static FORMATS: &[&dyn Format] = &[
+    // Written and read.
+    &raw::Raw,
+    &qcow2::Qcow2,
+    &vhd::Vhd,
+    &vhdx::Vhdx,
+    &vmdk::Vmdk,
+    &vdi::Vdi,
+    // Read only.
+    &qed::Qed,
+    &parallels::Parallels,
+];
 
 /// The format called `name`, also by another name that users know it by.
 pub fn format(name: &str) -> Option<&'static dyn Format> {
@@ -79,6 +94,32 @@ pub fn format(name: &str) -> Option<&'static dyn Format> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Adds up what is expected and what is done.
+    #[derive(Debug, Default)]
+    pub(crate) struct Counting {
+        expected: AtomicU64,
+        advanced: AtomicU64,
+    }
+
+    impl Counting {
+        /// How much was expected and how much was done.
+        pub(crate) fn told(&self) -> (u64, u64) {
+            (self.expected.load(Ordering::Relaxed), self.advanced.load(Ordering::Relaxed))
+        }
+    }
+
+    impl Progress for Counting {
+        fn expect(&self, bytes: u64) {
+            self.expected.fetch_add(bytes, Ordering::Relaxed);
+        }
+
+        fn advance(&self, bytes: u64) {
+            let advanced = self.advanced.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            assert!(advanced <= self.told().0, "more is done than was expected");
+        }
+    }
 
     /// An environment for unit tests.
     pub(crate) fn env() -> Env {

@@ -6,13 +6,16 @@
 //! In this order, which section 5.3 demands and importers stream by; in ustar, as the standard says, so that a disk file ends
 //! at 8 GiB. Written for one of two importers: VMware, whose machines carry a firmware, and VirtualBox, whose dialect of OVF
 //! has none: its machines start with BIOS. Nothing is signed.
+//! Read: the disk of any OVA that has one; what the description says of the machine is not looked at, nor is the manifest.
 //!
 //! Oracles: `xmllint` with a schema, the manifest by `sha256sum`, COT, 7-Zip, `qemu-img` for the disk.
 
 use crate::{
-    Blob, Result, Timestamp,
+    Blob, Env, Error, Result, Timestamp,
+    compress::{self, Codec},
+    error::At,
     tar::{self, Dialect},
-    tree::{Content, Inode},
+    tree::{Content, Inode, ShowPath},
 };
 use std::fmt::Write;
 
@@ -68,6 +71,31 @@ pub fn package(machine: &Machine, capacity: u64, vmdk: &Blob, time: Timestamp) -
         tar.add(name.as_bytes(), &Inode { mtime: time.0, ..Inode::new(Content::File(body), 0o644) })?;
     }
     Ok(tar.finish())
+}
+
+/// The one disk among the files of a tar ([`tar::files`]), if it is an OVA: its descriptor is the first. A disk that is compressed as a
+/// file ("References", 7.1) is unpacked.
+///
+/// # Errors
+/// When there are several disks or none; when a compressed one is damaged, or the spool cannot be written.
+pub fn unwrap(files: &[(Vec<u8>, Blob)], env: &mut Env) -> Result<Option<Blob>> {
+    let is = |path: &[u8], endings: &[&[u8]]| endings.iter().any(|ending| path.to_ascii_lowercase().ends_with(ending));
+    let [(first, _), rest @ ..] = files else { return Ok(None) };
+    if !is(first, &[b".ovf"]) {
+        return Ok(None);
+    }
+    let disks: Vec<_> = rest.iter().filter(|(path, _)| !is(path, &[b".mf", b".cert", b".ovf"])).collect();
+    let [(path, disk)] = disks.as_slice() else {
+        let what = format!("is an OVA with {} disks, must have one", disks.len());
+        return Err(Error::unsupported(what).hint("unpack it with tar, and convert its disks one by one"));
+    };
+    match Codec::of(disk)? {
+        Codec::None => Ok(Some(disk.clone())),
+        codec => {
+            let unpack = |env: &mut Env| env.spool.copy(&mut compress::reader(codec, disk.reader())?);
+            unpack(env).at(|| ShowPath(path)).map(Some)
+        }
+    }
 }
 
 /// An `Item` of the hardware section: a CIM_ResourceAllocationSettingData. The schema wants its elements sorted by name.
@@ -212,6 +240,7 @@ impl Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::env;
 
     fn machine(flavour: Flavour, firmware: Firmware) -> Machine {
         Machine { flavour, firmware, cpus: 2, memory_mib: 1024 }
@@ -223,6 +252,30 @@ mod tests {
         let ova = package(&machine(Flavour::Vmware, Firmware::Efi), 1 << 20, &vmdk, Timestamp(7)).unwrap();
         let names: Vec<_> = tar::Members::new(&ova).map(|member| String::from_utf8(member.unwrap().path).unwrap()).collect();
         assert_eq!(names, [ENVELOPE, MANIFEST, DISK]);
+    }
+
+    #[test]
+    fn what_was_packaged_is_unwrapped() {
+        let vmdk = Blob::bytes(*b"disk");
+        let ova = package(&machine(Flavour::VirtualBox, Firmware::Bios), 1 << 20, &vmdk, Timestamp(7)).unwrap();
+        let disk = unwrap(&tar::files(&ova).unwrap(), &mut env()).unwrap().unwrap();
+        assert_eq!(disk.to_vec(9).unwrap(), b"disk");
+    }
+
+    #[test]
+    fn a_compressed_disk_is_unpacked_and_one_disk_is_wanted() {
+        let file = |name: &str, body: &Blob| (name.as_bytes().to_vec(), body.clone());
+        let (mut env, text) = (env(), Blob::bytes(*b"text"));
+        let packed = compress::Encoding::new(Codec::Gzip, None).unwrap().compress(&Blob::bytes(*b"disk"), &mut env).unwrap();
+        let files = [file("Box.OVF", &text), file("Box.mf", &text), file("disk1.vmdk.gz", &packed)];
+        assert_eq!(unwrap(&files, &mut env).unwrap().unwrap().to_vec(9).unwrap(), b"disk");
+        let two = [file("box.ovf", &text), file("disk1.vmdk", &text), file("disk2.vmdk", &text)];
+        let error = unwrap(&two, &mut env).unwrap_err();
+        assert!(error.kind() == crate::Kind::Unsupported && error.to_string().contains("2 disks"), "{error}");
+        let damaged = [file("box.ovf", &text), file("disk.vmdk.gz", &packed.slice(0..packed.len() - 6))];
+        let error = unwrap(&damaged, &mut env).unwrap_err();
+        assert!(error.kind() == crate::Kind::BadInput && error.to_string().starts_with("disk.vmdk.gz"), "{error}");
+        assert!(unwrap(&files[1..], &mut env).unwrap().is_none() && unwrap(&[], &mut env).unwrap().is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How a file is read where there is a choice, and the other files that some disks consist of.
 
-use crate::{Blob, Env, Error, Result};
+use crate::{Blob, Env, Error, Result, error::At};
 use std::fmt;
 
 /// What to read of a file, and how far to trust it. The default: its present state, if it was closed properly, and no other file.
@@ -37,6 +37,25 @@ impl Reading<'_> {
             None => Ok(()),
             Some(name) => Err(Error::unsupported(format!("snapshot '{name}' is asked for, {format} files have no internal snapshots"))),
         }
+    }
+
+    /// Refuses what was not closed properly, unless reading is forced.
+    pub(crate) fn refuse_unclean(&self, what: &str) -> Result<()> {
+        if self.force {
+            return Ok(());
+        }
+        Err(Error::bad_input(what).hint("repair it first: qemu-img check -r all; or read it as it is: --force"))
+    }
+
+    /// What lies under an overlay of `size` bytes: the disk in the file that it names, as long as the overlay.
+    pub(crate) fn below(&self, name: &str, format: Option<&str>, size: u64, env: &mut Env) -> Result<Blob> {
+        let parts = self.parts(|| format!("the disk is an overlay of '{}', which is not followed", name.escape_debug()))?;
+        let mut below = parts.disk(name, format, env).at(|| "backing file")?;
+        if below.len() > size {
+            below = below.slice(0..size);
+        }
+        below.extend_to(size);
+        Ok(below)
     }
 
     /// The other files, or `refusal` with advice.

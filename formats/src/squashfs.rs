@@ -30,13 +30,13 @@ use crate::{
     At, Blob, Env, Error, OptionSpec, Options, Result, Values,
     compress::{self, Codec, Encoding},
     dump::Dump,
-    tree::{Content, Losses, ShowPath, Tree},
+    tree::{Content, Hierarchy, Losses, ShowPath, Tree},
     units::{self, KIB, MIB},
 };
 use data::Data;
 use inode::Place;
 use metadata::Stream;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, Unaligned,
     little_endian::{U16, U32, U64},
@@ -338,62 +338,28 @@ fn tables(tree: &Tree, settings: &Settings, data: &Data, sets: &xattr::Sets, ids
     inodes.push_on(&plain, env.threads)?;
     drop(plain);
 
-    for (index, directory) in Directories::of(tree).leaves_first() {
+    let hierarchy = Hierarchy::of(tree);
+    for directory in hierarchy.directories.iter().rev() {
+        let index = directory.inode;
         let entries: Vec<_> = directory
             .children
             .iter()
-            .map(|(name, child)| directory::Entry {
-                name,
-                number: number(*child),
-                inode: inodes.reference(positions[*child]),
-                kind: inode::kind(&tree.inodes[*child].content),
+            .map(|child| directory::Entry {
+                name: child.name,
+                number: number(child.inode),
+                inode: inodes.reference(positions[child.inode]),
+                kind: inode::kind(&tree.inodes[child.inode].content),
             })
             .collect();
-        let inside = entries.iter().filter(|entry| entry.kind == inode::kind(&Content::Directory)).count();
         let listing = directory::write(&entries, &mut directories).at(|| path(tree, index))?;
         // What stands above the root is nobody's number.
-        let parent = directory.parent.map_or_else(|| number(tree.inodes.len()), number);
+        let parent = if index == 0 { number(tree.inodes.len()) } else { number(hierarchy.directories[directory.parent].inode) };
         positions[index] = inodes.position();
-        inodes.push(&inode::directory(&tree.inodes[index], place(index, 2 + count(inside)), parent, &listing))?;
+        inodes.push(&inode::directory(&tree.inodes[index], place(index, count(directory.links())), parent, &listing))?;
     }
     let export = positions.iter().flat_map(|at| inodes.reference(*at).packed().to_le_bytes()).collect();
     let root = inodes.reference(positions[0]).packed();
     Ok(Tables { inodes: inodes.finish()?, directories: directories.finish()?, export, root })
-}
-
-/// A directory with what is in it.
-#[derive(Default)]
-struct Children<'a> {
-    /// Index of the inode above.
-    parent: Option<usize>,
-    /// Names in the order of their bytes, and the inodes' indices.
-    children: Vec<(&'a [u8], usize)>,
-}
-
-/// Every directory by its path; parents come before what is in them.
-struct Directories<'a>(BTreeMap<&'a [u8], (usize, Children<'a>)>);
-
-impl<'a> Directories<'a> {
-    fn of(tree: &'a Tree) -> Self {
-        let mut directories = BTreeMap::from([(b"".as_slice(), (0, Children::default()))]);
-        for name in &tree.names {
-            let cut = name.path.iter().rposition(|byte| *byte == b'/');
-            let (above, last) = cut.map_or((b"".as_slice(), name.path.as_slice()), |cut| (&name.path[..cut], &name.path[cut + 1..]));
-            let (parent, in_it) = directories.get_mut(above).expect("every name's parent is a directory of the tree");
-            let parent = *parent;
-            in_it.children.push((last, name.inode));
-            if matches!(tree.inodes[name.inode].content, Content::Directory) {
-                let made = Children { parent: Some(parent), children: Vec::new() };
-                directories.insert(&name.path, (name.inode, made));
-            }
-        }
-        Self(directories)
-    }
-
-    /// Indices of the inodes, and the directories.
-    fn leaves_first(&self) -> impl Iterator<Item = (usize, &Children<'a>)> {
-        self.0.values().rev().map(|(index, children)| (*index, children))
-    }
 }
 
 #[cfg(test)]

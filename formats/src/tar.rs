@@ -87,6 +87,20 @@ pub fn tree(archive: &Blob) -> Result<Tree> {
     Ok(tree.finish())
 }
 
+/// Most members of a tar that is nothing but packaging.
+const FILES_MAX: usize = 32;
+
+/// The members of a tar that is nothing but packaging, by path: a few regular files and nothing else, as what is made for import into
+/// a cloud or hypervisor. Of any other tar nothing, as soon as that is seen.
+pub fn files(archive: &Blob) -> Option<Vec<(Vec<u8>, Blob)>> {
+    let file = |member: Result<Member>| match member {
+        Ok(Member { path, entry: Entry::Inode(tree::Inode { content: tree::Content::File(body), .. }) }) => Some((path, body)),
+        _ => None,
+    };
+    let files: Vec<_> = Members::new(archive).take(FILES_MAX + 1).map(file).collect::<Option<_>>()?;
+    (files.len() <= FILES_MAX).then_some(files)
+}
+
 /// How an error names an entry.
 fn place(path: &[u8]) -> String {
     format!("entry {}", tree::ShowPath(path))

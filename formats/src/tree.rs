@@ -3,10 +3,12 @@
 //! Names and inodes are apart, as on disk: a hard link is a second name of one inode.
 
 mod builder;
+mod hierarchy;
 
 pub use builder::{Builder, components};
+pub use hierarchy::{Child, Directory, Hierarchy};
 
-use crate::{Blob, units};
+use crate::{Blob, Error, Result, units};
 use sha2::{Digest, Sha256};
 use std::{fmt, iter, ops::RangeInclusive, sync::Arc};
 
@@ -84,6 +86,34 @@ pub struct Origin {
     pub location: String,
 }
 
+/// Linux keeps 12 bits of a device's major number.
+const MAJOR_MAX: u32 = (1 << 12) - 1;
+/// And 20 of its minor number.
+const MINOR_MAX: u32 = (1 << 20) - 1;
+
+impl Device {
+    /// The number, if Linux could hold it.
+    ///
+    /// # Errors
+    /// When it has more bits than Linux keeps: a tar may say so all the same, which makes it no bad input, but nothing is there to hold it.
+    pub fn checked(self) -> Result<Self> {
+        let Self { major, minor } = self;
+        if major <= MAJOR_MAX && minor <= MINOR_MAX {
+            return Ok(self);
+        }
+        Err(Error::unsupported(format!("device {major}:{minor}, Linux has majors up to {MAJOR_MAX} and minors up to {MINOR_MAX}")))
+    }
+
+    /// The number as Linux packs it into 32 bits (`new_encode_dev`): the major number in the middle of the minor.
+    ///
+    /// # Errors
+    /// As [`Device::checked`].
+    pub fn encoded(self) -> Result<u32> {
+        let Self { major, minor } = self.checked()?;
+        Ok(minor & 0xff | major << 8 | (minor & !0xff) << 12)
+    }
+}
+
 impl Content {
     /// The `S_IFMT` bits of the type (POSIX `<sys/stat.h>`, Linux values).
     pub fn type_bits(&self) -> u32 {
@@ -109,6 +139,13 @@ impl Inode {
 impl Default for Tree {
     fn default() -> Self {
         Builder::default().finish()
+    }
+}
+
+impl Name {
+    /// The last component of the path.
+    pub fn base(&self) -> &[u8] {
+        self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
     }
 }
 
@@ -265,6 +302,17 @@ mod tests {
         assert!(matches!(&tree.get(b"vmlinuz").unwrap().content, Content::File(blob) if blob.to_vec(9).unwrap() == b"kernel"));
         assert!(tree.get(b"boot/kernel").is_none());
         assert!(matches!(tree.get(b"").unwrap().content, Content::Directory));
+    }
+
+    #[test]
+    fn device_numbers_are_as_in_linux() {
+        let encoded = |major, minor| Device { major, minor }.encoded();
+        assert_eq!(encoded(5, 1).unwrap(), 0x501);
+        assert_eq!(encoded(254, 300).unwrap(), 0x0010_fe2c);
+        assert_eq!(encoded(MAJOR_MAX, MINOR_MAX).unwrap(), u32::MAX);
+        for (major, minor) in [(MAJOR_MAX + 1, 0), (0, MINOR_MAX + 1)] {
+            assert_eq!(encoded(major, minor).unwrap_err().kind(), crate::Kind::Unsupported);
+        }
     }
 
     #[test]

@@ -9,12 +9,13 @@
 //!
 //! Oracles: `objdump`, `ukify inspect`, OVMF and AAVMF, which load it.
 
-use crate::{Blob, Error, Kind, Result, units};
-use std::{fmt, mem::offset_of};
-use zerocopy::{
-    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
-    little_endian::{U16, U32},
+use crate::{
+    Blob, Error, Kind, Result,
+    pe::{OptionalHeader, PE32_PLUS, Pe, READ_ONLY_DATA, SectionHeader},
+    units,
 };
+use std::fmt;
+use zerocopy::{IntoBytes, little_endian::U32};
 
 /// A section to add.
 #[derive(Clone, Debug)]
@@ -25,76 +26,6 @@ pub struct Section {
     pub body: Blob,
 }
 
-/// COFF file header, section 3.3.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct CoffHeader {
-    /// +0: architecture.
-    machine: U16,
-    /// +2: rows of the section table.
-    number_of_sections: U16,
-    /// +4: not looked at.
-    time_and_symbols: [u8; 12],
-    /// +16: bytes of the optional header that follows.
-    size_of_optional_header: U16,
-    /// +18: flags.
-    characteristics: U16,
-}
-const _: () = assert!(size_of::<CoffHeader>() == 20);
-
-/// The front of the optional header of PE32+, section 3.4.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct OptionalHeader {
-    /// +0: 0x20b.
-    magic: U16,
-    /// +2: linker's version, size of code.
-    before: [u8; 6],
-    /// +8: bytes of all sections of initialised data.
-    size_of_initialized_data: U32,
-    /// +12: sizes and addresses.
-    addresses: [u8; 20],
-    /// +32: sections start at multiples of this in memory.
-    section_alignment: U32,
-    /// +36: and of this in the file.
-    file_alignment: U32,
-    /// +40: versions.
-    versions: [u8; 16],
-    /// +56: bytes of the image in memory, a multiple of the section alignment.
-    size_of_image: U32,
-    /// +60: bytes of all headers, a multiple of the file alignment.
-    size_of_headers: U32,
-    /// +64: of the file; firmware does not look at it.
-    check_sum: U32,
-}
-const _: () = assert!(size_of::<OptionalHeader>() == 68 && offset_of!(OptionalHeader, size_of_image) == 56);
-
-/// A row of the section table, section 4.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct SectionHeader {
-    /// +0: padded with zeros.
-    name: [u8; 8],
-    /// +8: bytes in memory.
-    virtual_size: U32,
-    /// +12: where in memory.
-    virtual_address: U32,
-    /// +16: bytes in the file, a multiple of the file alignment.
-    size_of_raw_data: U32,
-    /// +20: where in the file.
-    pointer_to_raw_data: U32,
-    /// +24: relocations and line numbers: none.
-    relocations: [u8; 12],
-    /// +36: flags.
-    characteristics: U32,
-}
-const _: () = assert!(size_of::<SectionHeader>() == 40 && offset_of!(SectionHeader, characteristics) == 36);
-
-const PE32_PLUS: u16 = 0x20b;
-/// `IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ`
-const READ_ONLY_DATA: u32 = 0x4000_0040;
-/// The DOS header says at this offset where the PE signature is.
-const PE_POINTER: u64 = 0x3c;
 /// Largest part of the loader that is taken for its headers.
 const HEADERS_MAX: u64 = 64 * units::KIB;
 
@@ -116,9 +47,6 @@ pub fn unite(loader: &Blob, sections: &[Section]) -> Result<Blob> {
     Ok(united)
 }
 
-/// The most sections of a PE file, for Windows; more than any unified kernel image has.
-const SECTIONS_MAX: u16 = 96;
-
 /// Whether a file is a unified kernel image: a PE file with a section `.linux`.
 ///
 /// # Errors
@@ -139,66 +67,31 @@ pub fn probe(file: &Blob) -> Result<bool> {
 /// # Errors
 /// When the file is no PE32+, or a section reaches beyond its end.
 pub fn divide(file: &Blob) -> Result<Vec<(String, Blob)>> {
-    let beyond = |what: &str| Error::bad_input(format!("the {what} of the PE file would lie beyond its end, at byte {}", file.len()));
-    let pe = u64::from(u32::from_le_bytes(read_array(file, PE_POINTER).ok_or_else(|| beyond("header"))?));
-    if read_array(file, pe) != Some(*b"PE\0\0") {
-        return Err(Error::bad_input("there is no PE signature"));
-    }
-    let coff: [u8; size_of::<CoffHeader>()] = read_array(file, pe + 4).ok_or_else(|| beyond("COFF header"))?;
-    let coff: CoffHeader = zerocopy::transmute!(coff);
-    let count = coff.number_of_sections.get();
-    if count > SECTIONS_MAX {
-        return Err(Error::bad_input(format!("the PE file has {count} sections, at most {SECTIONS_MAX} are read")));
-    }
-    let table = pe + 4 + units::bytes(size_of::<CoffHeader>()) + u64::from(coff.size_of_optional_header.get());
-    let row = |nth: u16| {
-        let at = table + u64::from(nth) * units::bytes(size_of::<SectionHeader>());
-        let row: [u8; size_of::<SectionHeader>()] = read_array(file, at).ok_or_else(|| beyond("section table"))?;
-        let row: SectionHeader = zerocopy::transmute!(row);
-        let name = String::from_utf8_lossy(&row.name).trim_end_matches('\0').to_owned();
-        let start = u64::from(row.pointer_to_raw_data.get());
-        // In the file a section is padded, in memory it may be longer, by zeros.
-        let len = u64::from(row.size_of_raw_data.get()).min(row.virtual_size.get().into());
-        match start + len <= file.len() {
-            true => Ok((name, file.slice(start..start + len))),
-            false => Err(beyond(&format!("section {name}"))),
-        }
-    };
-    (0..count).map(row).collect()
-}
-
-/// Bytes of a file, if it has them.
-fn read_array<const N: usize>(file: &Blob, at: u64) -> Option<[u8; N]> {
-    let end = at.checked_add(units::bytes(N))?;
-    if end <= file.len() { file.read_array(at).ok() } else { None }
+    let pe = Pe::read(file)?.ok_or_else(|| Error::bad_input("there are no headers of a PE file"))?;
+    pe.sections(file)
 }
 
 /// The headers of a PE file, to be changed.
 struct Headers {
     /// Everything before the first section.
     bytes: Vec<u8>,
-    coff_at: usize,
-    coff: CoffHeader,
+    pe: Pe,
     optional: OptionalHeader,
 }
 
 impl Headers {
     fn of(loader: &Blob) -> Result<Self> {
-        let pe = u64::from(u32::from_le_bytes(loader.read_array(PE_POINTER)?));
-        if loader.read_array(0)? != *b"MZ" || loader.read_array(pe)? != *b"PE\0\0" {
-            return Err(malformed("has no PE signature"));
-        }
-        let coff = CoffHeader::read_from_bytes(&loader.read_array::<20>(pe + 4)?).map_err(malformed)?;
-        let optional = OptionalHeader::read_from_bytes(&loader.read_array::<68>(pe + 24)?).map_err(malformed)?;
+        let pe = Pe::read(loader)?.ok_or_else(|| malformed("has no PE signature"))?;
+        let optional = pe.optional(loader)?.ok_or_else(|| malformed("ends in its headers"))?;
         let (section, file) = (optional.section_alignment.get(), optional.file_alignment.get());
         if optional.magic != PE32_PLUS || !section.is_power_of_two() || !file.is_power_of_two() {
             return Err(malformed("is not a PE32+ with alignments that are powers of two"));
         }
         let len = u64::from(optional.size_of_headers.get());
-        if len > HEADERS_MAX.min(loader.len()) || len < pe + 24 + 68 {
+        if len > HEADERS_MAX.min(loader.len()) || len < pe.optional_at() + units::bytes(size_of::<OptionalHeader>()) {
             return Err(malformed(format!("has {len} bytes of headers")));
         }
-        Ok(Self { bytes: loader.slice(0..len).to_vec(HEADERS_MAX)?, coff_at: units::index(pe + 4), coff, optional })
+        Ok(Self { bytes: loader.slice(0..len).to_vec(HEADERS_MAX)?, pe, optional })
     }
 
     /// Adds a row for a section whose body is at `file_offset`.
@@ -224,17 +117,16 @@ impl Headers {
         narrow(file_offset + in_file)?;
         self.optional.size_of_image = narrow(end)?;
         self.optional.size_of_initialized_data = narrow(u64::from(self.optional.size_of_initialized_data.get()) + in_file)?;
-        let nth = self.coff.number_of_sections.get();
-        self.coff.number_of_sections = (nth + 1).into();
-        let optional_at = self.coff_at + size_of::<CoffHeader>();
-        let row = optional_at + usize::from(self.coff.size_of_optional_header.get()) + usize::from(nth) * size_of::<SectionHeader>();
-        self.put(row, header.as_bytes())?;
-        let (coff, optional) = (self.coff, self.optional);
-        self.put(self.coff_at, coff.as_bytes())?;
-        self.put(optional_at, optional.as_bytes())
+        let nth = self.pe.coff.number_of_sections.get();
+        self.put(self.pe.section_at(nth), header.as_bytes())?;
+        self.pe.coff.number_of_sections = (nth + 1).into();
+        let (pe, optional) = (self.pe, self.optional);
+        self.put(pe.coff_at, pe.coff.as_bytes())?;
+        self.put(pe.optional_at(), optional.as_bytes())
     }
 
-    fn put(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
+    fn put(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        let at = units::index(at);
         let room = self.bytes.get_mut(at..at + bytes.len()).ok_or_else(|| malformed("has no room for another section header"))?;
         room.copy_from_slice(bytes);
         Ok(())
@@ -248,6 +140,7 @@ fn malformed(what: impl fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zerocopy::FromBytes;
 
     /// Headers of 1 KiB with one section of 512 bytes behind them.
     fn loader() -> Vec<u8> {

@@ -13,7 +13,7 @@
 //!
 //! Oracles: `veritysetup verify`, Linux.
 
-use crate::{Blob, Env, Guid, Result, parallel, units};
+use crate::{Blob, Env, Guid, Result, Stage, parallel, units};
 use sha2::{Digest as _, Sha256};
 use std::ops::Range;
 use zerocopy::{
@@ -108,16 +108,20 @@ impl Verity {
     fn level(&self, below: &Blob, env: &mut Env) -> Result<Blob> {
         let span = BLOCK * FANOUT;
         let spans = (0..below.len().div_ceil(span)).map(|nth| Ok(nth * span..((nth + 1) * span).min(below.len())));
+        let Env { spool, threads, progress, .. } = env;
+        let stage = Stage::new(&**progress, below.len());
         let block = |span: Range<u64>| {
+            let len = span.end - span.start;
             let bytes = below.slice(span).to_vec(u64::MAX)?;
             let mut block: Vec<u8> = bytes.chunks(units::index(BLOCK)).flat_map(|block| self.digest(block)).collect();
             block.resize(units::index(BLOCK), 0);
+            stage.advance(len);
             Ok(block)
         };
-        let mark = env.spool.position();
-        let spool = &mut env.spool;
-        parallel::ordered(env.threads, spans, block, |block| spool.append(&block).map(drop))?;
-        Ok(env.spool.since(mark))
+        let mark = spool.position();
+        parallel::ordered(*threads, spans, block, |block| spool.append(&block).map(drop))?;
+        stage.finish();
+        Ok(spool.since(mark))
     }
 
     fn digest(&self, block: &[u8]) -> [u8; 32] {

@@ -1,6 +1,6 @@
 //! Finding zeros: a disk that somebody else made may hold zeros as data.
 
-use crate::{Blob, Env, Result, parallel, units};
+use crate::{Blob, Env, Result, Stage, parallel, units};
 use std::ops::Range;
 
 /// Bytes that one worker looks at in one go.
@@ -19,20 +19,22 @@ pub const UNIT: u64 = 4 << 10;
 /// When the data cannot be read.
 pub fn drop_zeros(blob: &Blob, seen: &Blob, env: &Env) -> Result<Blob> {
     let (seen, blob) = blob.split_by(seen);
-    let strides = blob.data_units(STRIDE).flatten().map(|n| n * STRIDE..((n + 1) * STRIDE).min(blob.len()));
+    let strides = || blob.data_units(STRIDE).flatten().map(|n| n * STRIDE..((n + 1) * STRIDE).min(blob.len()));
+    let stage = Stage::new(&*env.progress, strides().map(|stride| stride.end - stride.start).sum());
     let work = |stride: Range<u64>| {
         let runs = stride_runs(&blob, &stride)?;
-        env.progress.advance(stride.end - stride.start);
+        stage.advance(stride.end - stride.start);
         Ok(runs)
     };
     let mut sparse = Blob::default();
-    parallel::ordered(env.threads, strides.map(Ok), work, |runs| {
+    parallel::ordered(env.threads, strides().map(Ok), work, |runs| {
         for run in runs {
             sparse.extend_to(run.start);
             sparse.append(&blob.slice(run));
         }
         Ok(())
     })?;
+    stage.finish();
     sparse.extend_to(blob.len());
     Ok(sparse.joined_with(&seen))
 }

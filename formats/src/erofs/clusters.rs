@@ -14,7 +14,7 @@ use super::{
     inode::{Data, Node},
 };
 use crate::{
-    Blob, Env, Result,
+    Blob, Env, Result, Stage,
     error::At,
     parallel,
     tree::ShowPath,
@@ -112,6 +112,7 @@ struct Work<'a> {
 pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut Env) -> Result<()> {
     let Settings { compressor, piece } = *settings;
     let Env { spool, threads, progress, .. } = env;
+    let stage = Stage::new(&**progress, nodes.iter().filter_map(Node::compressible).map(Blob::len).sum());
     let files = nodes.iter().enumerate().filter_map(|(number, node)| Some((number, node.path, node.compressible()?)));
     let pieces = files.flat_map(|(number, path, body)| {
         let range = move |nth: u64| nth * piece..((nth + 1) * piece).min(body.len());
@@ -119,7 +120,7 @@ pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut En
     });
     let packed = |work: Work<'_>| {
         let packed = packed(work.body, &work.range, compressor).at(|| ShowPath(work.path))?;
-        progress.advance(work.range.end - work.range.start);
+        stage.advance(work.range.end - work.range.start);
         // A plain piece refers to the file.
         let data = if packed.is_none() { work.body.slice(work.range.clone()) } else { Blob::default() };
         Ok((work.number, work.range.end - work.range.start, packed, data))
@@ -136,6 +137,7 @@ pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut En
         }
         Ok(())
     })?;
+    stage.finish();
     for (number, clusters) in done {
         if clusters.is_worth_it() {
             nodes[number].data = Data::Clusters(clusters);

@@ -6,10 +6,7 @@
 //! The first name's place tells how many entries a block has; its last name ends at a NUL or at the end.
 
 use super::BLOCK;
-use crate::{
-    tree::{Content, Tree},
-    units,
-};
+use crate::{tree::Content, units};
 use zerocopy::{
     Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U64},
@@ -49,25 +46,13 @@ pub(super) struct Directory<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// One that has only itself and its parent.
-    pub(super) fn new(number: usize, parent: usize) -> Self {
-        Self { entries: vec![(b".", number), (b"..", parent)] }
-    }
-
-    pub(super) fn add(&mut self, name: &'a [u8], number: usize) {
-        self.entries.push((name, number));
-    }
-
-    /// Puts the entries into the order of the disk, which is that of their bytes.
-    pub(super) fn sort(&mut self) {
-        self.entries.sort_unstable();
-    }
-
-    /// Its names: one in its parent, its own `.`, and the `..` of every directory inside.
-    pub(super) fn link_count(&self, tree: &Tree) -> u32 {
-        let directories = self.entries.iter().filter(|(_, number)| matches!(tree.inodes[*number].content, Content::Directory));
-        // Here, `.` and `..` stand for the name in the parent and for `.`.
-        u32::try_from(directories.count()).expect("fewer directories than memory")
+    /// The directory of an inode in another one, with what is in it.
+    pub(super) fn new(number: usize, parent: usize, children: impl Iterator<Item = (&'a [u8], usize)>) -> Self {
+        let mut entries: Vec<(&[u8], usize)> = vec![(b".", number), (b"..", parent)];
+        entries.extend(children);
+        // The order of the disk is that of their bytes, in which some names come before the dots.
+        entries.sort_unstable();
+        Self { entries }
     }
 
     /// The entries of each block.
@@ -133,9 +118,7 @@ mod tests {
     fn blocks_are_filled_in_order_and_an_entry_never_crosses_one() {
         let names: Vec<Vec<u8>> =
             (0..1000_u32).map(|n| format!("{:0width$}", n, width = 4 + units::index(u64::from(n % 250))).into_bytes()).collect();
-        let mut directory = Directory::new(7, 3);
-        names.iter().enumerate().for_each(|(n, name)| directory.add(name, n + 10));
-        directory.sort();
+        let directory = Directory::new(7, 3, names.iter().enumerate().map(|(n, name)| (name.as_slice(), n + 10)));
         let fifo = Content::Fifo;
         let bytes = directory.content(|number| units::bytes(number) * 2, |_| &fifo);
         assert_eq!(units::bytes(bytes.len()), directory.size());
@@ -160,10 +143,7 @@ mod tests {
 
     #[test]
     fn a_name_may_sort_before_the_dots() {
-        let mut directory = Directory::new(0, 0);
-        directory.add(b"!", 1);
-        directory.add(b"a", 2);
-        directory.sort();
+        let directory = Directory::new(0, 0, [(b"!".as_slice(), 1), (b"a", 2)].into_iter());
         assert_eq!(directory.entries.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [b"!".as_slice(), b".", b"..", b"a"]);
     }
 }

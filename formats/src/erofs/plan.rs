@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Error, Result, Timestamp,
     error::At,
-    tree::{Content, Device, Inode, ShowPath, Tree},
+    tree::{Content, Hierarchy, Inode, ShowPath, Tree},
 };
 use std::collections::HashMap;
 
@@ -17,10 +17,6 @@ use std::collections::HashMap;
 const NAME_MAX: usize = 255;
 /// The longest target of a symbolic link: Linux `PATH_MAX` without its NUL.
 const TARGET_MAX: usize = 4095;
-/// Linux keeps 12 bits of a device's major number.
-const MAJOR_MAX: u32 = (1 << 12) - 1;
-/// And 20 of its minor number.
-const MINOR_MAX: u32 = (1 << 20) - 1;
 
 /// The inodes of a tree, in its order; `time` is the volume's.
 pub(super) fn nodes(tree: &Tree, is_compressed: bool, time: Timestamp) -> Result<Vec<Node<'_>>> {
@@ -31,13 +27,9 @@ pub(super) fn nodes(tree: &Tree, is_compressed: bool, time: Timestamp) -> Result
     for (number, inode) in tree.inodes.iter().enumerate() {
         // The root has no name to show.
         let path = if number == 0 { b"/" } else { paths[number] };
-        let data = match directories.remove(&number) {
-            Some(directory) => Data::Directory(directory),
-            None => data(inode, is_compressed).at(|| ShowPath(path))?,
-        };
-        let nlink = match &data {
-            Data::Directory(directory) => directory.link_count(tree),
-            _ => counts[number],
+        let (data, nlink) = match directories.remove(&number) {
+            Some((directory, links)) => (Data::Directory(directory), links),
+            None => (data(inode, is_compressed).at(|| ShowPath(path))?, counts[number]),
         };
         let xattrs = xattr::body(&inode.xattrs).at(|| ShowPath(path))?;
         nodes.push(Node::new(path, inode, nlink, time, xattrs, data));
@@ -60,33 +52,21 @@ fn first_paths(tree: &Tree) -> Vec<&[u8]> {
     paths
 }
 
-/// Every directory with its entries, by inode.
-fn directories(tree: &Tree) -> Result<HashMap<usize, Directory<'_>>> {
-    let mut numbers: HashMap<&[u8], usize> = HashMap::from([(b"".as_slice(), 0)]);
-    let mut directories = HashMap::from([(0, Directory::new(0, 0))]);
-    for name in &tree.names {
-        let (parent, last) = split(&name.path);
-        if last.len() > NAME_MAX {
-            let what = format!("a name of {} bytes, EROFS has names of at most {NAME_MAX}", last.len());
-            return Err(Error::unsupported(what).at(ShowPath(&name.path)));
-        }
-        let parent = *numbers.get(parent).expect("parents come before their children");
-        directories.get_mut(&parent).expect("a parent is a directory").add(last, name.inode);
-        if matches!(tree.inodes[name.inode].content, Content::Directory) {
-            numbers.insert(&name.path, name.inode);
-            directories.insert(name.inode, Directory::new(name.inode, parent));
-        }
+/// Every directory with its entries and how many names it has, by inode.
+fn directories(tree: &Tree) -> Result<HashMap<usize, (Directory<'_>, u32)>> {
+    let hierarchy = Hierarchy::of(tree);
+    let too_long = hierarchy.directories.iter().flat_map(|directory| &directory.children).find(|child| child.name.len() > NAME_MAX);
+    if let Some(child) = too_long {
+        let what = format!("a name of {} bytes, EROFS has names of at most {NAME_MAX}", child.name.len());
+        return Err(Error::unsupported(what).at(ShowPath(&tree.names[child.index].path)));
     }
-    directories.values_mut().for_each(Directory::sort);
-    Ok(directories)
-}
-
-/// A path as its directory and its last component.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
+    let written = hierarchy.directories.iter().map(|directory| {
+        let links = u32::try_from(directory.links()).expect("fewer directories than memory");
+        let children = directory.children.iter().map(|child| (child.name, child.inode));
+        let parent = hierarchy.directories[directory.parent].inode;
+        (directory.inode, (Directory::new(directory.inode, parent, children), links))
+    });
+    Ok(written.collect())
 }
 
 /// What an inode other than a directory holds.
@@ -102,32 +82,8 @@ fn data(inode: &Inode, is_compressed: bool) -> Result<Data<'_>> {
             return Err(Error::unsupported(what));
         }
         Content::Symlink(target) => Data::Flat(target.clone().into()),
-        Content::CharacterDevice(device) | Content::BlockDevice(device) => Data::Device(encoded(*device)?),
+        Content::CharacterDevice(device) | Content::BlockDevice(device) => Data::Device(device.encoded()?),
         Content::Fifo => Data::Nothing,
         Content::Directory => unreachable!("every directory has a name"),
     })
-}
-
-/// A device number as Linux' `new_encode_dev` has it.
-fn encoded(device: Device) -> Result<u32> {
-    let Device { major, minor } = device;
-    if major > MAJOR_MAX || minor > MINOR_MAX {
-        let what = format!("device {major}:{minor}, Linux has majors up to {MAJOR_MAX} and minors up to {MINOR_MAX}");
-        return Err(Error::unsupported(what));
-    }
-    Ok(minor & 0xff | major << 8 | (minor & !0xff) << 12)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn device_numbers_are_as_in_linux() {
-        let encoded = |major, minor| encoded(Device { major, minor });
-        assert_eq!(encoded(5, 1).unwrap(), 0x501);
-        assert_eq!(encoded(254, 300).unwrap(), 0x0010_fe2c);
-        assert_eq!(encoded(MAJOR_MAX, MINOR_MAX).unwrap(), u32::MAX);
-        assert!(encoded(MAJOR_MAX + 1, 0).is_err() && encoded(0, MINOR_MAX + 1).is_err());
-    }
 }

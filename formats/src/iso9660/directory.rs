@@ -16,10 +16,10 @@ use super::{
 use crate::{
     Blob, Error, Result, Timestamp,
     error::At,
-    tree::{Content, Inode, ShowPath, Tree},
+    tree::{self, Content, Inode, ShowPath, Tree},
     units,
 };
-use std::{collections::HashMap, mem};
+use std::mem;
 
 const ROOT: usize = 0;
 /// A path table gives the number of a parent 16 bits.
@@ -210,7 +210,7 @@ impl<'a> Hierarchy<'a> {
         let name = &self.tree.names[child.name];
         let mut entries = self.of_inode(name.inode)?;
         if self.names == Names::Iso {
-            entries.extend(susp::name(base_name(&name.path))?);
+            entries.extend(susp::name(name.base())?);
         }
         let mut put = |record: Record<'_>| {
             push(to, &record.bytes(&continuations.fit(entries.clone(), record.system_use_max())));
@@ -256,35 +256,32 @@ fn date(inode: &Inode) -> ShortDate {
     Timestamp(inode.mtime).into()
 }
 
-fn base_name(path: &[u8]) -> &[u8] {
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
-}
-
 /// Every directory, in the order of the tree, its children by identifier.
 fn depth_first(tree: &Tree, names: Names) -> Vec<Directory> {
-    let new =
-        |inode, parent, identifier| Directory { inode, parent, children: Vec::new(), identifier, block: 0, len: 0, continuations_len: 0 };
-    let mut directories = vec![new(ROOT, ROOT, Record::SELF.to_vec())];
-    let mut identifiers = vec![Identifiers::new(names)];
-    let mut by_path: HashMap<&[u8], usize> = HashMap::from([(b"".as_slice(), ROOT)]);
-    for (index, name) in tree.names.iter().enumerate() {
-        let base = base_name(&name.path);
-        let parent = by_path[&name.path[..(name.path.len() - base.len()).saturating_sub(1)]];
-        let is_directory = match &tree.inodes[name.inode].content {
-            Content::Directory => true,
-            Content::File(_) => false,
+    let view = tree::Hierarchy::of(tree);
+    let new = |directory: &tree::Directory<'_>| Directory {
+        inode: directory.inode,
+        parent: directory.parent,
+        children: Vec::new(),
+        identifier: Record::SELF.to_vec(),
+        block: 0,
+        len: 0,
+        continuations_len: 0,
+    };
+    let mut directories: Vec<_> = view.directories.iter().map(new).collect();
+    for (parent, directory) in view.directories.iter().enumerate() {
+        let mut identifiers = Identifiers::new(names);
+        for child in &directory.children {
             // Joliet has neither links nor devices.
-            _ if names == Names::Joliet => continue,
-            _ => false,
-        };
-        let identifier = identifiers[parent].of(base, is_directory);
-        let directory = is_directory.then_some(directories.len());
-        if is_directory {
-            by_path.insert(&name.path, directories.len());
-            directories.push(new(name.inode, parent, identifier.clone()));
-            identifiers.push(Identifiers::new(names));
+            if names == Names::Joliet && !matches!(tree.inodes[child.inode].content, Content::Directory | Content::File(_)) {
+                continue;
+            }
+            let identifier = identifiers.of(child.name, child.directory.is_some());
+            if let Some(index) = child.directory {
+                directories[index].identifier.clone_from(&identifier);
+            }
+            directories[parent].children.push(Child { identifier, name: child.index, directory: child.directory });
         }
-        directories[parent].children.push(Child { identifier, name: index, directory });
     }
     for directory in &mut directories {
         directory.children.sort_by(|a, b| names.order(&a.identifier).cmp(&names.order(&b.identifier)));

@@ -7,7 +7,7 @@ use super::{
     tables::{From, Piece, State, Storage, joined, pieces},
 };
 use crate::{
-    Blob, Env, Error, Reading, Result,
+    Blob, Env, Reading, Result, Stage,
     compress::{
         deflate::{self, Wrapping},
         zstd,
@@ -37,12 +37,13 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
         None => disk.extend_to(end),
     };
     let data = storage.data.clone();
-    let pieces = joined(pieces(&image, file, &state, &mut storage, below.is_some())?);
     let Env { spool, threads, progress, .. } = env;
+    let stage = Stage::new(&**progress, packed_len(&image, file, &state)?);
+    let pieces = joined(pieces(&image, file, &state, &mut storage, below.is_some())?);
     let most = units::index((BATCH / image.cluster).max(1));
     let work = |batch: Vec<Piece>| {
         let unpacked = unpack_all(&image, file, batch)?;
-        progress.advance(unpacked.pieces.iter().map(|(piece, _)| piece.len).sum());
+        stage.advance(unpacked.pieces.iter().map(|(piece, _)| packed(piece)).sum());
         Ok(unpacked)
     };
     parallel::ordered(*threads, parallel::batches(pieces, most), work, |Unpacked { pieces, bytes }| {
@@ -63,9 +64,26 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
         }
         Ok(())
     })?;
+    stage.finish();
     storage.finish()?;
     fill(&mut disk, state.size);
     Ok(disk)
+}
+
+/// How much there is to unpack, by the tables, which are little beside it. What is plain is only referred to.
+fn packed_len(image: &Checked, file: &Blob, state: &State) -> Result<u64> {
+    if image.has(incompatible::EXTERNAL_DATA) {
+        return Ok(0);
+    }
+    pieces(image, file, state, &mut Storage::within(file), false)?.map(|piece| piece.map(|piece| packed(&piece))).sum()
+}
+
+/// How much of a piece is to be unpacked.
+fn packed(piece: &Piece) -> u64 {
+    match piece.from {
+        From::Packed(_) => piece.len,
+        From::Plain(_) | From::Zeros => 0,
+    }
 }
 
 /// The structures of a file.
@@ -110,18 +128,11 @@ pub(super) fn dump(file: &Blob, to: &mut Dump) -> Result<()> {
 }
 
 fn refuse_unclean(image: &Checked, reading: &Reading<'_>) -> Result<()> {
-    let refuse = |what: &str| {
-        let hint = "repair it first: qemu-img check -r all; or read it as it is: --force";
-        Err(Error::bad_input(what).hint(hint).at("qcow2 header"))
-    };
-    if reading.force {
-        return Ok(());
-    }
     if image.has(incompatible::CORRUPT) {
-        return refuse("the image is marked corrupt");
+        reading.refuse_unclean("the image is marked corrupt").at(|| "qcow2 header")?;
     }
     if image.has(incompatible::DIRTY) {
-        return refuse("the image is marked dirty: it is in use, or was not closed properly");
+        reading.refuse_unclean("the image is marked dirty: it is in use, or was not closed properly").at(|| "qcow2 header")?;
     }
     Ok(())
 }
@@ -151,13 +162,7 @@ fn storage(image: &Checked, file: &Blob, reading: &Reading<'_>, env: &mut Env) -
 /// What lies under the disk, as long as the disk.
 fn backing(image: &Checked, file: &Blob, reading: &Reading<'_>, size: u64, env: &mut Env) -> Result<Option<Blob>> {
     let Some((name, format)) = image.backing_file(file)? else { return Ok(None) };
-    let parts = reading.parts(|| format!("the disk is an overlay of '{}', which is not followed", name.escape_debug()))?;
-    let mut below = parts.disk(&name, format.as_deref(), env).at(|| "backing file")?;
-    if below.len() > size {
-        below = below.slice(0..size);
-    }
-    below.extend_to(size);
-    Ok(Some(below))
+    reading.below(&name, format.as_deref(), size, env).map(Some)
 }
 
 /// Pieces, for a packed one with the runs of it that are not zeros; and the bytes of all runs, one behind the other.

@@ -5,7 +5,7 @@ use super::{
     header::{self, COMPATIBLE_LAZY_REFCOUNTS, Header, MAGIC, V2_LEN, incompatible},
 };
 use crate::{
-    Blob, Env, Error, Options, Result,
+    Blob, Env, Error, Options, Result, Stage,
     blocks::Table,
     compress::{
         deflate::{self, Wrapping},
@@ -90,8 +90,9 @@ pub(super) fn file(disk: &Blob, settings: &Settings, env: &mut Env) -> Result<Bl
 /// Packs all clusters on all cores.
 fn pack_all(disk: &Blob, settings: &Settings, env: &mut Env, content: &mut Content) -> Result<()> {
     let batch = BATCH.max(settings.cluster);
-    let batches = disk.data_units(batch).flatten().map(|n| Ok(n * batch..disk.len().min((n + 1) * batch)));
+    let batches = || disk.data_units(batch).flatten().map(|n| n * batch..disk.len().min((n + 1) * batch));
     let Env { spool, threads, progress, .. } = env;
+    let stage = Stage::new(&**progress, batches().map(|range| range.end - range.start).sum());
     let mark = spool.position();
     let work = |range: Range<u64>| {
         let mut bytes = vec![0; units::index((range.end - range.start).next_multiple_of(settings.cluster))];
@@ -100,10 +101,10 @@ fn pack_all(disk: &Blob, settings: &Settings, env: &mut Env, content: &mut Conte
         let clusters = (range.start / settings.cluster..).zip(bytes.chunks(units::index(settings.cluster)));
         let packed = clusters.filter(|(_, cluster)| !is_zero(cluster)).map(|(n, cluster)| Ok((n, settings.pack(cluster)?)));
         let packed = packed.collect::<Result<Vec<(u64, Vec<u8>)>>>()?;
-        progress.advance(range.end - range.start);
+        stage.advance(range.end - range.start);
         Ok(packed)
     };
-    parallel::ordered(*threads, batches, work, |packed| {
+    parallel::ordered(*threads, batches().map(Ok), work, |packed| {
         for (cluster, bytes) in packed {
             if units::bytes(bytes.len()) >= settings.cluster {
                 content.plain(disk, cluster..cluster + 1);
@@ -115,6 +116,7 @@ fn pack_all(disk: &Blob, settings: &Settings, env: &mut Env, content: &mut Conte
         }
         Ok(())
     })?;
+    stage.finish();
     content.packed.blob = spool.since(mark);
     Ok(())
 }

@@ -5,11 +5,11 @@
 
 use super::{Settings, duplicates};
 use crate::{
-    Blob, Env, Error, Result,
+    Blob, Env, Error, Result, Stage,
     tree::{Content, Tree},
     units, zeros,
 };
-use std::{iter, ops::Range, sync::Arc};
+use std::{iter, ops::Range};
 
 /// The bit in the size of a block that is not compressed.
 const STORED: u32 = 1 << 24;
@@ -60,6 +60,17 @@ enum Work {
     Fragment { members: Range<usize> },
 }
 
+impl Work {
+    /// How many bytes of bodies it is about.
+    fn len(&self, plan: &Plan<'_>) -> u64 {
+        match self {
+            Self::Hole { .. } => 0,
+            Self::Block { range, .. } => range.end - range.start,
+            Self::Fragment { members } => plan.small[members.clone()].iter().map(|small| plan.blobs[*small].len()).sum(),
+        }
+    }
+}
+
 /// What came of it.
 enum Done {
     Hole { body: usize, blocks: u64 },
@@ -93,14 +104,15 @@ pub(super) fn write(tree: &Tree, settings: &Settings, image: &mut Blob, env: &mu
     let (blobs, of) = different(tree, env)?;
     let plan = plan(blobs, settings)?;
     let (mut bodies, mut fragments) = (plan.bodies.clone(), Vec::new());
-    let progress = Arc::clone(&env.progress);
+    let Env { spool, threads, progress, .. } = env;
+    let stage = Stage::new(&**progress, works(&plan, settings).map(|work| work.len(&plan)).sum());
     let work = |work: Work| {
-        let (done, len) = run(work, &plan, settings)?;
-        progress.advance(len);
+        let len = work.len(&plan);
+        let done = run(work, &plan, settings)?;
+        stage.advance(len);
         Ok(done)
     };
-    let spool = &mut env.spool;
-    crate::parallel::ordered(env.threads, works(&plan, settings).map(Ok), work, |done| {
+    crate::parallel::ordered(*threads, works(&plan, settings).map(Ok), work, |done| {
         let start = image.len();
         let mut store = |block: Packed| -> Result<u32> {
             let (blob, flag) = match block {
@@ -134,6 +146,7 @@ pub(super) fn write(tree: &Tree, settings: &Settings, image: &mut Blob, env: &mu
         }
         Ok(())
     })?;
+    stage.finish();
     Ok(Data { bodies, of, fragments })
 }
 
@@ -219,24 +232,23 @@ fn blocks(body: usize, blob: &Blob, block_size: u64) -> impl Iterator<Item = Wor
     })
 }
 
-/// Does a piece of work; also how many bytes of bodies that were.
-fn run(work: Work, plan: &Plan<'_>, settings: &Settings) -> Result<(Done, u64)> {
+/// Does a piece of work.
+fn run(work: Work, plan: &Plan<'_>, settings: &Settings) -> Result<Done> {
     let block_size = u64::from(settings.block_size);
     Ok(match work {
-        Work::Hole { body, blocks } => (Done::Hole { body, blocks }, 0),
+        Work::Hole { body, blocks } => Done::Hole { body, blocks },
         Work::Block { body, range } => {
-            let (len, block) = (range.end - range.start, plan.blobs[body].slice(range));
+            let block = plan.blobs[body].slice(range);
             let bytes = block.to_vec(block_size)?;
             match zeros::is_zero(&bytes) {
-                true => (Done::Hole { body, blocks: 1 }, len),
-                false => (Done::Block { body, block: packed(&bytes, block, settings)? }, len),
+                true => Done::Hole { body, blocks: 1 },
+                false => Done::Block { body, block: packed(&bytes, block, settings)? },
             }
         }
         Work::Fragment { members } => {
             let mut fragment = Blob::default();
             plan.small[members].iter().for_each(|small| fragment.append(plan.blobs[*small]));
-            let bytes = fragment.to_vec(block_size)?;
-            (Done::Fragment { block: packed(&bytes, fragment, settings)? }, units::bytes(bytes.len()))
+            Done::Fragment { block: packed(&fragment.to_vec(block_size)?, fragment, settings)? }
         }
     })
 }

@@ -7,17 +7,13 @@ use super::{
 };
 use crate::{
     Error, Result,
-    tree::{Content, Device, Inode},
+    tree::{Content, Inode},
 };
 use zerocopy::{
     Immutable, IntoBytes, Unaligned,
     little_endian::{U16, U32, U64},
 };
 
-/// Linux keeps 12 bits of a device's major number.
-const MAJOR_MAX: u32 = (1 << 12) - 1;
-/// And 20 of its minor number.
-const MINOR_MAX: u32 = (1 << 20) - 1;
 /// The longest target of a symbolic link: Linux `PATH_MAX` without its NUL.
 const TARGET_MAX: usize = 4095;
 /// A file without fragment.
@@ -250,7 +246,7 @@ pub(super) fn special(inode: &Inode, place: Place) -> Result<Vec<u8>> {
             bytes.extend(len.ok_or_else(refuse)?.to_le_bytes());
             bytes.extend(target);
         }
-        Content::CharacterDevice(device) | Content::BlockDevice(device) => bytes.extend(device_number(*device)?.to_le_bytes()),
+        Content::CharacterDevice(device) | Content::BlockDevice(device) => bytes.extend(device.encoded()?.to_le_bytes()),
         Content::Fifo => {}
         Content::Directory | Content::File(_) => unreachable!("these are written elsewhere"),
     }
@@ -258,13 +254,4 @@ pub(super) fn special(inode: &Inode, place: Place) -> Result<Vec<u8>> {
         bytes.extend(place.xattr.to_le_bytes());
     }
     Ok(bytes)
-}
-
-/// As Linux packs it (`new_encode_dev`): the major number in the middle of the minor.
-fn device_number(device: Device) -> Result<u32> {
-    let Device { major, minor } = device;
-    if major > MAJOR_MAX || minor > MINOR_MAX {
-        return Err(Error::bad_input(format!("the device number is {major}:{minor}, at most {MAJOR_MAX}:{MINOR_MAX} is taken")));
-    }
-    Ok(minor & 0xff | major << 8 | (minor & !0xff) << 12)
 }

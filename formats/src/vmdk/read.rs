@@ -7,15 +7,15 @@ use super::{
     stream::GrainMarker,
 };
 use crate::{
-    Blob, Check, Env, Error, Info, Parts, Reading, Result,
+    Blob, Check, Env, Error, Info, Parts, Reading, Result, Stage,
     blocks::{self, Claims},
+    compress::deflate::{self, Wrapping},
     dump::Dump,
     error::At,
     parallel,
     units::{self, KIB, MIB, SECTOR},
     zeros,
 };
-use flate2::{Decompress, FlushDecompress, Status};
 use std::ops::Range;
 
 /// Largest grain that we read, in sectors; the standard's own is 128.
@@ -107,14 +107,17 @@ fn joined(text: &str, parts: &dyn Parts, env: &mut Env) -> Result<Blob> {
 fn sparse(file: &Blob, extent: &Extent, env: &mut Env) -> Result<Blob> {
     let mut claims = Claims::on(file);
     let mut disk = Blob::default();
-    let grains = extent.grains(file, &mut claims)?;
     if extent.header.has(flags::COMPRESSED) {
         let Env { spool, threads, progress, .. } = env;
+        let len = |grain: Result<Grain>| grain.map(|grain| grain.disk.end - grain.disk.start);
+        // Once for their sum: the tables are little beside the grains.
+        let stage = Stage::new(&**progress, extent.grains(file, &mut Claims::on(file))?.map(len).sum::<Result<u64>>()?);
+        let grains = extent.grains(file, &mut claims)?;
         let most = units::index((BATCH / extent.grain).max(1));
         let work = |batch: Vec<Grain>| {
             let len = batch.iter().map(|grain| grain.disk.end - grain.disk.start).sum();
             let inflated = extent.inflate_all(file, batch)?;
-            progress.advance(len);
+            stage.advance(len);
             Ok(inflated)
         };
         parallel::ordered(*threads, parallel::batches(grains, most), work, |Inflated { places, bytes }| {
@@ -127,8 +130,9 @@ fn sparse(file: &Blob, extent: &Extent, env: &mut Env) -> Result<Blob> {
             }
             Ok(())
         })?;
+        stage.finish();
     } else {
-        for grain in grains {
+        for grain in extent.grains(file, &mut claims)? {
             let grain = grain?;
             disk.extend_to(grain.disk.start);
             disk.append(&file.slice(grain.file));
@@ -331,12 +335,11 @@ impl Extent {
     fn inflate<'a>(&self, file: &Blob, grain: &Grain, plain: &'a mut [u8]) -> Result<&'a [u8]> {
         let mut packed = vec![0; units::index(grain.file.end - grain.file.start)];
         file.read_at(grain.file.start, &mut packed)?;
-        let mut inflate = Decompress::new(true);
-        let status = inflate.decompress(&packed, plain, FlushDecompress::Finish);
         let wanted = units::index(grain.disk.end - grain.disk.start);
-        if !matches!(status, Ok(Status::StreamEnd)) || inflate.total_out() < units::bytes(wanted) {
-            let place = format!("VMDK grain of sector {}", grain.disk.start / SECTOR);
-            return Err(Error::bad_input(format!("its zlib stream is damaged or not {wanted} bytes")).at(place));
+        let place = || format!("VMDK grain of sector {}", grain.disk.start / SECTOR);
+        let found = deflate::inflate_into(&packed, plain, Wrapping::Zlib).at(place)?;
+        if found < wanted {
+            return Err(Error::bad_input(format!("deflate data of {found} bytes, must be {wanted}")).at(place()));
         }
         Ok(&plain[..wanted])
     }

@@ -2,12 +2,13 @@
 
 use super::{DIRECTORY_AT_END, GRAIN, Header, TABLE_ENTRIES, descriptor, directory_len, flags, sector};
 use crate::{
-    Blob, Env, Ids, Result, Spool,
+    Blob, Env, Ids, Result, Spool, Stage,
     blocks::Table,
+    compress::deflate::{self, Wrapping},
     parallel,
     units::{self, KIB, SECTOR},
+    zeros,
 };
-use flate2::{Compress, Compression, FlushCompress, Status};
 use std::{io::Write, mem::offset_of};
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -16,6 +17,8 @@ use zerocopy::{
 
 /// Where the first grain is; header and descriptor lie before it.
 const OVERHEAD: u64 = 64 * KIB;
+/// Log2 of how far a grain's stream looks back: all of what zlib can.
+const WINDOW_BITS: u8 = 15;
 
 /// In front of a grain: the sector where it is on the disk and the bytes of the zlib stream that follows.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -73,12 +76,15 @@ pub(super) fn encode(disk: &Blob, level: u32, ids: &Ids, env: &mut Env) -> Resul
     let Env { spool, threads, progress, .. } = env;
     let mark = spool.position();
     let mut tables = Tables { start: OVERHEAD, mark, spool, table: None, directory: Table::filled_with(0) };
+    let stage = Stage::new(&**progress, disk.data_units(GRAIN).map(|run| (run.end - run.start) * GRAIN).sum());
     let grains = disk.data_units(GRAIN).flatten().map(Ok);
     let work = |grain| {
-        progress.advance(GRAIN);
-        Ok(compress(disk, grain, level)?.map(|bytes| (grain, bytes)))
+        let made = compress(disk, grain, level)?.map(|bytes| (grain, bytes));
+        stage.advance(GRAIN);
+        Ok(made)
     };
     parallel::ordered(*threads, grains, work, |made| made.map_or(Ok(()), |(grain, bytes)| tables.put(grain, &bytes)))?;
+    stage.finish();
     let directory = tables.finish(directory_len(disk))?;
     file.append(&spool.since(mark));
 
@@ -96,18 +102,12 @@ fn compress(disk: &Blob, grain: u64, level: u32) -> Result<Option<Vec<u8>>> {
     let mut plain = vec![0; units::index(GRAIN)];
     let at = grain * GRAIN;
     disk.read_at(at, &mut plain)?;
-    if plain.iter().all(|byte| *byte == 0) {
+    if zeros::is_zero(&plain) {
         return Ok(None);
     }
-    let mut made = vec![0; size_of::<GrainMarker>()];
-    // Deflate adds 5 bytes to each 16 KiB that it cannot shrink.
-    made.reserve(plain.len() + plain.len() / 64 + 64);
-    let mut deflate = Compress::new(Compression::new(level), true);
-    let status = deflate.compress_vec(&plain, &mut made, FlushCompress::Finish).expect("deflate takes any bytes");
-    assert_eq!(status, Status::StreamEnd, "deflate stays within its bound");
-    let size = made.len() - size_of::<GrainMarker>();
-    let marker = GrainMarker { sector: (at / SECTOR).into(), size: u32::try_from(size).expect("about a grain at most").into() };
-    made[..size_of::<GrainMarker>()].copy_from_slice(marker.as_bytes());
+    let packed = deflate::deflate(&plain, level, WINDOW_BITS, Wrapping::Zlib)?;
+    let marker = GrainMarker { sector: (at / SECTOR).into(), size: u32::try_from(packed.len()).expect("about a grain at most").into() };
+    let mut made = [marker.as_bytes(), &packed].concat();
     made.resize(made.len().next_multiple_of(units::index(SECTOR)), 0);
     Ok(Some(made))
 }

@@ -265,6 +265,50 @@ fn damaged_vhds_are_found_out() {
     same_verdicts("vhd", "vpc", "subformat=dynamic", damages);
 }
 
+fn le64(file: &[u8], at: usize) -> usize {
+    usize::try_from(u64::from_le_bytes(file[at..at + 8].try_into().unwrap())).unwrap()
+}
+
+#[test]
+fn damaged_qeds_are_found_out() {
+    const L1: fn(&[u8]) -> usize = |file| le64(file, 40);
+    const L2: fn(&[u8]) -> usize = |file| le64(file, L1(file));
+    let damages: &[Damage] = &[
+        ("two clusters on one place", Qemu::FindsIt, |file| {
+            let at = L2(file);
+            file.copy_within(at..at + 8, at + 8);
+        }),
+        ("a cluster past the end", Qemu::FindsIt, |file| put(file, L2, &(1_u64 << 40).to_le_bytes())),
+        ("a cluster on the L1 table", Qemu::FindsIt, |file| {
+            let l1 = units::bytes(L1(file));
+            put(file, L2, &l1.to_le_bytes());
+        }),
+        ("an entry that is not aligned", Qemu::FindsIt, |file| {
+            let at = L2(file);
+            file[at + 1] |= 2;
+        }),
+        ("a table past the end", Qemu::FindsIt, |file| put(file, L1, &(1_u64 << 40).to_le_bytes())),
+        ("a table that is absent", Qemu::FindsIt, |file| put(file, L1, &[0; 8])),
+        ("a cluster that is absent", Qemu::FindsIt, |file| put(file, L2, &[0; 8])),
+        ("an L1 table past the end", Qemu::GivesUp, |file| put(file, |_| 40, &(1_u64 << 40).to_le_bytes())),
+    ];
+    same_verdicts("qed", "qed", "cluster_size=64K", damages);
+    same_verdicts("qed", "qed", "cluster_size=4K,table_size=2", damages);
+}
+
+#[test]
+fn damaged_parallels_are_found_out() {
+    let damages: &[Damage] = &[
+        ("two clusters on one place", Qemu::Overlooks, |file| file.copy_within(64..68, 68)),
+        ("a cluster past the end", Qemu::FindsIt, |file| put(file, |_| 64, &[0, 0, 1, 0])),
+        ("a cluster behind the others that is absent", Qemu::FindsIt, |file| file.extend([0; 3 << 20])),
+        ("a cluster on the BAT", Qemu::Overlooks, |file| file[28] = 1),
+        ("not closed", Qemu::FindsIt, |file| put(file, |_| 44, b"Ynot")),
+        ("no clusters", Qemu::GivesUp, |file| put(file, |_| 28, &[0; 4])),
+    ];
+    same_verdicts("parallels", "parallels", "cluster_size=1M", damages);
+}
+
 /// Where the first L2 table of a qcow2 is.
 fn l2(file: &[u8]) -> usize {
     be64(file, be64(file, 40)) & 0x00ff_ffff_ffff_fe00

@@ -1,7 +1,7 @@
 //! Disks in several files, which `qemu-img` made, and snapshots: read only when asked, and then as qemu reads them.
 
 use crate::support::{Desk, env, noise, run};
-use formats::{Blob, Env, Error, Kind, Parts, Reading, units};
+use formats::{Blob, Env, Error, FORMATS, Kind, Parts, Reading, units};
 
 /// Files of a desk, by the name that another file has for them.
 #[derive(Debug)]
@@ -14,8 +14,10 @@ impl Parts for Beside<'_> {
 
     fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob, Error> {
         let reading = Reading { parts: Some(self), ..Reading::default() };
-        let ours = if format == Some("vpc") { "vhd" } else { format.unwrap() };
-        formats::format(ours).unwrap().decode(&self.0.get(name), &reading, env)
+        let file = self.0.get(name);
+        let probed = || FORMATS.iter().copied().find(|format| format.probe(&file).unwrap());
+        let format = format.map_or_else(probed, formats::format).unwrap();
+        format.decode(&file, &reading, env)
     }
 }
 
@@ -68,6 +70,23 @@ fn a_chain_of_overlays_is_read_as_qemu_reads_it() {
         qemu(&desk, "qemu-img", "convert -f qcow2 -O raw image wanted");
         refused_then_read(&desk, "qcow2", "middle");
     }
+}
+
+#[test]
+fn an_overlay_of_qed_is_read_as_qemu_reads_it() {
+    let desk = Desk::new();
+    raw(&desk);
+    qemu(&desk, "qemu-img", "convert -f raw -O qcow2 raw base");
+    qemu(&desk, "qemu-img", "create -q -f qed -F qcow2 -b base middle 8M");
+    qemu(&desk, "qemu-io", "-f qed -c 'write -P 1 100k 3k' -c 'write -z 3M 64k' middle");
+    qemu(&desk, "qemu-img", "create -q -f qed -F qed -b middle image 10M");
+    qemu(&desk, "qemu-io", "-f qed -c 'write -P 2 7M 100k' -c 'write -z 0 64k' image");
+    qemu(&desk, "qemu-img", "convert -f qed -O raw image wanted");
+    refused_then_read(&desk, "qed", "middle");
+    // What is said to be raw is never looked into.
+    qemu(&desk, "qemu-img", "create -q -f qed -F raw -b base image 9M");
+    qemu(&desk, "qemu-img", "convert -f qed -O raw image wanted");
+    refused_then_read(&desk, "qed", "base");
 }
 
 #[test]
@@ -127,15 +146,26 @@ fn snapshots_are_read_by_name_and_by_number() {
 
 #[test]
 fn what_was_not_closed_is_read_only_by_force() {
-    let desk = Desk::new();
-    raw(&desk);
-    qemu(&desk, "qemu-img", "convert -f raw -O qcow2 -o lazy_refcounts=on raw image");
-    // Qemu dies with refcounts that were not written.
-    qemu(&desk, "qemu-io", "-f qcow2 -c 'write -P 4 5M 1M' -c flush -c 'abort' image 2>/dev/null; true");
-    let error = decode(&desk, "qcow2", &Reading::default()).unwrap_err();
-    assert!(error.to_string().contains("dirty") && error.hint_text().unwrap().contains("--force"), "{error}");
-    let decoded = decode(&desk, "qcow2", &Reading { force: true, ..Reading::default() }).unwrap();
-    qemu(&desk, "qemu-img", "convert -f qcow2 -O raw image wanted");
-    same(&desk, &decoded);
-    assert!(formats::format("vdi").unwrap().decode(&decoded, &Reading { snapshot: Some("x"), ..Reading::default() }, &mut env(1)).is_err());
+    for (format, options) in [("qcow2", "-o lazy_refcounts=on"), ("qed", ""), ("parallels", "")] {
+        let desk = Desk::new();
+        raw(&desk);
+        qemu(&desk, "qemu-img", &format!("convert -f raw -O {format} {options} raw image"));
+        // Qemu dies with tables that may not have been written.
+        qemu(&desk, "qemu-io", &format!("-f {format} -c 'write -P 4 5M 1M' -c flush -c 'abort' image 2>/dev/null; true"));
+        assert!(formats::format(format).unwrap().info(&desk.get("image")).unwrap().dirty, "{format}");
+        let error = decode(&desk, format, &Reading::default()).unwrap_err();
+        assert!(error.to_string().contains("not closed properly") && error.hint_text().unwrap().contains("--force"), "{error}");
+        let decoded = decode(&desk, format, &Reading { force: true, ..Reading::default() }).unwrap();
+        qemu(&desk, "qemu-img", &format!("convert -f {format} -O raw image wanted"));
+        same(&desk, &decoded);
+    }
+}
+
+#[test]
+fn a_snapshot_is_refused_where_there_is_none() {
+    let file = Blob::zeros(units::MIB);
+    for format in FORMATS.iter().filter(|format| format.name() != "qcow2") {
+        let error = format.decode(&file, &Reading { snapshot: Some("x"), ..Reading::default() }, &mut env(1)).unwrap_err();
+        assert!(error.kind() == Kind::Unsupported && error.to_string().contains("'x'"), "{error}");
+    }
 }

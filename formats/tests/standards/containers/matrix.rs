@@ -117,6 +117,44 @@ fn vpc_and_vdi() {
 }
 
 #[test]
+fn qed_of_every_cluster_and_table_size() {
+    let clusters: Vec<String> = (12..=20).map(|bits| format!("cluster_size={}", 1 << bits)).collect();
+    let tables = [1, 2, 8, 16].map(|tables| format!("table_size={tables},cluster_size=4K"));
+    converted("qed", "qed", "", &clusters.iter().chain(&tables).map(String::as_str).collect::<Vec<_>>());
+    for (below, format) in [("raw", "raw"), ("qcow2", "qcow2"), ("qed", "qed")] {
+        let desk = Desk::new();
+        source(&desk);
+        qemu(&desk, "qemu-img", &format!("convert -f raw -O {below} raw base"));
+        qemu(&desk, "qemu-img", &format!("create -q -f qed -o cluster_size=16K -F {format} -b base image 9M"));
+        qemu(&desk, "qemu-io", &format!("-d unmap -f qed {WRITES} image"));
+        judge(&desk, "qed", "qed", &format!("over {below}"));
+    }
+}
+
+#[test]
+fn parallels_of_both_kinds() {
+    // 63 sectors, 252 and 256 KiB are what older programs used.
+    let sizes = ["", "cluster_size=32256", "cluster_size=258048", "cluster_size=256K", "cluster_size=512", "cluster_size=4M"];
+    converted("parallels", "parallels", "", &sizes);
+    for cluster in [512_u64, 32_256, 1 << 20] {
+        let desk = Desk::new();
+        source(&desk);
+        qemu(&desk, "qemu-img", &format!("convert -f raw -O parallels -o cluster_size={cluster} raw image"));
+        qemu(&desk, "qemu-io", &format!("-d unmap -f parallels {WRITES} image"));
+        // Qemu writes the newer kind. The older one counts sectors.
+        let mut file = desk.get("image").to_vec(u64::MAX).unwrap();
+        file[..16].copy_from_slice(b"WithoutFreeSpace");
+        let entries = units::index((7 * units::MIB).div_ceil(cluster));
+        for entry in file[64..64 + 4 * entries].as_chunks_mut::<4>().0 {
+            let clusters = u64::from(u32::from_le_bytes(*entry));
+            *entry = u32::try_from(clusters * cluster / 512).unwrap().to_le_bytes();
+        }
+        desk.put("image", &Blob::from(file));
+        judge(&desk, "parallels", "parallels", &format!("WithoutFreeSpace, {cluster}"));
+    }
+}
+
+#[test]
 fn vhdx_of_every_block_size() {
     let sizes: Vec<String> = (0..=8).map(|bits| format!("block_size={}M", 1 << bits)).collect();
     let others = ["subformat=fixed", "block_state_zero=off", "block_state_zero=off,block_size=1M", "subformat=fixed,block_size=1M"];
