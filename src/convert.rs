@@ -37,8 +37,8 @@ pub use crate::run::Source;
 
 /// Who is told what a conversion does.
 pub trait Reporter {
-    /// A step begins, of so many bytes if that is known. It ends when the value is dropped.
-    fn step(&self, name: &'static str, total: Option<u64>) -> Arc<dyn Progress>;
+    /// A step begins. Whoever works announces its bytes ([`Progress::expect`]). It ends when the value is dropped.
+    fn step(&self, name: &'static str) -> Arc<dyn Progress>;
 
     /// The user should know this, and it is no error.
     fn warn(&self, text: &str);
@@ -49,7 +49,7 @@ pub trait Reporter {
 pub struct Quiet;
 
 impl Reporter for Quiet {
-    fn step(&self, _: &'static str, _: Option<u64>) -> Arc<dyn Progress> {
+    fn step(&self, _: &'static str) -> Arc<dyn Progress> {
         Arc::new(Silent)
     }
 
@@ -109,7 +109,7 @@ impl Conversion {
     /// # Errors
     /// When the source cannot become an output, or reading or spooling fails.
     pub fn run(self, source: Source, mut env: Env, reporter: &dyn Reporter) -> Result<Vec<Artifact>> {
-        let step = reporter.step("build", Some(source.size()));
+        let step = reporter.step("build");
         env.progress = Arc::clone(&step);
         let mut run = Run::new(source, self.request, env);
         let mut artifacts = Vec::new();

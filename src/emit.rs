@@ -6,7 +6,7 @@
 use crate::error::{At, Error, Kind, Result};
 use formats::{
     Blob, Progress,
-    blob::{Extent, Source},
+    blob::{Extent, Source, write_at},
     units,
 };
 use std::{
@@ -54,6 +54,8 @@ pub enum Durability {
 /// # Errors
 /// When a target cannot be written; then no target that is a regular file has changed.
 pub fn emit(outputs: &[(Target, Blob)], durability: Durability, progress: &dyn Progress) -> Result<()> {
+    let holes = |target: &Target| matches!(target, Target::Path(path) if !is_special(path));
+    progress.expect(outputs.iter().map(|(target, body)| if holes(target) { body.data_len() } else { body.len() }).sum());
     let mut finished = Vec::new();
     for (target, body) in outputs {
         let one = match target {
@@ -340,16 +342,6 @@ fn write_all_at(file: &File, mut bytes: &[u8], mut at: u64) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(unix)]
-fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::write_at(file, bytes, at)
-}
-
-#[cfg(windows)]
-fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_write(file, bytes, at)
 }
 
 /// The temporary files of this process, so that a signal can remove them.

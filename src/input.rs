@@ -10,11 +10,9 @@ use crate::{
     names::Named,
 };
 use formats::{
-    Blob, Env, FORMATS, Format, Progress, Reading,
+    Blob, Env, FORMATS, Format, Reading, Stage,
     compress::{self, Codec},
-    iso9660, raw, tar,
-    tree::{Content, ShowPath},
-    uki,
+    gcp, iso9660, ova, raw, tar, uki,
 };
 use std::{
     fs::File,
@@ -43,8 +41,11 @@ pub fn open(path: &Path, env: &mut Env) -> Result<Blob> {
         Codec::None => Ok(file),
         codec => {
             let progress = Arc::clone(&env.progress);
-            let counted = Counted { inner: io::BufReader::with_capacity(1 << 18, file.reader()), progress: &*progress };
-            unpack(codec, counted, place(), env).at(place)
+            let stage = Stage::new(&*progress, file.len());
+            let counted = Counted { inner: io::BufReader::with_capacity(1 << 18, file.reader()), stage: &stage };
+            let content = unpack(codec, counted, place(), env).at(place)?;
+            stage.finish();
+            Ok(content)
         }
     }
 }
@@ -184,16 +185,18 @@ fn recognise(file: &Blob, from: Option<Kind>, opening: &Opening, parts: &Parts, 
     if let Some(format) = container(file)? {
         return disk(file, format, opening, parts, env);
     }
-    if tar::probe(file)? {
-        return match wrapped(file, env)? {
-            None => Ok(Input::Tar(file.clone())),
-            Some((member, format)) => {
-                let format = format.map_or_else(|| recognised(&member), Ok)?;
-                disk(&member, format, opening, parts, env)
-            }
-        };
+    if !tar::probe(file)? {
+        return disk(file, recognised(file)?, opening, parts, env);
     }
-    disk(file, recognised(file)?, opening, parts, env)
+    // A tar may be no more than the packaging of a disk.
+    let files = tar::files(file).unwrap_or_default();
+    if let Some(member) = gcp::unwrap(&files) {
+        return disk(&member, &raw::Raw, opening, parts, env);
+    }
+    match ova::unwrap(&files, env)? {
+        Some(member) => disk(&member, recognised(&member)?, opening, parts, env),
+        None => Ok(Input::Tar(file.clone())),
+    }
 }
 
 /// The disk in a container.
@@ -235,48 +238,9 @@ fn recognised(file: &Blob) -> Result<&'static dyn Format> {
     })
 }
 
-/// The disk in a tar that is nothing but packaging, and its format where the packaging says it: Compute Engine's `disk.raw`, and the
-/// one disk of an OVA (DSP0243), whose descriptor is the first member.
-fn wrapped(tar: &Blob, env: &mut Env) -> Result<Option<(Blob, Option<&'static dyn Format>)>> {
-    /// An OVA has a descriptor, a manifest, a certificate and disks.
-    const MEMBERS_MAX: usize = 32;
-    let mut files = Vec::new();
-    for member in tar::Members::new(tar).take(MEMBERS_MAX) {
-        let Ok(tar::Member { path, entry: tar::Entry::Inode(inode) }) = member else { return Ok(None) };
-        let Content::File(body) = inode.content else { return Ok(None) };
-        files.push((path, body));
-    }
-    let is = |path: &[u8], ending: &[u8]| path.to_ascii_lowercase().ends_with(ending);
-    match files.as_slice() {
-        [(path, disk)] if path == b"disk.raw" || path == b"./disk.raw" => Ok(Some((disk.clone(), Some(&raw::Raw)))),
-        [(first, _), rest @ ..] if is(first, b".ovf") => {
-            let disks: Vec<_> =
-                rest.iter().filter(|(path, _)| ![b".mf".as_slice(), b".cert", b".ovf"].iter().any(|e| is(path, e))).collect();
-            let [(path, disk)] = disks.as_slice() else {
-                return Err(Error::unsupported(format!("is an OVA with {} disks, must have one", disks.len()))
-                    .hint("unpack it with tar, and convert its disks one by one"));
-            };
-            let disk = match Codec::of(disk)? {
-                Codec::None => disk.clone(),
-                codec => {
-                    let place = || ShowPath(path).to_string();
-                    unpack(codec, io::BufReader::with_capacity(1 << 18, disk.reader()), place(), env).at(place)?
-                }
-            };
-            Ok(Some((disk, None)))
-        }
-        _ => Ok(None),
-    }
-}
-
 /// A master boot record or a boot sector ends in 55 AA (UEFI 2.10, section 5.2.1).
 fn has_boot_signature(file: &Blob) -> Result<bool> {
     Ok(file.len() >= 512 && file.read_array(510)? == [0x55, 0xaa])
-}
-
-/// How much there is to read, for the progress bar; `None` for a pipe.
-pub fn len(path: &Path) -> Option<u64> {
-    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len())
 }
 
 /// How much room a file takes where it is stored; `None` for a pipe.
@@ -358,13 +322,13 @@ pub fn show(path: &Path) -> String {
 
 struct Counted<'a, R> {
     inner: R,
-    progress: &'a dyn Progress,
+    stage: &'a Stage<'a>,
 }
 
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(to)?;
-        self.progress.advance(formats::units::bytes(n));
+        self.stage.advance(formats::units::bytes(n));
         Ok(n)
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     error::{Error, Result},
-    image::{Image, content_size},
+    image::Image,
     layout::{Entry, Firmware, Layout},
     payload::Payload,
     request::Request,
@@ -26,14 +26,6 @@ impl Source {
         match self {
             Self::Image(image) => Ok(image),
             Self::Disk(_) => Err(Error::unsupported("the input is a disk, this output needs a tagged tar")),
-        }
-    }
-
-    /// Bytes of content, for progress.
-    pub(crate) fn size(&self) -> u64 {
-        match self {
-            Self::Image(image) => image.kernel.len() + content_size(&image.rootfs),
-            Self::Disk(disk) => disk.data_len(),
         }
     }
 }

@@ -49,9 +49,10 @@ impl Ui {
 }
 
 impl Reporter for Ui {
-    fn step(&self, name: &'static str, total: Option<u64>) -> Arc<dyn Progress> {
-        let bar = (self.style == Style::Auto && std::io::stderr().is_terminal()).then(|| bar(name, total));
-        Arc::new(Step { name, total, style: self.style, bar, done: AtomicU64::new(0), told: AtomicU64::new(0), since: Instant::now() })
+    fn step(&self, name: &'static str) -> Arc<dyn Progress> {
+        let bar = (self.style == Style::Auto && std::io::stderr().is_terminal()).then(|| bar(name));
+        let [total, done, told] = [0; 3].map(AtomicU64::new);
+        Arc::new(Step { name, total, style: self.style, bar, done, told, since: Instant::now() })
     }
 
     fn warn(&self, text: &str) {
@@ -103,11 +104,10 @@ fn say(line: std::fmt::Arguments<'_>) {
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "{line}");
 }
 
-fn bar(name: &'static str, total: Option<u64>) -> ProgressBar {
-    let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{msg:>8} [{bar:32}] {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} eta {eta}"),
-        None => (ProgressBar::new_spinner(), "{msg:>8} {spinner} {bytes:>10} {binary_bytes_per_sec:>12}"),
-    };
+/// A bar of nothing yet: its length grows as work is announced.
+fn bar(name: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = "{msg:>8} [{bar:32}] {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} eta {eta}";
     let style = ProgressStyle::with_template(template).expect("the template is right").progress_chars("=> ");
     bar.set_style(style);
     bar.set_message(name);
@@ -119,7 +119,8 @@ fn bar(name: &'static str, total: Option<u64>) -> ProgressBar {
 #[derive(Debug)]
 pub(crate) struct Step {
     name: &'static str,
-    total: Option<u64>,
+    /// What was announced so far.
+    total: AtomicU64,
     style: Style,
     bar: Option<ProgressBar>,
     done: AtomicU64,
@@ -129,10 +130,11 @@ pub(crate) struct Step {
 
 impl Step {
     fn tell_json(&self, finished: bool) {
+        let total = Some(self.total.load(Ordering::Relaxed)).filter(|total| *total > 0);
         let line = serde_json::json!({
             "step": self.name,
             "done": self.done.load(Ordering::Relaxed),
-            "total": self.total,
+            "total": total,
             "seconds": self.since.elapsed().as_secs_f64(),
             "finished": finished,
         });
@@ -141,6 +143,13 @@ impl Step {
 }
 
 impl Progress for Step {
+    fn expect(&self, bytes: u64) {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(bar) = &self.bar {
+            bar.inc_length(bytes);
+        }
+    }
+
     fn advance(&self, bytes: u64) {
         /// Milliseconds between JSON lines.
         const PAUSE: u64 = 250;

@@ -282,6 +282,7 @@ impl Encoding {
     /// # Errors
     /// When the blob cannot be read or the stream not be written.
     pub fn write(self, blob: &Blob, threads: NonZeroUsize, progress: &dyn Progress, to: &mut dyn Write) -> Result<()> {
+        progress.expect(blob.len());
         let work = Work { blob, level: self.level, threads, progress };
         match &self.codec.row().writing {
             Some(writing) => (writing.write)(&work, to),

@@ -68,7 +68,7 @@ impl Check {
                 Error::unsupported("is of no format that can be checked").hint("say which one it is with --from").at(place())
             })?,
         };
-        let step = global.ui().step("check", Some(file.data_len()));
+        let step = global.ui().step("check");
         env.progress = Arc::clone(&step);
         let findings = format.check(&file, env).at(place);
         env.progress = Arc::new(formats::Silent);

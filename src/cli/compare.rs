@@ -110,7 +110,7 @@ impl Compare {
             super::print(&format!("The sizes differ: {a} and {b} bytes.\n"))?;
             return Ok(code::DIFFERENT);
         }
-        let step = global.ui().step("compare", Some(first.data_len().max(second.data_len())));
+        let step = global.ui().step("compare");
         env.progress = Arc::clone(&step);
         let difference = first_difference(first, second, &env)?;
         drop((env, step));

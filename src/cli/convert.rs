@@ -144,7 +144,7 @@ impl Convert {
         let artifacts = conversion.run(source, env, &ui)?;
         let files = targets::files(&places, &artifacts)?;
         let _made = if self.output.is_none() { Some(emit::make_directory(&self.dir)?) } else { None };
-        let write = ui.step("write", Some(files.iter().map(|(_, body)| body.data_len()).sum()));
+        let write = ui.step("write");
         emit::emit(&files, if self.sync { Durability::PowerCut } else { Durability::Process }, &*write)?;
         drop(write);
         summary.tell(&ui, &files);
@@ -238,7 +238,7 @@ impl Convert {
     }
 
     fn source(&self, request: &Request, places: &[Place], env: &mut Env, ui: &dyn Reporter) -> Result<Source> {
-        let read = ui.step("read", input::len(&self.input));
+        let read = ui.step("read");
         env.progress = Arc::clone(&read);
         let opened = input::read(&self.input, self.from, &self.reading.of(&self.input), env)?;
         targets::refuse_inputs(places, &opened.files)?;

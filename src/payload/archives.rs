@@ -29,6 +29,7 @@ pub(super) fn compressed(tree: &Tree, encoding: Encoding, env: &mut Env) -> Resu
     }
     let archive = cpio::archive(tree)?;
     if encoding.codec() == Codec::None {
+        env.progress.expect(archive.len());
         env.progress.advance(archive.len());
         let digest = archive.sha256()?;
         return Ok(vec![(archive, digest)]);
@@ -47,6 +48,7 @@ fn frames(archives: Vec<Blob>, level: u32, env: &mut Env) -> Result<Vec<(Blob, S
     let mut items: Vec<_> = archives.into_iter().enumerate().collect();
     items.sort_by_key(|(_, archive)| Reverse(archive.len()));
     let (threads, progress): (_, &dyn Progress) = (env.threads, &*env.progress);
+    progress.expect(items.iter().map(|(_, archive)| archive.len()).sum());
     let spool = Mutex::new(&mut env.spool);
     let mut frames = parallel::map(threads, items, |(nth, archive)| {
         let mut frame = Frame { spool: &spool, digest: Sha256::new(), buffer: Vec::with_capacity(BUFFER), done: Blob::default() };

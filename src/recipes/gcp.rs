@@ -6,15 +6,9 @@ use crate::{
     platforms::WHOLE_GIB,
     request::{Request, Setting},
 };
-use formats::{
-    Format, Limits,
-    compress::{Codec, Encoding},
-    raw::Raw,
-    tar::{self, Dialect},
-    tree::{Content, Inode},
-};
+use formats::{Format, Limits, gcp, raw::Raw};
 
-/// One member of this name and a disk of whole GiB, in the format that GNU tar calls oldgnu.
+/// The archive that Compute Engine imports.
 #[derive(Debug)]
 pub(crate) struct Gcp;
 
@@ -30,12 +24,9 @@ impl Recipe for Gcp {
     fn plan(&self, request: &Request) -> Result<Job> {
         let (firmware, limits) = (request.firmware, Limits::multiple_of(WHOLE_GIB));
         request.size.check(limits)?;
-        let encoding = Encoding::new(Codec::Gzip, None)?;
         Ok(Box::new(move |run| {
-            let (disk, mtime) = (run.disk(firmware, limits)?.blob, run.env.time.0);
-            let mut tar = tar::Writer::new(Dialect::OldGnu);
-            tar.add(b"disk.raw", &Inode { mtime, ..Inode::new(Content::File(disk), 0o644) })?;
-            Ok(vec![encoding.compress(&tar.finish(), &mut run.env)?])
+            let disk = run.disk(firmware, limits)?.blob;
+            Ok(vec![gcp::pack(&disk, &mut run.env)?])
         }))
     }
 }

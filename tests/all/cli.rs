@@ -4,7 +4,7 @@ use crate::support::{
     guest::Arch,
     images::{test_kernel, write_test_tar},
     scratch, text,
-    tools::{Finished, finish, moby, tool},
+    tools::{Finished, finish, moby, run, tool},
     ustar::{Kind, Ustar},
 };
 use std::{
@@ -176,6 +176,31 @@ fn quiet_is_quiet() {
     assert_eq!(names(&dir), ["guest-cmdline", "guest-initrd.img", "guest-kernel", "guest.img", "guest.tar"]);
     assert_eq!(fs::read(dir.join("guest-cmdline")).unwrap().trim_ascii_end(), b"quiet");
     assert!(fs::read(dir.join("guest-kernel")).unwrap() == fs::read(test_kernel()).unwrap());
+}
+
+/// What a step did in the end is what was announced: for images and disks, packed and plain, several outputs in one run.
+#[test]
+fn progress_ends_at_its_total() {
+    let dir = scratch("cli-progress");
+    write_test_tar(&dir.join("guest.tar"), 3);
+    finish(moby().current_dir(&dir).args(["convert", "-q", "guest.tar", "-f", "vmdk,raw"])).success();
+    run("gzip", ["-k", text(&dir.join("guest.img"))]);
+    for (input, outputs) in [
+        ("guest.tar", "qcow2,raw,vmdk,iso,uki"),
+        ("guest.tar", "kernel+squashfs,kernel+erofs,gcp,kernel+initrd"),
+        ("guest.vmdk", "qcow2,vhd"),
+        ("guest.img.gz", "vdi"),
+    ] {
+        let out = dir.join("out");
+        let arguments = ["convert", "--progress", "json", input, "-f", outputs, "--dir", text(&out)];
+        let told = finish(moby().current_dir(&dir).args(arguments)).success().errors();
+        let steps: Vec<serde_json::Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let finished: Vec<_> = steps.iter().filter(|step| step["finished"] == true && step["done"] != 0).collect();
+        assert!(finished.iter().any(|step| step["step"] == "write"), "{told}");
+        for step in finished {
+            assert_eq!(step["done"], step["total"], "{input} to {outputs}: {step}");
+        }
+    }
 }
 
 /// A device that is always full, and a file system that becomes full: in mid-write, with an old file in the way.

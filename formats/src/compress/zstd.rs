@@ -215,7 +215,7 @@ impl<'a> Decode<'a> for Frames<'a> {
     }
 }
 
-/// Writes a whole blob, however long, as one frame, in little memory.
+/// Writes a whole blob, however long, as one frame, in little memory. Tells `progress` of its bytes, which the caller announced.
 ///
 /// # Errors
 /// When the blob cannot be read or the frame not be written.
