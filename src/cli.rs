@@ -10,6 +10,7 @@ mod formats;
 mod inspect;
 mod lint;
 mod man;
+mod notes;
 mod usage;
 mod values;
 
@@ -41,15 +42,13 @@ Examples:
   moby compare disk.vmdk disk.qcow2                  the same content?
   moby check disk.qcow2                              sound?
   moby lint image.vhd --target azure                 fit to upload?
-  moby formats                                       every output format
+  moby formats                                       every output format";
 
-Exit codes: 0 success, 1 a fault in moby, 2 wrong usage or bad input, 3 not supported,
-4 no space, memory or permission, 6 input/output error, 130 interrupted.
-compare and check have qemu-img's: see their --help.";
+const REMARK: &str = "compare and check have those of qemu-img: see their --help.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "moby", version, about = ABOUT, after_help = EXAMPLES, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "moby", version, about = ABOUT, after_help = notes::with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, REMARK), propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

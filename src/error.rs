@@ -3,8 +3,8 @@
 pub use formats::{At, Error, Kind, Result};
 use std::process::ExitCode;
 
-/// The exit codes, as the manual lists them.
-pub const EXIT_CODES: &[(u8, &str)] = &[
+/// The exit codes, as help and the manual list them.
+pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (0, "success"),
     (1, "a fault in moby itself"),
     (2, "wrong usage or bad input"),
@@ -14,17 +14,39 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (130, "interrupted; nothing was left behind"),
 ];
 
+/// The exit codes of `moby compare`, by name.
+pub(crate) mod compared {
+    pub(crate) const SAME: u8 = 0;
+    pub(crate) const DIFFERENT: u8 = 1;
+    pub(crate) const NOT_OPENED: u8 = 2;
+    pub(crate) const NOT_READ: u8 = 4;
+}
+
 /// The exit codes of `moby compare`, which are those of `qemu-img compare`.
-pub const COMPARE_EXIT_CODES: &[(u8, &str)] =
-    &[(0, "the same"), (1, "different"), (2, "a disk cannot be opened"), (3, "unused: allocation is not compared"), (4, "reading failed")];
+pub(crate) const COMPARE_EXIT_CODES: &[(u8, &str)] = &[
+    (compared::SAME, "the same"),
+    (compared::DIFFERENT, "different"),
+    (compared::NOT_OPENED, "a disk cannot be opened"),
+    (3, "unused: allocation is not compared"),
+    (compared::NOT_READ, "reading failed"),
+];
+
+/// The exit codes of `moby check`, by name.
+pub(crate) mod checked {
+    pub(crate) const SOUND: u8 = 0;
+    pub(crate) const INCOMPLETE: u8 = 1;
+    pub(crate) const CORRUPT: u8 = 2;
+    pub(crate) const LEAKS: u8 = 3;
+    pub(crate) const NOT_SUPPORTED: u8 = 63;
+}
 
 /// The exit codes of `moby check`, which are those of `qemu-img check`.
-pub const CHECK_EXIT_CODES: &[(u8, &str)] = &[
-    (0, "sound"),
-    (1, "not checked to the end"),
-    (2, "corrupt"),
-    (3, "space is leaked, but nothing is corrupt"),
-    (63, "the format, or a feature that the file uses, cannot be checked"),
+pub(crate) const CHECK_EXIT_CODES: &[(u8, &str)] = &[
+    (checked::SOUND, "sound"),
+    (checked::INCOMPLETE, "not checked to the end"),
+    (checked::CORRUPT, "corrupt"),
+    (checked::LEAKS, "space is leaked, but nothing is corrupt"),
+    (checked::NOT_SUPPORTED, "the format, or a feature that the file uses, cannot be checked"),
 ];
 
 /// The exit code of a kind of error.

@@ -1,24 +1,23 @@
 //! `moby check`: whether a disk image is sound.
 
-use super::{Global, values::named};
+use super::{Global, notes, values::named};
 use crate::{
     convert::Reporter,
-    error::{At, Error, Kind, Result},
+    error::{At, CHECK_EXIT_CODES, Error, Kind, Result, checked as code},
     input,
 };
 use formats::{Check as Findings, Env, Format};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-/// Check the structures of a disk image
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+const EXAMPLES: &str = "\
 Examples:
   moby check disk.qcow2
-  moby check disk.vhdx --json
+  moby check disk.vhdx --json";
 
-Exit codes, those of qemu-img: 0 sound, 1 not checked to the end, 2 corrupt, 3 space is leaked but nothing is corrupt,
-63 the format, or a feature that the file uses, cannot be checked. Nothing is repaired.")]
+/// Check the structures of a disk image
+#[derive(Debug, clap::Args)]
+#[command(after_help = notes::with_exit_codes(EXAMPLES, "Exit codes, those of qemu-img check", CHECK_EXIT_CODES, "Nothing is repaired."))]
 pub(super) struct Check {
     /// A disk image, plain or compressed; - for standard input
     #[arg(value_name = "FILE|-")]
@@ -29,15 +28,6 @@ pub(super) struct Check {
     /// As JSON, with qemu-img's keys
     #[arg(long)]
     json: bool,
-}
-
-/// The exit codes of `qemu-img check`.
-mod code {
-    pub(super) const SOUND: u8 = 0;
-    pub(super) const INCOMPLETE: u8 = 1;
-    pub(super) const CORRUPT: u8 = 2;
-    pub(super) const LEAKS: u8 = 3;
-    pub(super) const NOT_SUPPORTED: u8 = 63;
 }
 
 impl Check {

@@ -1,9 +1,9 @@
 //! `moby compare`: whether two disks have the same content, whatever containers they are in.
 
-use super::{Global, files, values::named};
+use super::{Global, files, notes, values::named};
 use crate::{
     convert::Reporter,
-    error::{At, Error, Result},
+    error::{At, COMPARE_EXIT_CODES, Error, Result, compared as code},
     input::{self, Input, Opening},
 };
 use formats::{Blob, Env, compare::first_difference};
@@ -13,16 +13,17 @@ use std::{
     sync::Arc,
 };
 
-/// Compare the content of two disks, of any two formats
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+const EXAMPLES: &str = "\
 Examples:
   moby compare disk.raw disk.qcow2
   moby compare a.vmdk b.vhdx --strict
-  moby compare --files old.tar new.qcow2
+  moby compare --files old.tar new.qcow2";
 
-Exit codes, those of qemu-img: 0 the same, 1 different, 2 a disk cannot be opened, 3 unused, 4 reading failed.
-A longer disk is the same when it has only zeros where the other has ended, unless --strict is given.")]
+const REMARK: &str = "A longer disk is the same when it has only zeros where the other has ended, unless --strict is given.";
+
+/// Compare the content of two disks, of any two formats
+#[derive(Debug, clap::Args)]
+#[command(after_help = notes::with_exit_codes(EXAMPLES, "Exit codes, those of qemu-img compare", COMPARE_EXIT_CODES, REMARK))]
 pub(super) struct Compare {
     /// A disk, plain or compressed
     #[arg(value_name = "A")]
@@ -47,14 +48,6 @@ pub(super) struct Compare {
     second_snapshot: Option<String>,
     #[command(flatten)]
     reading: super::ReadingArgs,
-}
-
-/// The exit codes of `qemu-img compare`.
-mod code {
-    pub(super) const SAME: u8 = 0;
-    pub(super) const DIFFERENT: u8 = 1;
-    pub(super) const NOT_OPENED: u8 = 2;
-    pub(super) const NOT_READ: u8 = 4;
 }
 
 impl Compare {

@@ -5,7 +5,10 @@ use clap::CommandFactory;
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: moby completion bash > /etc/bash_completion.d/moby")]
+#[command(after_help = "\
+Examples:
+  moby completion bash > /etc/bash_completion.d/moby
+  moby completion fish > ~/.config/fish/completions/moby.fish")]
 pub(super) struct Completion {
     /// The shell
     shell: clap_complete::Shell,

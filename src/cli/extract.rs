@@ -27,8 +27,9 @@ Examples:
   moby extract image.tar etc/os-release -o -
   moby extract image.raw esp:/loader/entries/moby.conf -o -
 
-A tar taken out of a disk converts to the same disk again, with the same options. An initrd holds neither the names of components
-(LINUXKIT.source, LINUXKIT.location) nor extended attributes nor what was in /boot: these are lost.")]
+A tar taken out of a disk converts to the same disk again, with the same options. \
+An initrd holds neither the names of components (LINUXKIT.source, LINUXKIT.location) \
+nor extended attributes nor what was in /boot: these are lost.")]
 pub(super) struct Extract {
     /// A disk, an ISO, a unified kernel image or a tagged tar, plain or compressed; - for standard input
     #[arg(value_name = "IMAGE|-")]

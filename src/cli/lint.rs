@@ -18,9 +18,10 @@ Examples:
   moby lint image.vhd --target azure
   moby lint image.qcow2 --target openstack --json
 
-One line for each rule that is broken: the rule, what was found, what is needed, what to do. The exit code is 2 when the platform
-would refuse the disk or not boot it, 0 when there are only warnings or nothing. `moby formats --targets` lists the platforms.
-The rules are those that the platforms document; nothing was tried on them.")]
+One line for each rule that is broken: the rule, what was found, what is needed, what to do. \
+The exit code is 2 when the platform would refuse the disk or not boot it, 0 when there are only warnings or nothing.
+
+`moby formats --targets` lists the platforms. The rules are those that they document; nothing was tried on them.")]
 pub(super) struct Lint {
     /// A disk, plain or compressed; - for standard input
     #[arg(value_name = "IMAGE|-")]
