@@ -22,6 +22,7 @@ mod platforms;
 mod root;
 mod sd_card;
 mod tidy;
+mod transcript;
 mod uki;
 
 #[path = "../support/mod.rs"]
