@@ -35,7 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   moby convert image.tar --format qcow2              image.qcow2, boots on BIOS and UEFI
   moby convert image.tar -f raw,kernel+initrd        several outputs, one pass over the tar
-  linuxkit build -o - app.yml | moby convert - -o app.qcow2
+  linuxkit build --format tar --o - app.yml | moby convert - -o app.qcow2
   docker export box | moby convert - --kernel vmlinuz --cmdline console=ttyS0 -o box.img
   moby inspect image.tar                             what is inside
   moby extract image.qcow2 tar -o image.tar          what was put in
