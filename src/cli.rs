@@ -44,11 +44,14 @@ Examples:
   moby lint image.vhd --target azure                 fit to upload?
   moby formats                                       every output format";
 
-const REMARK: &str = "compare and check have those of qemu-img: see their --help.";
+/// What help says behind the options.
+fn notes() -> String {
+    notes::with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, "compare and check have those of qemu-img: see their --help.")
+}
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "moby", version, about = ABOUT, after_help = notes::with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, REMARK), propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "moby", version, about = ABOUT, after_help = notes(), propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

@@ -180,7 +180,8 @@ fn possible_values(page: &mut Roff, arg: &Arg) {
 
 fn environment(page: &mut Roff) {
     page.control("SH", ["ENVIRONMENT"]);
-    term(page, "SOURCE_DATE_EPOCH", "The time, in seconds since 1970, for formats that demand one; 0 where it is not set. The clock is never asked.");
+    let time = "The time, in seconds since 1970, for formats that demand one; 0 where it is not set. The clock is never asked.";
+    term(page, "SOURCE_DATE_EPOCH", time);
 }
 
 fn examples(page: &mut Roff, notes: &Notes<'_>) {

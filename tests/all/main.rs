@@ -21,6 +21,7 @@ mod ova;
 mod platforms;
 mod root;
 mod sd_card;
+mod tables;
 mod tidy;
 mod transcript;
 mod uki;

@@ -119,15 +119,6 @@ fn prebuilt_loaders_are_what_their_sums_say() {
     none("files without a sum", names.filter(binary).filter(|name| !listed.contains(name.as_str())));
 }
 
-/// The README's table of formats is the program's.
-#[test]
-fn the_readme_names_every_format() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
-    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with('|')).collect();
-    let missing = |name: &&str| !rows.iter().any(|row| row.contains(&format!("`{name}`")));
-    none("formats without a row in README.md", formats::FORMATS.iter().map(|format| format.name()).filter(missing).map(String::from));
-}
-
 /// Documentation begins with an example, which `cargo test` runs.
 #[test]
 fn every_container_that_is_written_has_an_example() {

@@ -23,7 +23,8 @@ pub(super) fn page(program: &Command) -> Roff {
     page.control("SH", ["DESCRIPTION"]);
     page.text([roman(
         "What moby convert makes is an output (--format), made as a platform wants it (--target). \
-         What it reads is a tagged tar, a unified kernel image, an ISO or a disk in one of the containers (--from). NAME is the name of the image.",
+         What it reads is a tagged tar, a unified kernel image, an ISO or a disk in one of the containers (--from). \
+         NAME is the name of the image.",
     )]);
     outputs(&mut page);
     targets(&mut page);

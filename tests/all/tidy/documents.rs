@@ -1,6 +1,8 @@
 //! What the documents say of the code, held against it.
 
-use super::{none, root, rust_files};
+use super::{files, none, root, rust_files};
+use formats::{FORMATS, Format};
+use moby::outputs::{OUTPUTS, Output};
 use std::{
     collections::BTreeSet,
     fs,
@@ -126,4 +128,53 @@ fn the_table_of_standards_names_every_module() {
     none("modules without a row in formats/README.md, which no standard defines or which it lacks", wanted.cloned());
     none("modules of formats/README.md that are not there", named.difference(&modules).cloned());
     none("shared modules that are not there", SHARED.iter().filter(|name| !modules.contains(**name)).map(|name| (*name).to_owned()));
+}
+
+/// docs/formats.md has every output with its files and its firmware, and every container with what we do with it.
+#[test]
+fn the_page_of_formats_is_the_tables() {
+    let page = document("docs/formats.md");
+    let told = rows(&page, "Outputs");
+    let is_told = |output: &Output| {
+        let files: Vec<_> = output.files.iter().map(|suffix| format!("NAME{suffix}")).collect();
+        let row = [format!("`{}`", output.name), files.join(", "), output.firmware.to_owned()];
+        told.iter().any(|cells| cells[..3] == row && !cells[3].is_empty())
+    };
+    none("outputs that docs/formats.md lacks or tells otherwise", OUTPUTS.iter().filter(|o| !is_told(o)).map(|o| o.name.to_owned()));
+
+    let told = rows(&page, "Containers");
+    let is_told = |format: &&&dyn Format| {
+        let use_of = if format.is_written() { "read and written" } else { "read only" };
+        let (name, aliases) = (format!("`{}`", format.name()), format.aliases());
+        told.iter().any(|cells| cells[0] == name && code(&cells[1]) == aliases && cells[2] == use_of)
+    };
+    let untold = FORMATS.iter().filter(|format| !is_told(format)).map(|format| format.name().to_owned());
+    none("containers that docs/formats.md lacks or tells otherwise", untold);
+}
+
+/// The README is a way in; what is long has a page under docs/, which it names, and which says for whom it is.
+#[test]
+fn the_readme_is_short_and_names_every_page() {
+    let readme = document("README.md");
+    assert!(readme.lines().count() < 120, "README.md has {} lines", readme.lines().count());
+    let pages = fs::read_dir(root().join("docs")).expect("there are pages").map(|entry| entry.expect("a name").file_name());
+    let pages: Vec<String> = pages.map(|name| name.into_string().expect("our file names are UTF-8")).collect();
+    assert!(pages.len() >= 7, "{pages:?}");
+    none("pages that README.md does not name", pages.iter().filter(|name| !readme.contains(&format!("(docs/{name})"))).cloned());
+    let is_for = |line: &str| line.trim_start_matches("# ").starts_with("For ");
+    let opens = |name: &&String| document(&format!("docs/{name}")).lines().take(2).any(is_for);
+    none("pages that do not say for whom they are", pages.iter().filter(|name| !opens(name)).cloned());
+}
+
+/// No link of a document leads nowhere.
+#[test]
+fn links_lead_somewhere() {
+    let documents = files().into_iter().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "md"));
+    let broken = documents.flat_map(|(path, text)| {
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        let dir = root().join(path.parent().unwrap_or(Path::new("")));
+        let lost = targets.filter(|target| !target.is_empty() && !target.contains("://") && !dir.join(target).exists());
+        lost.map(|target| format!("{}: {target}", path.display())).collect::<Vec<_>>()
+    });
+    none("links that lead nowhere", broken);
 }
