@@ -41,7 +41,7 @@ test: lint
 demo: export RUSTUP_TOOLCHAIN := $(shell sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml)
 demo:
 	@tests/setup.sh demo
-	cargo test --locked --test demo
+	cargo test --locked --profile demo --test demo
 
 lint:
 	@tests/setup.sh lint
