@@ -42,7 +42,7 @@ use crate::{
 };
 use clusters::Settings;
 use compressor::Compressor;
-use inode::Node;
+use inode::{Data, Node};
 use std::mem::offset_of;
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -179,7 +179,10 @@ pub fn write(tree: &Tree, options: &Options, ids: &Ids, env: &mut Env) -> Result
     let settings = settings(options)?;
     let mut nodes = plan::nodes(tree, settings.is_some(), env.time)?;
     if let Some(settings) = &settings {
-        clusters::compress(&mut nodes, settings, env)?;
+        let files = nodes.iter().enumerate().filter_map(|(number, node)| Some((number, node.path, node.compressible()?)));
+        for (number, clusters) in clusters::compress(files.collect(), settings, env)? {
+            nodes[number].data = Data::Clusters(clusters);
+        }
     }
     let config = settings.map(|settings| settings.compressor.config(settings.piece)).unwrap_or_default();
     let used = SUPERBLOCK_AT + units::bytes(size_of::<Superblock>() + config.len());

@@ -92,10 +92,14 @@ impl Volume {
     /// When a file or a name cannot be held, or there is more than any volume holds.
     pub fn size_for(&self, free: u64) -> Result<u64> {
         let directories = self.directories()?;
-        let sizes =
-            Geometry::candidates(|cluster| self.clusters(&directories, cluster).saturating_add(free.div_ceil(cluster)), self, &directories);
-        let holds =
-            |size: &u64| Geometry::new(*size, self, &directories).is_some_and(|geometry| self.is_held(&directories, &geometry, free));
+        let sizes = Geometry::candidates(
+            |cluster| self.clusters(&directories, cluster).saturating_add(free.div_ceil(cluster)),
+            self,
+            directories.fixed_root_len(),
+        );
+        let holds = |size: &u64| {
+            Geometry::new(*size, self, directories.fixed_root_len()).is_some_and(|geometry| self.is_held(&directories, &geometry, free))
+        };
         sizes.filter(holds).min().ok_or_else(|| {
             let needed = self.files.iter().map(|file| file.body.len()).fold(free, u64::saturating_add);
             Error::bad_input(format!("{} of files and free space are more than a FAT volume holds", units::show_size(needed)))
@@ -108,7 +112,7 @@ impl Volume {
     /// When a file or a name cannot be held, or the size is too small; the error names a size that is not.
     pub fn write(&self, size: u64) -> Result<Written> {
         let directories = self.directories()?;
-        let geometry = Geometry::new(size, self, &directories).filter(|geometry| self.is_held(&directories, geometry, 0));
+        let geometry = Geometry::new(size, self, directories.fixed_root_len()).filter(|geometry| self.is_held(&directories, geometry, 0));
         let Some(geometry) = geometry else {
             let needed = self.size_for(0)?;
             let what = format!("a FAT volume of {} is too small, {} are needed", units::show_size(size), units::show_size(needed));

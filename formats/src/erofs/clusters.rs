@@ -8,11 +8,7 @@
 //! ```
 //! A piece that does not save a block is plain: each of its blocks is a head of its own, and refers to the file's bytes.
 
-use super::{
-    BLOCK,
-    compressor::Compressor,
-    inode::{Data, Node},
-};
+use super::{BLOCK, compressor::Compressor};
 use crate::{
     Blob, Env, Result, Stage,
     error::At,
@@ -108,13 +104,12 @@ struct Work<'a> {
     range: Range<u64>,
 }
 
-/// Compresses the files that get smaller, on all cores.
-pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut Env) -> Result<()> {
+/// Compresses files, each a number, a path and a body, on all cores. Gives those that get smaller, by their numbers.
+pub(super) fn compress(files: Vec<(usize, &[u8], &Blob)>, settings: &Settings, env: &mut Env) -> Result<Vec<(usize, Clusters)>> {
     let Settings { compressor, piece } = *settings;
     let Env { spool, threads, progress, .. } = env;
-    let stage = Stage::new(&**progress, nodes.iter().filter_map(Node::compressible).map(Blob::len).sum());
-    let files = nodes.iter().enumerate().filter_map(|(number, node)| Some((number, node.path, node.compressible()?)));
-    let pieces = files.flat_map(|(number, path, body)| {
+    let stage = Stage::new(&**progress, files.iter().map(|(.., body)| body.len()).sum());
+    let pieces = files.into_iter().flat_map(|(number, path, body)| {
         let range = move |nth: u64| nth * piece..((nth + 1) * piece).min(body.len());
         (0..body.len().div_ceil(piece)).map(move |nth| Ok(Work { number, path, body, range: range(nth) }))
     });
@@ -138,12 +133,8 @@ pub(super) fn compress(nodes: &mut [Node<'_>], settings: &Settings, env: &mut En
         Ok(())
     })?;
     stage.finish();
-    for (number, clusters) in done {
-        if clusters.is_worth_it() {
-            nodes[number].data = Data::Clusters(clusters);
-        }
-    }
-    Ok(())
+    done.retain(|(_, clusters)| clusters.is_worth_it());
+    Ok(done)
 }
 
 /// Compressed data at the end of whole blocks, when these are fewer than the piece has.

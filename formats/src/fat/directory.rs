@@ -1,7 +1,7 @@
 //! Directories: fatgen103, "FAT Directory Structure".
 
 use super::{
-    Table, Width,
+    Table,
     geometry::Geometry,
     name::{self, ShortNames, Stored},
 };
@@ -175,12 +175,9 @@ impl Directories {
         }
     }
 
-    /// Bytes of the fixed root directory of FAT12 and FAT16, in whole sectors; 0 in FAT32, which has none.
-    pub(super) fn fixed_root_len(&self, width: Width) -> u64 {
-        match width {
-            Width::Fat32 => 0,
-            Width::Fat12 | Width::Fat16 => self.nodes[0].entries().max(ROOT_ENTRIES_MIN).next_multiple_of(ENTRIES_A_SECTOR) * ENTRY_LEN,
-        }
+    /// Bytes of the root directory of FAT12 and FAT16, where its length is fixed, in whole sectors.
+    pub(super) fn fixed_root_len(&self) -> u64 {
+        self.nodes[0].entries().max(ROOT_ENTRIES_MIN).next_multiple_of(ENTRIES_A_SECTOR) * ENTRY_LEN
     }
 
     /// How many clusters all directories fill, the root among them.

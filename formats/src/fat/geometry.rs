@@ -1,6 +1,6 @@
 //! How a volume is divided: fatgen103, "FAT Data Structure" and "FAT Type Determination".
 
-use super::{Volume, Width, directory::Directories};
+use super::{Volume, Width};
 use crate::units::{GIB, MIB, SECTOR};
 
 /// Clusters larger than this are not valid everywhere.
@@ -81,22 +81,23 @@ fn cluster_sizes(volume: &Volume) -> impl DoubleEndedIterator<Item = u64> {
 }
 
 impl Geometry {
-    /// The division of a volume of `size` bytes: a function of nothing but the size and what the volume demands.
+    /// The division of a volume of `size` bytes, whose root directory has so many where its length is fixed: a function of nothing but
+    /// the size and what the volume demands.
     /// `None` when there is none: the volume is too small or too large, or not whole sectors.
-    pub(super) fn new(size: u64, volume: &Volume, directories: &Directories) -> Option<Self> {
+    pub(super) fn new(size: u64, volume: &Volume, fixed_root_len: u64) -> Option<Self> {
         let preferred = preferred_cluster(size).max(volume.cluster_min);
         // Larger clusters than usual only where that gives a valid count, smaller ones only where it gives FAT32.
         let larger = cluster_sizes(volume).filter(|cluster| *cluster >= preferred);
         let smaller = cluster_sizes(volume).rev().filter(|cluster| *cluster < preferred);
-        let divide = |cluster| Width::allowed(volume).iter().find_map(|width| Self::divide(size, *width, cluster, directories));
+        let divide = |cluster| Width::allowed(volume).iter().find_map(|width| Self::divide(size, *width, cluster, fixed_root_len));
         larger.chain(smaller).find_map(divide)
     }
 
-    fn divide(size: u64, width: Width, cluster: u64, directories: &Directories) -> Option<Self> {
+    fn divide(size: u64, width: Width, cluster: u64, fixed_root_len: u64) -> Option<Self> {
         if !size.is_multiple_of(SECTOR) || size / SECTOR > SECTORS_MAX {
             return None;
         }
-        let root_len = directories.fixed_root_len(width);
+        let root_len = Self::root_len(width, fixed_root_len);
         // The table is made long enough for a data area that is as if there were no table.
         let data_max = size.checked_sub(Self::reserved(width) + root_len)?;
         let fat_len = Self::fat_len(width, data_max / cluster);
@@ -117,12 +118,20 @@ impl Geometry {
         }
     }
 
+    /// Bytes of a root directory of fixed length, which FAT32 does not have.
+    fn root_len(width: Width, fixed_root_len: u64) -> u64 {
+        match width {
+            Width::Fat32 => 0,
+            Width::Fat12 | Width::Fat16 => fixed_root_len,
+        }
+    }
+
     fn fat_len(width: Width, clusters: u64) -> u64 {
         ((clusters + 2) * width.bits()).div_ceil(8).next_multiple_of(SECTOR)
     }
 
     /// Sizes in whole MiB worth trying for a content that fills so many clusters of a given size.
-    pub(super) fn candidates(fill: impl Fn(u64) -> u64, volume: &Volume, directories: &Directories) -> impl Iterator<Item = u64> {
+    pub(super) fn candidates(fill: impl Fn(u64) -> u64, volume: &Volume, fixed_root_len: u64) -> impl Iterator<Item = u64> {
         let widths = Width::allowed(volume);
         let each = cluster_sizes(volume).flat_map(move |cluster| widths.iter().map(move |width| (*width, cluster)));
         each.filter_map(move |(width, cluster)| {
@@ -133,7 +142,7 @@ impl Geometry {
             let data = clusters * cluster;
             // The tables are a bit longer than `clusters` asks for, see `divide`: at most by what they describe of themselves.
             let tables = 2 * Self::fat_len(width, clusters + clusters.div_ceil(64) + 64);
-            let around = Self::reserved(width) + directories.fixed_root_len(width) + tables + DATA_ALIGNMENT.max(cluster);
+            let around = Self::reserved(width) + Self::root_len(width, fixed_root_len) + tables + DATA_ALIGNMENT.max(cluster);
             Some((data + around).next_multiple_of(MIB))
         })
     }

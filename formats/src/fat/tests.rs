@@ -15,7 +15,7 @@ fn volume(files: Vec<File>) -> Volume {
 
 fn geometry(size: u64, fat32_only: bool, cluster_min: u64) -> Option<Geometry> {
     let volume = Volume { fat32_only, cluster_min, ..volume(Vec::new()) };
-    Geometry::new(size, &volume, &volume.directories().unwrap())
+    Geometry::new(size, &volume, volume.directories().unwrap().fixed_root_len())
 }
 
 #[test]
