@@ -46,7 +46,8 @@ Examples:
 
 /// What help says behind the options.
 fn notes() -> String {
-    notes::with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, "compare and check have those of qemu-img: see their --help.")
+    let remark = "The exit codes of compare and check are those of qemu-img: see their --help.";
+    notes::with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, remark)
 }
 
 /// The whole command line.

@@ -9,7 +9,8 @@ pub(super) fn error(refused: &clap::Error) -> Error {
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
     };
-    let option = text(ContextKind::InvalidArg).map(|arg| bare(&arg));
+    // What stands without a dash is said by its value.
+    let option = text(ContextKind::InvalidArg).map(|arg| bare(&arg)).filter(|arg| arg.starts_with('-'));
     if let Some(ours) = text(ContextKind::Custom) {
         let error = option.map_or_else(|| Error::bad_input(&ours), |option| Error::bad_input(&ours).at(option));
         return match text(ContextKind::Suggested) {

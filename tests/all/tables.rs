@@ -100,6 +100,9 @@ fn one_format_is_told_with_its_files_and_options() {
         let told = text.lines().filter_map(|line| line.trim().strip_prefix("--opt ")?.split('=').next());
         assert!(told.eq(output.options().iter().map(|spec| spec.name)), "{text}");
     }
+    let refused = finish(moby().args(["formats", "qcow"]));
+    assert_eq!(refused.code(), 2, "{refused}");
+    assert!(refused.errors().starts_with("moby: error: the format 'qcow' is unknown\n  hint: did you mean 'qcow2'?"), "{refused}");
 }
 
 /// A page as its reader sees it, as far as words go.
