@@ -72,6 +72,16 @@ impl From<Image> for Draft {
 }
 
 impl Draft {
+    /// The image as far as there is one: a plain root file system has no kernel, and its files are no less there.
+    ///
+    /// # Errors
+    /// When a part is malformed.
+    pub fn contents(self) -> Result<Image> {
+        let Self { kernel, cmdline, ucode, rootfs, boot } = self;
+        let kernel = if boot.get(tar::KERNEL).is_some() { kernel? } else { kernel.unwrap_or_default() };
+        Ok(Image { kernel, cmdline: cmdline?, ucode: ucode?, rootfs, boot })
+    }
+
     /// The image, with what the user gives in the place of what the input has.
     ///
     /// # Errors

@@ -71,13 +71,13 @@ pub enum Input {
 }
 
 impl Input {
-    /// The image in it, as it is.
+    /// The image in it, as it is; a plain root file system is one without a kernel.
     ///
     /// # Errors
     /// When there is none, or it is damaged.
     pub fn image(&self, env: &mut Env) -> Result<Image> {
         match self {
-            Self::Tar(tar) => image::tar::read(tar),
+            Self::Tar(tar) => image::tar::draft(tar)?.contents(),
             Self::Uki(file) => image::uki::boot(file)?.image(env),
             Self::Disk { disk, .. } => image::disk::image(disk, env),
         }

@@ -82,7 +82,7 @@ impl Extract {
     }
 
     fn of_tar(&self, tar: &Blob, env: &mut Env) -> Result<Blob> {
-        let image = tar::read(tar)?;
+        let image = tar::draft(tar)?.contents()?;
         match self.what.as_str() {
             "initrd" => {
                 let payload = Payload::build(&image, InitrdCompression::Auto, None, env)?;
@@ -120,6 +120,7 @@ impl Extract {
     fn of_image(&self, image: &Image) -> Result<Blob> {
         match self.what.as_str() {
             "tar" => tar::write(image),
+            "kernel" if image.kernel.is_empty() => Err(Error::bad_input("there is no kernel in it")),
             "kernel" => Ok(image.kernel.clone()),
             "cmdline" => Ok(Blob::bytes(image.cmdline.as_str().as_bytes())),
             "ucode" => image.ucode.clone().ok_or_else(|| Error::bad_input("there is no CPU microcode in it")),

@@ -65,7 +65,7 @@ impl Inspect {
 }
 
 fn tar_facts(tar: &Blob) -> Result<Value> {
-    let image = tar::read(tar)?;
+    let image = tar::draft(tar)?.contents()?;
     let components: Vec<_> = image
         .components()
         .into_iter()
@@ -78,7 +78,7 @@ fn tar_facts(tar: &Blob) -> Result<Value> {
     Ok(json!({
         "format": "tar",
         "bytes": tar.len(),
-        "kernel": kernel_facts(&image.kernel),
+        "kernel": (!image.kernel.is_empty()).then(|| kernel_facts(&image.kernel)),
         "cmdline": image.cmdline.as_str(),
         "ucode-bytes": image.ucode.as_ref().map(Blob::len),
         "root": {

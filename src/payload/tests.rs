@@ -48,8 +48,14 @@ fn build(image: &Image, compression: InitrdCompression, threads: usize) -> Resul
 
 /// The archives of an initrd, unpacked, as Linux would: each in turn by its magic, zeros between them skipped.
 fn unpacked(initrd: &Blob, codec: Codec) -> Blob {
-    let mut plain = Vec::new();
-    compress::reader(codec, initrd.reader()).unwrap().read_to_end(&mut plain).unwrap();
+    let (mut plain, mut rest) = (Vec::new(), initrd.clone());
+    while rest.to_vec(1 << 30).unwrap().iter().any(|byte| *byte != 0) {
+        let mut stream = compress::stream(codec, rest.reader()).unwrap();
+        stream.read_to_end(&mut plain).unwrap();
+        let taken = stream.taken();
+        drop(stream);
+        rest = rest.slice(taken..rest.len());
+    }
     Blob::from(plain)
 }
 

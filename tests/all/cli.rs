@@ -329,3 +329,20 @@ fn a_kill_while_writing_leaves_the_old_file() {
     assert_eq!(finished, ["guest.img"]);
     fs::remove_dir_all(out.parent().unwrap()).unwrap();
 }
+
+/// What is in a root file system can be seen before a kernel is chosen for it.
+#[test]
+fn a_tar_without_a_kernel_is_looked_into() {
+    let dir = scratch("cli-rootfs");
+    let path = dir.join("rootfs.tar");
+    let mut tar = Ustar::new(File::create(&path).unwrap());
+    tar.entry("etc/hostname", 0o644, Kind::File(b"box\n")).unwrap();
+    tar.finish().unwrap();
+    let ours = |arguments: &[&str]| finish(moby().current_dir(&dir).args(arguments));
+    assert!(ours(&["inspect", "rootfs.tar"]).success().text().contains("files          1"));
+    assert!(ours(&["inspect", "--files", "rootfs.tar"]).success().text().contains("etc/hostname"));
+    assert_eq!(ours(&["extract", "rootfs.tar", "etc/hostname"]).success().text(), "box\n");
+    ours(&["compare", "--files", "rootfs.tar", "rootfs.tar"]).success();
+    let refused = ours(&["extract", "rootfs.tar", "kernel"]);
+    assert!(refused.code() == 2 && refused.errors().contains("there is no kernel in it"), "{refused}");
+}

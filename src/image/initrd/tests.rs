@@ -69,6 +69,10 @@ fn every_part_is_read_whatever_stands_before_it() {
                 if first == Lz4 && zeros < 4 && ![Lz4, Lz4Frame, None].contains(&second) || first == Lz4 && (1..4).contains(&zeros) {
                     continue;
                 }
+                // Linux looks for an archive that is not compressed at multiples of 4 alone.
+                if first == None && second == None && zeros % 4 != 0 {
+                    continue;
+                }
                 let initrd = [&one[..], &vec![0; zeros], two].concat();
                 assert_eq!(names(initrd), ["one", "two"], "{first}, {zeros} zeros, {second}");
             }
