@@ -151,7 +151,7 @@ impl Opening {
     }
 }
 
-/// Opens an input and tells what it is: as [`open`], then [`recognise`].
+/// Opens an input and tells what it is: as [`open`], then by what `from` says or by magic.
 ///
 /// # Errors
 /// As those two, and when a choice is made that only disks have. The place is named.

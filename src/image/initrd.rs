@@ -1,5 +1,5 @@
 //! An initrd taken apart: microcode in front, then archives, compressed or not, that Linux unpacks one after the other
-//! (`early-userspace/buffer-format.rst`). What [`crate::payload`] puts together.
+//! (`early-userspace/buffer-format.rst`). What `src/payload.rs` puts together.
 
 use crate::error::{At, Error, Result};
 use formats::{
