@@ -127,7 +127,7 @@ fn image(directory: &Path, format: &str, name: &'static str, script: &str) -> Im
     }
     let mut bytes = fs::read(desk.join("image")).expect("what was just made");
     if (format, name) == ("vhdx", "log") {
-        crate::mutants::add_log(&mut bytes);
+        add_log(&mut bytes);
     }
     let beside = fs::read(desk.join("beside")).unwrap_or_default();
     Image { name, format: formats::format(format).expect("a format of ours"), file: Sparse::new(&bytes), beside: Sparse::new(&beside) }
@@ -140,4 +140,35 @@ fn disk() -> Vec<u8> {
     let noise = (0..3000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]);
     disk[600_000..603_000].copy_from_slice(&noise.collect::<Vec<_>>());
     disk
+}
+
+/// Bytes of a sector of a VHDX log.
+const LOG_SECTOR: u64 = 4096;
+
+/// Leaves two entries in the log of a VHDX, as a program does that dies: [MS-VHDX] 2.3.1.
+fn add_log(file: &mut [u8]) {
+    const GUID: &[u8; 16] = b"the guid of logs";
+    let le = |value: usize| units::bytes(value).to_le_bytes();
+    let number = |file: &[u8], at: usize| u64::from_le_bytes(*file[at..].first_chunk().expect("a header"));
+    let (log, file_len) = (units::index(number(file, 65_536 + 72)), file.len());
+    let block = file_len - (1 << 20);
+    for (sequence, at, zero_at, data_at) in [(8_u64, 8192, block + 8192, block + 4096), (9, 16_384, block + 4096, block)] {
+        let mut entry = [b"loge\0\0\0\0", &le(8192)[..4], &le(8192)[..4]].concat();
+        entry.extend([sequence.to_le_bytes(), le(2)].concat());
+        entry.extend([GUID.as_slice(), &le(file_len), &le(file_len)].concat());
+        entry.extend([b"desc".as_slice(), &[b'B'; 12], &le(data_at), &sequence.to_le_bytes()].concat());
+        entry.extend([b"zero\0\0\0\0".as_slice(), &le(4096), &le(zero_at), &sequence.to_le_bytes()].concat());
+        entry.resize(units::index(LOG_SECTOR), 0);
+        entry.extend([b"data\0\0\0\0".as_slice(), &[b'B'; 4084], &sequence.to_le_bytes()[..4]].concat());
+        let checksum = crc32c::crc32c(&entry);
+        entry[4..8].copy_from_slice(&checksum.to_le_bytes());
+        file[log + at..log + at + entry.len()].copy_from_slice(&entry);
+    }
+    for header in [65_536, 131_072] {
+        let header = &mut file[header..header + 4096];
+        header[48..64].copy_from_slice(GUID);
+        header[4..8].fill(0);
+        let checksum = crc32c::crc32c(header);
+        header[4..8].copy_from_slice(&checksum.to_le_bytes());
+    }
 }

@@ -7,7 +7,7 @@ use crate::{
     corpus::{Image, Random},
     mutants,
 };
-use formats::{Blob, units::MIB};
+use formats::{Blob, Format, units::MIB};
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 /// Larger disks are left out: `qemu-img` would take long.
@@ -29,7 +29,7 @@ pub(crate) fn compare(corpus: &[Image], mutants: u64, mut random: Random) -> u64
         tally[1] += 1;
         let bytes = |blob: &Blob| blob.to_vec(u64::MAX).expect("it is in memory");
         fs::write(&file, bytes(&mutant)).expect("the temporary directory can be written");
-        match converted(image.format.name(), &file, &raw) {
+        match converted(image.format, &file, &raw) {
             Err(refusal) => *refusals.entry(format!("{} {refusal}", image.format.name())).or_default() += 1,
             Ok(theirs) => {
                 tally[2] += 1;
@@ -54,9 +54,9 @@ pub(crate) fn compare(corpus: &[Image], mutants: u64, mut random: Random) -> u64
 }
 
 /// The disk as `qemu-img` reads it, or why not, without what is special to this file.
-fn converted(format: &str, file: &Path, raw: &Path) -> Result<Vec<u8>, String> {
-    let qemu = if format == "vhd" { "vpc" } else { format };
-    if format == "vhdx" {
+fn converted(format: &dyn Format, file: &Path, raw: &Path) -> Result<Vec<u8>, String> {
+    let qemu = *format.aliases().first().unwrap_or(&format.name());
+    if format.name() == "vhdx" {
         // It reads no file whose log was not written back.
         let mut repair = Command::new("qemu-img");
         repair.args(["check", "-q", "-r", "all", "-f", qemu]).arg(file).output().expect("qemu-img can be run");
