@@ -4,7 +4,7 @@ use super::{
     CompressionType,
     header::{Checked, incompatible},
     snapshot,
-    tables::{From, Piece, State, Storage, joined, pieces},
+    tables::{Piece, State, Storage, Stored, joined, pieces},
 };
 use crate::{
     Blob, Env, Reading, Result, Stage,
@@ -50,7 +50,7 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
         let mut bytes = spool.append(&bytes)?;
         for (piece, runs) in pieces {
             fill(&mut disk, piece.at);
-            if let From::Plain(at) = piece.from {
+            if let Stored::Plain(at) = piece.from {
                 disk.append(&data.slice(at..at + piece.len));
             }
             for run in runs {
@@ -81,8 +81,8 @@ fn packed_len(image: &Checked, file: &Blob, state: &State) -> Result<u64> {
 /// How much of a piece is to be unpacked.
 fn packed(piece: &Piece) -> u64 {
     match piece.from {
-        From::Packed(_) => piece.len,
-        From::Plain(_) | From::Zeros => 0,
+        Stored::Packed(_) => piece.len,
+        Stored::Plain(_) | Stored::Zeros => 0,
     }
 }
 
@@ -117,9 +117,9 @@ pub(super) fn dump(file: &Blob, to: &mut Dump) -> Result<()> {
         for piece in joined(pieces(&image, file, &State::present(&image), &mut storage, true)?) {
             let Piece { at, len, from } = piece?;
             let what = match from {
-                From::Plain(place) => format!("plain, {len} bytes at {place}"),
-                From::Packed(Range { start, end }) => format!("packed, {} bytes at {start}", end - start),
-                From::Zeros => format!("zeros, {len} bytes"),
+                Stored::Plain(place) => format!("plain, {len} bytes at {place}"),
+                Stored::Packed(Range { start, end }) => format!("packed, {} bytes at {start}", end - start),
+                Stored::Zeros => format!("zeros, {len} bytes"),
             };
             to.field(&format!("byte {at}"), what);
         }
@@ -175,7 +175,7 @@ fn unpack_all(image: &Checked, file: &Blob, batch: Vec<Piece>) -> Result<Unpacke
     let mut unpacked = Unpacked { pieces: Vec::with_capacity(batch.len()), bytes: Vec::new() };
     for piece in batch {
         let mut runs = Vec::new();
-        if let From::Packed(place) = &piece.from {
+        if let Stored::Packed(place) = &piece.from {
             let plain = unpack(image, file, place, &piece)?;
             runs = zeros::data_runs(&plain);
             for run in &runs {

@@ -37,12 +37,12 @@ pub(super) struct Piece {
     /// Bytes on the disk.
     pub(super) len: u64,
     /// Where they come from.
-    pub(super) from: From,
+    pub(super) from: Stored,
 }
 
 /// Where a part of the disk comes from.
 #[derive(Debug)]
-pub(super) enum From {
+pub(super) enum Stored {
     /// The bytes from here on, in the file that has the data.
     Plain(u64),
     /// A packed cluster: these bytes of the file.
@@ -56,8 +56,8 @@ impl Piece {
     fn continues(&self, next: &Self) -> bool {
         self.at + self.len == next.at
             && match (&self.from, &next.from) {
-                (From::Plain(at), From::Plain(next)) => at + self.len == *next,
-                (From::Zeros, From::Zeros) => true,
+                (Stored::Plain(at), Stored::Plain(next)) => at + self.len == *next,
+                (Stored::Zeros, Stored::Zeros) => true,
                 _ => false,
             }
     }
@@ -198,13 +198,13 @@ impl Walk<'_> {
 
     fn zeros(&mut self, at: u64, len: u64) {
         if self.with_zeros {
-            self.found.push_back(Piece { at, len, from: From::Zeros });
+            self.found.push_back(Piece { at, len, from: Stored::Zeros });
         }
     }
 
     fn plain(&mut self, at: u64, len: u64, place: u64) -> Result<()> {
         let place = self.storage.data(place, len)?;
-        self.found.push_back(Piece { at, len, from: From::Plain(place) });
+        self.found.push_back(Piece { at, len, from: Stored::Plain(place) });
         Ok(())
     }
 
@@ -257,7 +257,7 @@ impl Walk<'_> {
         let place = packed_place(self.image, value);
         let sure = (place.end - SECTOR).max(place.start) + 1 - place.start;
         self.storage.tables.claim(place.start, sure, || "its data".to_owned())?;
-        self.found.push_back(Piece { at, len, from: From::Packed(place) });
+        self.found.push_back(Piece { at, len, from: Stored::Packed(place) });
         Ok(())
     }
 }
