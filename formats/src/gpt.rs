@@ -14,7 +14,7 @@ use crate::{
     Blob, Error, Guid, Result,
     units::{self, Lba, MIB, SECTOR},
 };
-use std::ops::Range;
+use std::{mem::offset_of, ops::Range};
 use zerocopy::{
     Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32, U64},
@@ -56,68 +56,67 @@ const ENTRY_BLOCKS: u64 = 32;
 const HEADER_LEN: u32 = 92;
 
 /// The header, table 5-5.
-#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
-    /// +0: "EFI PART".
+    /// 0: "EFI PART".
     signature: [u8; 8],
-    /// +8: 0x00010000.
+    /// 8: 0x00010000.
     revision: U32,
-    /// +12: 92.
+    /// 12: 92.
     header_size: U32,
-    /// +16: CRC-32 of the header with this field 0.
+    /// 16: CRC-32 of the header with this field 0.
     header_crc32: U32,
-    /// +20: 0.
+    /// 20: 0.
     reserved: U32,
-    /// +24: the block of this header.
+    /// 24: the block of this header.
     my_lba: U64,
-    /// +32: the block of the other header.
+    /// 32: the block of the other header.
     alternate_lba: U64,
-    /// +40: first block that a partition may use.
+    /// 40: first block that a partition may use.
     first_usable_lba: U64,
-    /// +48: last block that a partition may use.
+    /// 48: last block that a partition may use.
     last_usable_lba: U64,
-    /// +56: the disk's GUID, mixed-endian.
+    /// 56: the disk's GUID, mixed-endian.
     disk_guid: [u8; 16],
-    /// +72: first block of the entries that belong to this header.
+    /// 72: first block of the entries that belong to this header.
     partition_entry_lba: U64,
-    /// +80: 128.
+    /// 80: 128.
     number_of_partition_entries: U32,
-    /// +84: 128.
+    /// 84: 128.
     size_of_partition_entry: U32,
-    /// +88: CRC-32 of the entries.
+    /// 88: CRC-32 of the entries.
     partition_entry_array_crc32: U32,
 }
 
 /// A partition entry, table 5-6.
-#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Entry {
-    /// +0: what the partition holds, mixed-endian; all 0 when the entry is unused.
+    /// 0: what the partition holds, mixed-endian; all 0 when the entry is unused.
     partition_type_guid: [u8; 16],
-    /// +16: its own GUID, mixed-endian.
+    /// 16: its own GUID, mixed-endian.
     unique_partition_guid: [u8; 16],
-    /// +32: first block.
+    /// 32: first block.
     starting_lba: U64,
-    /// +40: last block, inclusive.
+    /// 40: last block, inclusive.
     ending_lba: U64,
-    /// +48: attribute bits, table 5-8.
+    /// 48: attribute bits, table 5-8.
     attributes: U64,
-    /// +56: UTF-16, ended by a 0 unless full.
+    /// 56: UTF-16, ended by a 0 unless full.
     partition_name: [U16; NAME_UNITS],
 }
 
 const NAME_UNITS: usize = 36;
 
-const _: () = {
-    assert!(size_of::<Header>() == HEADER_LEN as usize);
-    assert!(size_of::<Entry>() == ENTRY_LEN as usize);
-    assert!(std::mem::offset_of!(Header, disk_guid) == 56);
-    assert!(std::mem::offset_of!(Header, partition_entry_array_crc32) == 88);
-    assert!(std::mem::offset_of!(Entry, starting_lba) == 32);
-    assert!(std::mem::offset_of!(Entry, partition_name) == 56);
-    assert!(ENTRIES as u64 * ENTRY_LEN as u64 == ENTRY_BLOCKS * SECTOR);
-};
+const _: () = assert!(
+    size_of::<Header>() == HEADER_LEN as usize
+        && offset_of!(Header, disk_guid) == 56
+        && offset_of!(Header, partition_entry_array_crc32) == 88
+);
+const _: () =
+    assert!(size_of::<Entry>() == ENTRY_LEN as usize && offset_of!(Entry, starting_lba) == 32 && offset_of!(Entry, partition_name) == 56);
+const _: () = assert!(ENTRIES as u64 * ENTRY_LEN as u64 == ENTRY_BLOCKS * SECTOR);
 
 /// A partition table.
 #[derive(Clone, Debug, PartialEq, Eq)]

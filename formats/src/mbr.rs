@@ -11,6 +11,7 @@
 //! Oracles: `sgdisk -v`, `sfdisk`.
 
 use crate::{Error, Result, units::SECTOR};
+use std::mem::offset_of;
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32},
@@ -34,45 +35,41 @@ pub const GPT_PROTECTIVE: u8 = 0xee;
 pub const FAT32_LBA: u8 = 0x0c;
 
 /// The whole sector.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Mbr {
-    /// +0: x86 code, run by a BIOS; ignored by UEFI.
+    /// 0: x86 code, run by a BIOS; ignored by UEFI.
     pub boot_code: [u8; BOOT_CODE_LEN],
-    /// +440: unique disk signature; 0 when protective.
+    /// 440: unique disk signature; 0 when protective.
     pub disk_signature: U32,
-    /// +444: 0.
+    /// 444: 0.
     pub unknown: U16,
-    /// +446: the partition records.
+    /// 446: the partition records.
     pub partitions: [PartitionRecord; 4],
-    /// +510: 0xaa55.
+    /// 510: 0xaa55.
     pub signature: U16,
 }
 
 /// One of the four partition records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct PartitionRecord {
-    /// +0: 0x80 when active; 0 when protective.
+    /// 0: 0x80 when active; 0 when protective.
     pub boot_indicator: u8,
-    /// +1: first sector as cylinder, head, sector; 00 02 00 when protective.
+    /// 1: first sector as cylinder, head, sector; 00 02 00 when protective.
     pub start_chs: [u8; 3],
-    /// +4: what the partition holds; 0 when the record is unused.
+    /// 4: what the partition holds; 0 when the record is unused.
     pub os_type: u8,
-    /// +5: last sector as cylinder, head, sector; ff ff ff when it cannot be said.
+    /// 5: last sector as cylinder, head, sector; ff ff ff when it cannot be said.
     pub end_chs: [u8; 3],
-    /// +8: first sector; 1 when protective.
+    /// 8: first sector; 1 when protective.
     pub starting_lba: U32,
-    /// +12: number of sectors; at most 0xffffffff when protective.
+    /// 12: number of sectors; at most 0xffffffff when protective.
     pub size_in_lba: U32,
 }
 
-const _: () = {
-    assert!(size_of::<Mbr>() == 512);
-    assert!(size_of::<PartitionRecord>() == 16);
-    assert!(std::mem::offset_of!(Mbr, partitions) == 446);
-    assert!(std::mem::offset_of!(PartitionRecord, starting_lba) == 8);
-};
+const _: () = assert!(size_of::<Mbr>() == 512 && offset_of!(Mbr, partitions) == 446);
+const _: () = assert!(size_of::<PartitionRecord>() == 16 && offset_of!(PartitionRecord, starting_lba) == 8);
 
 const SIGNATURE: U16 = U16::new(0xaa55);
 

@@ -36,9 +36,9 @@ use crate::{
 use data::Data;
 use inode::Place;
 use metadata::Stream;
-use std::collections::HashMap;
+use std::{collections::HashMap, mem::offset_of};
 use zerocopy::{
-    FromBytes, Immutable, IntoBytes, Unaligned,
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32, U64},
 };
 
@@ -84,7 +84,7 @@ pub static OPTIONS: [OptionSpec; 3] = [
 ];
 
 /// The superblock, `struct squashfs_super_block`.
-#[derive(FromBytes, IntoBytes, Immutable, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Superblock {
     /// 0: [`MAGIC`].
@@ -159,11 +159,8 @@ pub fn dump(image: &Blob, to: &mut Dump) -> Result<()> {
     Ok(())
 }
 
-const _: () = {
-    assert!(size_of::<Superblock>() == 96);
-    assert!(std::mem::offset_of!(Superblock, root_inode) == 32);
-    assert!(std::mem::offset_of!(Superblock, lookup_table_start) == 88);
-};
+const _: () =
+    assert!(size_of::<Superblock>() == 96 && offset_of!(Superblock, root_inode) == 32 && offset_of!(Superblock, lookup_table_start) == 88);
 
 /// How an image is compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]

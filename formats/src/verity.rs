@@ -15,9 +15,9 @@
 
 use crate::{Blob, Env, Guid, Result, Stage, parallel, units};
 use sha2::{Digest as _, Sha256};
-use std::ops::Range;
+use std::{mem::offset_of, ops::Range};
 use zerocopy::{
-    Immutable, IntoBytes, Unaligned,
+    Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32, U64},
 };
 
@@ -29,7 +29,7 @@ const FANOUT: u64 = BLOCK / 32;
 const SALT_LEN: usize = 16;
 
 /// `struct verity_sb`.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Superblock {
     /// 0: "verity".
@@ -58,11 +58,7 @@ struct Superblock {
     padding: [u8; 168],
 }
 
-const _: () = {
-    assert!(size_of::<Superblock>() == 512);
-    assert!(std::mem::offset_of!(Superblock, data_blocks) == 72);
-    assert!(std::mem::offset_of!(Superblock, salt) == 88);
-};
+const _: () = assert!(size_of::<Superblock>() == 512 && offset_of!(Superblock, data_blocks) == 72 && offset_of!(Superblock, salt) == 88);
 
 /// How a tree is made.
 #[derive(Clone, Copy, Debug)]

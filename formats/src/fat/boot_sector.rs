@@ -5,67 +5,68 @@ use crate::{
     Blob, mbr,
     units::{self, SECTOR},
 };
+use std::mem::offset_of;
 use zerocopy::{
     Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32},
 };
 
 /// The part of the boot sector that all widths share.
-#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Bpb {
-    /// +0: a jump over this structure.
+    /// 0: a jump over this structure.
     jump: [u8; 3],
-    /// +3: "MSWIN4.1", which fatgen103 recommends.
+    /// 3: "MSWIN4.1", which fatgen103 recommends.
     oem_name: [u8; 8],
-    /// +11: 512.
+    /// 11: 512.
     bytes_per_sector: U16,
-    /// +13: a power of two.
+    /// 13: a power of two.
     sectors_per_cluster: u8,
-    /// +14: sectors before the first table.
+    /// 14: sectors before the first table.
     reserved_sector_count: U16,
-    /// +16: 2.
+    /// 16: 2.
     fat_count: u8,
-    /// +17: entries of the fixed root directory; 0 in FAT32.
+    /// 17: entries of the fixed root directory; 0 in FAT32.
     root_entry_count: U16,
-    /// +19: sectors of the volume; 0 when they are more than 16 bits hold, and in FAT32.
+    /// 19: sectors of the volume; 0 when they are more than 16 bits hold, and in FAT32.
     total_sectors_16: U16,
-    /// +21: 0xf8, a fixed disk; repeated in entry 0 of the tables.
+    /// 21: 0xf8, a fixed disk; repeated in entry 0 of the tables.
     media: u8,
-    /// +22: sectors of a table; 0 in FAT32.
+    /// 22: sectors of a table; 0 in FAT32.
     fat_size_16: U16,
-    /// +24: 63, for INT 13h.
+    /// 24: 63, for INT 13h.
     sectors_per_track: U16,
-    /// +26: 255, for INT 13h.
+    /// 26: 255, for INT 13h.
     head_count: U16,
-    /// +28: sectors before the volume.
+    /// 28: sectors before the volume.
     hidden_sectors: U32,
-    /// +32: sectors of the volume where `total_sectors_16` is 0.
+    /// 32: sectors of the volume where `total_sectors_16` is 0.
     total_sectors_32: U32,
 }
 
 /// What FAT32 has after the common part.
-#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Bpb32 {
-    /// +36: sectors of a table.
+    /// 36: sectors of a table.
     fat_size_32: U32,
-    /// +40: 0: both tables are kept equal.
+    /// 40: 0: both tables are kept equal.
     flags: U16,
-    /// +42: 0.
+    /// 42: 0.
     version: U16,
-    /// +44: first cluster of the root directory.
+    /// 44: first cluster of the root directory.
     root_cluster: U32,
-    /// +48: sector of FSInfo.
+    /// 48: sector of FSInfo.
     fs_info: U16,
-    /// +50: sector of the backup.
+    /// 50: sector of the backup.
     backup_boot_sector: U16,
-    /// +52: 0.
+    /// 52: 0.
     reserved: [u8; 12],
 }
 
 /// What ends the parameter block of every width: at +36 in FAT12 and FAT16, at +64 in FAT32.
-#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Extended {
     /// 0x80, for INT 13h.
@@ -83,29 +84,25 @@ struct Extended {
 }
 
 /// FSInfo after its first 484 bytes.
-#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct FsInfo {
-    /// +484: 0x61417272.
+    /// 484: 0x61417272.
     signature: U32,
-    /// +488: how many clusters are free.
+    /// 488: how many clusters are free.
     free_count: U32,
-    /// +492: where to look for a free cluster.
+    /// 492: where to look for a free cluster.
     next_free: U32,
-    /// +496: 0.
+    /// 496: 0.
     reserved: [u8; 12],
-    /// +508: 0xaa550000.
+    /// 508: 0xaa550000.
     trail_signature: U32,
 }
 
-const _: () = {
-    assert!(size_of::<Bpb>() == 36);
-    assert!(size_of::<Bpb32>() == 28);
-    assert!(size_of::<Extended>() == 26);
-    assert!(size_of::<FsInfo>() == 28);
-    assert!(std::mem::offset_of!(Bpb, hidden_sectors) == 28);
-    assert!(std::mem::offset_of!(Bpb32, backup_boot_sector) == 50 - 36);
-};
+const _: () = assert!(size_of::<Bpb>() == 36 && offset_of!(Bpb, hidden_sectors) == 28);
+const _: () = assert!(size_of::<Bpb32>() == 28 && offset_of!(Bpb32, backup_boot_sector) == 50 - 36);
+const _: () = assert!(size_of::<Extended>() == 26);
+const _: () = assert!(size_of::<FsInfo>() == 28);
 
 /// First cluster of the FAT32 root directory.
 pub(super) const ROOT_CLUSTER: u32 = 2;

@@ -6,7 +6,7 @@ use super::{
     name::{self, ShortNames, Stored},
 };
 use crate::{Error, Result, Timestamp, calendar::Moment, units};
-use std::collections::HashMap;
+use std::{collections::HashMap, mem::offset_of};
 use zerocopy::{
     Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32},
@@ -29,62 +29,59 @@ const LONG_NAME: u8 = 0x0f;
 const LAST_LONG_ENTRY: u8 = 0x40;
 
 /// A directory entry of a short name.
-#[derive(Clone, Copy, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct ShortEntry {
-    /// +0: name, padded with spaces.
+    /// 0: name, padded with spaces.
     name: [u8; 11],
-    /// +11: attribute bits.
+    /// 11: attribute bits.
     attributes: u8,
-    /// +12: which parts of the name are shown in lower case.
+    /// 12: which parts of the name are shown in lower case.
     case: u8,
-    /// +13: 0 to 199, hundredths of a second more than `creation_time`.
+    /// 13: 0 to 199, hundredths of a second more than `creation_time`.
     creation_hundredths: u8,
-    /// +14: as `write_time`.
+    /// 14: as `write_time`.
     creation_time: U16,
-    /// +16: as `write_date`.
+    /// 16: as `write_date`.
     creation_date: U16,
-    /// +18: as `write_date`.
+    /// 18: as `write_date`.
     access_date: U16,
-    /// +20: high half of the first cluster; 0 in FAT12 and FAT16.
+    /// 20: high half of the first cluster; 0 in FAT12 and FAT16.
     first_cluster_high: U16,
-    /// +22: hours << 11 | minutes << 5 | seconds / 2.
+    /// 22: hours << 11 | minutes << 5 | seconds / 2.
     write_time: U16,
-    /// +24: years since 1980 << 9 | month << 5 | day.
+    /// 24: years since 1980 << 9 | month << 5 | day.
     write_date: U16,
-    /// +26: low half of the first cluster; 0 for an empty file.
+    /// 26: low half of the first cluster; 0 for an empty file.
     first_cluster_low: U16,
-    /// +28: bytes; 0 for a directory.
+    /// 28: bytes; 0 for a directory.
     size: U32,
 }
 
 /// A directory entry of a piece of a long name. They stand before the short entry, last piece first.
-#[derive(IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct LongEntry {
-    /// +0: which piece, from 1; the last one has 0x40 set.
+    /// 0: which piece, from 1; the last one has 0x40 set.
     order: u8,
-    /// +1: units 1 to 5.
+    /// 1: units 1 to 5.
     name_1: [U16; 5],
-    /// +11: 0x0f.
+    /// 11: 0x0f.
     attributes: u8,
-    /// +12: 0.
+    /// 12: 0.
     kind: u8,
-    /// +13: of the short name.
+    /// 13: of the short name.
     checksum: u8,
-    /// +14: units 6 to 11.
+    /// 14: units 6 to 11.
     name_2: [U16; 6],
-    /// +26: 0.
+    /// 26: 0.
     first_cluster_low: U16,
-    /// +28: units 12 and 13.
+    /// 28: units 12 and 13.
     name_3: [U16; 2],
 }
 
-const _: () = {
-    assert!(size_of::<ShortEntry>() == 32 && size_of::<LongEntry>() == 32);
-    assert!(std::mem::offset_of!(ShortEntry, write_time) == 22);
-    assert!(std::mem::offset_of!(LongEntry, name_2) == 14);
-};
+const _: () = assert!(size_of::<ShortEntry>() == 32 && offset_of!(ShortEntry, write_time) == 22);
+const _: () = assert!(size_of::<LongEntry>() == 32 && offset_of!(LongEntry, name_2) == 14);
 
 /// A volume label as it is stored. Panics when it is not one: labels are ours.
 pub(super) fn label(text: &str) -> [u8; 11] {

@@ -8,6 +8,7 @@ use super::{
     record::{Both16, Both32},
 };
 use crate::{Timestamp, calendar::Moment, units};
+use std::mem::offset_of;
 use zerocopy::{Immutable, IntoBytes, KnownLayout, Unaligned, big_endian, little_endian};
 
 /// What every descriptor begins with (8.1).
@@ -21,12 +22,12 @@ const TERMINATOR: u8 = 255;
 const UCS2_LEVEL_3: &[u8] = b"%/E";
 
 /// Date and time as 16 digits (8.4.26.1).
-#[derive(Clone, Copy, Debug, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct LongDate {
-    /// +0: year, month, day, hour, minute, second, hundredths; all "0" when there is no date.
+    /// 0: year, month, day, hour, minute, second, hundredths; all "0" when there is no date.
     digits: [u8; 16],
-    /// +16: offset from Greenwich in quarters of an hour: 0.
+    /// 16: offset from Greenwich in quarters of an hour: 0.
     offset: i8,
 }
 
@@ -45,81 +46,81 @@ impl From<Timestamp> for LongDate {
 }
 
 /// Primary and supplementary volume descriptor (8.4, 8.5).
-#[derive(Clone, Copy, Debug, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct VolumeDescriptor {
-    /// +0: 1 primary, 2 supplementary.
+    /// 0: 1 primary, 2 supplementary.
     kind: u8,
-    /// +1: "CD001".
+    /// 1: "CD001".
     standard_identifier: [u8; 5],
-    /// +6: 1.
+    /// 6: 1.
     version: u8,
-    /// +7: 0.
+    /// 7: 0.
     volume_flags: u8,
-    /// +8: whose business the system area is.
+    /// 8: whose business the system area is.
     system_identifier: [u8; 32],
-    /// +40: name of the volume.
+    /// 40: name of the volume.
     volume_identifier: [u8; 32],
-    /// +72: 0.
+    /// 72: 0.
     unused_72: [u8; 8],
-    /// +80: blocks of the volume.
+    /// 80: blocks of the volume.
     volume_space_size: Both32,
-    /// +88: character set of a supplementary descriptor.
+    /// 88: character set of a supplementary descriptor.
     escape_sequences: [u8; 32],
-    /// +120: 1.
+    /// 120: 1.
     volume_set_size: Both16,
-    /// +124: 1.
+    /// 124: 1.
     volume_sequence_number: Both16,
-    /// +128: 2048.
+    /// 128: 2048.
     logical_block_size: Both16,
-    /// +132: bytes of a path table.
+    /// 132: bytes of a path table.
     path_table_size: Both32,
-    /// +140: block of the little-endian path table.
+    /// 140: block of the little-endian path table.
     l_path_table: little_endian::U32,
-    /// +144: 0, there is no second one.
+    /// 144: 0, there is no second one.
     optional_l_path_table: little_endian::U32,
-    /// +148: block of the big-endian path table.
+    /// 148: block of the big-endian path table.
     m_path_table: big_endian::U32,
-    /// +152: 0, there is no second one.
+    /// 152: 0, there is no second one.
     optional_m_path_table: big_endian::U32,
-    /// +156: directory record of the root directory.
+    /// 156: directory record of the root directory.
     root: [u8; 34],
-    /// +190: spaces, as the identifiers and file names that follow where we have none.
+    /// 190: spaces, as the identifiers and file names that follow where we have none.
     volume_set_identifier: [u8; 128],
-    /// +318
+    /// 318: who publishes.
     publisher_identifier: [u8; 128],
-    /// +446
+    /// 446: who prepared the data.
     data_preparer_identifier: [u8; 128],
-    /// +574
+    /// 574: what made the volume.
     application_identifier: [u8; 128],
-    /// +702
+    /// 702: names of files in the root: the copyright,
     copyright_file: [u8; 37],
-    /// +739
+    /// 739: the abstract
     abstract_file: [u8; 37],
-    /// +776
+    /// 776: and the bibliography.
     bibliographic_file: [u8; 37],
-    /// +813
+    /// 813: when the volume was made.
     creation: LongDate,
-    /// +830
+    /// 830: when it was changed last.
     modification: LongDate,
-    /// +847: none.
+    /// 847: none.
     expiration: LongDate,
-    /// +864: none.
+    /// 864: none.
     effective: LongDate,
-    /// +881: 1.
+    /// 881: 1.
     file_structure_version: u8,
-    /// +882: 0.
+    /// 882: 0.
     reserved: [u8; 1166],
 }
 
-const _: () = {
-    assert!(size_of::<VolumeDescriptor>() == 2048);
-    assert!(std::mem::offset_of!(VolumeDescriptor, volume_space_size) == 80);
-    assert!(std::mem::offset_of!(VolumeDescriptor, m_path_table) == 148);
-    assert!(std::mem::offset_of!(VolumeDescriptor, application_identifier) == 574);
-    assert!(std::mem::offset_of!(VolumeDescriptor, creation) == 813);
-    assert!(std::mem::offset_of!(VolumeDescriptor, file_structure_version) == 881);
-};
+const _: () = assert!(
+    size_of::<VolumeDescriptor>() == 2048
+        && offset_of!(VolumeDescriptor, volume_space_size) == 80
+        && offset_of!(VolumeDescriptor, m_path_table) == 148
+        && offset_of!(VolumeDescriptor, application_identifier) == 574
+        && offset_of!(VolumeDescriptor, creation) == 813
+        && offset_of!(VolumeDescriptor, file_structure_version) == 881
+);
 
 /// Text as a hierarchy's character set has it, filled up with spaces.
 fn text<const N: usize>(names: Names, text: &str) -> [u8; N] {

@@ -8,6 +8,7 @@
 
 use super::{BLOCK, descriptor::STANDARD_IDENTIFIER};
 use crate::units::{self, SECTOR};
+use std::mem::offset_of;
 use zerocopy::{
     Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32},
@@ -38,65 +39,63 @@ const BOOTABLE: u8 = 0x88;
 const LAST_SECTION: u8 = 0x91;
 
 /// Validation entry.
-#[derive(Clone, Copy, Debug, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Validation {
-    /// +0: 1.
+    /// 0: 1.
     header: u8,
-    /// +1: platform of the initial entry.
+    /// 1: platform of the initial entry.
     platform: u8,
-    /// +2: 0.
+    /// 2: 0.
     reserved: U16,
-    /// +4: who made it: nobody says.
+    /// 4: who made it: nobody says.
     identifier: [u8; 24],
-    /// +28: makes the sum of all 16-bit words 0.
+    /// 28: makes the sum of all 16-bit words 0.
     checksum: U16,
-    /// +30: 55 AA.
+    /// 30: 55 AA.
     key: [u8; 2],
 }
 
 /// Section header.
-#[derive(Clone, Copy, Debug, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct SectionHeader {
-    /// +0: 0x91, the last one.
+    /// 0: 0x91, the last one.
     header: u8,
-    /// +1: platform.
+    /// 1: platform.
     platform: u8,
-    /// +2: entries that follow.
+    /// 2: entries that follow.
     entries: U16,
-    /// +4: 0.
+    /// 4: 0.
     identifier: [u8; 28],
 }
 
 /// Initial entry or section entry.
-#[derive(Clone, Copy, Debug, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Entry {
-    /// +0: 0x88, bootable.
+    /// 0: 0x88, bootable.
     indicator: u8,
-    /// +1: 0, no emulation.
+    /// 1: 0, no emulation.
     media: u8,
-    /// +2: 0 stands for 0x7c0.
+    /// 2: 0 stands for 0x7c0.
     load_segment: U16,
-    /// +4: 0.
+    /// 4: 0.
     system_type: u8,
-    /// +5: 0.
+    /// 5: 0.
     unused: u8,
-    /// +6: sectors of 512 bytes to load; for UEFI the length of the volume, and 0 when that is 65,536 or more: to the end of
+    /// 6: sectors of 512 bytes to load; for UEFI the length of the volume, and 0 when that is 65,536 or more: to the end of
     /// the medium.
     sector_count: U16,
-    /// +8: block.
+    /// 8: block.
     load_rba: U32,
-    /// +12: 0.
+    /// 12: 0.
     selection_criteria: [u8; 20],
 }
 
-const _: () = {
-    assert!(size_of::<Validation>() == 32 && size_of::<SectionHeader>() == 32 && size_of::<Entry>() == 32);
-    assert!(std::mem::offset_of!(Validation, checksum) == 28);
-    assert!(std::mem::offset_of!(Entry, load_rba) == 8);
-};
+const _: () = assert!(size_of::<Validation>() == 32 && offset_of!(Validation, checksum) == 28);
+const _: () = assert!(size_of::<SectionHeader>() == 32);
+const _: () = assert!(size_of::<Entry>() == 32 && offset_of!(Entry, load_rba) == 8);
 
 impl Entry {
     fn new(image: BootImage, sector_count: u16) -> Self {

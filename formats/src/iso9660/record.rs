@@ -1,10 +1,11 @@
 //! Directory records (ECMA-119, 9.1) and the numbers of ECMA-119 (7), which stand in both byte orders.
 
 use crate::{Timestamp, calendar::Moment};
+use std::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, big_endian, little_endian};
 
 /// A 16-bit number in both byte orders (7.2.3).
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Both16 {
     little: little_endian::U16,
@@ -12,7 +13,7 @@ pub(super) struct Both16 {
 }
 
 /// A 32-bit number in both byte orders (7.3.3).
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Both32 {
     little: little_endian::U32,
@@ -32,22 +33,22 @@ impl From<u32> for Both32 {
 }
 
 /// Recording date and time of 7 bytes (9.1.5).
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct ShortDate {
-    /// +0: years since 1900.
+    /// 0: years since 1900.
     year: u8,
-    /// +1: 1 to 12.
+    /// 1: 1 to 12.
     month: u8,
-    /// +2: 1 to 31.
+    /// 2: 1 to 31.
     day: u8,
-    /// +3: 0 to 23.
+    /// 3: 0 to 23.
     hour: u8,
-    /// +4: 0 to 59.
+    /// 4: 0 to 59.
     minute: u8,
-    /// +5: 0 to 59.
+    /// 5: 0 to 59.
     second: u8,
-    /// +6: offset from Greenwich in quarters of an hour: 0.
+    /// 6: offset from Greenwich in quarters of an hour: 0.
     offset: i8,
 }
 
@@ -88,36 +89,32 @@ pub(super) mod flags {
 }
 
 /// A directory record without its identifier and system use field.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Fixed {
-    /// +0: bytes of the record, even.
+    /// 0: bytes of the record, even.
     pub(super) length: u8,
-    /// +1: 0.
+    /// 1: 0.
     pub(super) extended_attribute_length: u8,
-    /// +2: block of the extent; 0 when there are no data.
+    /// 2: block of the extent; 0 when there are no data.
     pub(super) extent: Both32,
-    /// +10: bytes of the extent.
+    /// 10: bytes of the extent.
     pub(super) data_length: Both32,
-    /// +18: when the file was last changed.
+    /// 18: when the file was last changed.
     pub(super) date: ShortDate,
-    /// +25: see [`flags`].
+    /// 25: see [`flags`].
     pub(super) flags: u8,
-    /// +26: 0, not interleaved.
+    /// 26: 0, not interleaved.
     pub(super) file_unit_size: u8,
-    /// +27: 0, not interleaved.
+    /// 27: 0, not interleaved.
     pub(super) interleave_gap_size: u8,
-    /// +28: 1.
+    /// 28: 1.
     pub(super) volume_sequence_number: Both16,
-    /// +32: bytes of the identifier that follows.
+    /// 32: bytes of the identifier that follows.
     pub(super) identifier_length: u8,
 }
 
-const _: () = {
-    assert!(size_of::<Fixed>() == FIXED_LEN);
-    assert!(std::mem::offset_of!(Fixed, date) == 18);
-    assert!(std::mem::offset_of!(Fixed, volume_sequence_number) == 28);
-};
+const _: () = assert!(size_of::<Fixed>() == FIXED_LEN && offset_of!(Fixed, date) == 18 && offset_of!(Fixed, volume_sequence_number) == 28);
 
 /// Bytes of a record before its identifier.
 pub(super) const FIXED_LEN: usize = 33;

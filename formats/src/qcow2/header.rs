@@ -60,11 +60,12 @@ pub(super) struct Header {
     pub(super) padding: [u8; 7],
 }
 
-const _: () = {
-    assert!(size_of::<Header>() == 112);
-    assert!(offset_of!(Header, size) == 24 && offset_of!(Header, incompatible_features) == V2_LEN);
-    assert!(offset_of!(Header, compression_type) == V3_LEN_MIN as usize);
-};
+const _: () = assert!(
+    size_of::<Header>() == 112
+        && offset_of!(Header, size) == 24
+        && offset_of!(Header, incompatible_features) == V2_LEN
+        && offset_of!(Header, compression_type) == V3_LEN_MIN as usize
+);
 
 /// Values of [`Header::incompatible_features`].
 pub(super) mod incompatible {

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use zerocopy::{
-    Immutable, IntoBytes, Unaligned,
+    Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32},
 };
 
@@ -21,7 +21,7 @@ const GZIP_ASSUMED: u32 = 9;
 const ZSTD_ASSUMED: u32 = 15;
 
 /// Compressor options of gzip.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct GzipOptions {
     /// 0: 1 to 9.
@@ -33,7 +33,7 @@ struct GzipOptions {
 }
 
 /// Compressor options of lz4, which must be there.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Lz4Options {
     /// 0: 1, the block format.

@@ -11,7 +11,7 @@
 use super::metadata::{Reference, Stream};
 use crate::{Error, Result, units};
 use zerocopy::{
-    Immutable, IntoBytes, Unaligned,
+    Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32},
 };
 
@@ -21,7 +21,7 @@ const RUN_MAX: usize = 256;
 pub(super) const SIZE_EXTRA: u32 = 3;
 
 /// The header of a run.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
     /// 0: entries - 1.
@@ -33,7 +33,7 @@ struct Header {
 }
 
 /// What stands before an entry's name.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct EntryHead {
     /// 0: where the inode is in its metadata block.

@@ -10,7 +10,7 @@ use crate::{
     tree::{Content, Inode},
 };
 use zerocopy::{
-    Immutable, IntoBytes, Unaligned,
+    Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32, U64},
 };
 
@@ -22,7 +22,7 @@ const NO_FRAGMENT: u32 = u32::MAX;
 const EXTENDED: u16 = 7;
 
 /// What every inode begins with.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Head {
     /// 0: the type: 1 to 7 basic, 8 to 14 extended.
@@ -40,7 +40,7 @@ struct Head {
 }
 
 /// Type 1.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Directory {
     /// 16: where the metadata block of the listing begins.
@@ -56,7 +56,7 @@ struct Directory {
 }
 
 /// Type 8; index entries follow.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct DirectoryExtended {
     /// 16: as in the basic form.
@@ -76,7 +76,7 @@ struct DirectoryExtended {
 }
 
 /// An index entry; a name follows.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct IndexHead {
     /// 0: where the run is in the listing.
@@ -88,7 +88,7 @@ struct IndexHead {
 }
 
 /// Type 2; the sizes of blocks follow.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct File {
     /// 16: first byte of the first block.
@@ -102,7 +102,7 @@ struct File {
 }
 
 /// Type 9; the sizes of blocks follow.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct FileExtended {
     /// 16: as in the basic form.
@@ -121,10 +121,12 @@ struct FileExtended {
     xattr: U32,
 }
 
-const _: () = {
-    assert!(size_of::<Head>() == 16 && size_of::<Directory>() == 16 && size_of::<DirectoryExtended>() == 24);
-    assert!(size_of::<IndexHead>() == 12 && size_of::<File>() == 16 && size_of::<FileExtended>() == 40);
-};
+const _: () = assert!(size_of::<Head>() == 16);
+const _: () = assert!(size_of::<Directory>() == 16);
+const _: () = assert!(size_of::<DirectoryExtended>() == 24);
+const _: () = assert!(size_of::<IndexHead>() == 12);
+const _: () = assert!(size_of::<File>() == 16);
+const _: () = assert!(size_of::<FileExtended>() == 40);
 
 /// What an inode is given by the image around it.
 #[derive(Clone, Copy)]

@@ -1,6 +1,7 @@
 //! The header block: 512 bytes, numbers in octal text.
 
 use super::BLOCK;
+use std::mem::offset_of;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `magic` and `version` of ustar (POSIX.1-2017).
@@ -109,24 +110,26 @@ pub(super) struct GnuSparseBlock {
     pub(super) reserved: [u8; 7],
 }
 
-const _: () = {
-    assert!(size_of::<Header>() as u64 == BLOCK && size_of::<GnuSparseBlock>() as u64 == BLOCK);
-    assert!(std::mem::offset_of!(Header, typeflag) == 156 && std::mem::offset_of!(Header, prefix) == 345);
-    assert!(std::mem::offset_of!(Header, prefix) + size_of::<GnuTail>() == size_of::<Header>());
-    assert!(std::mem::offset_of!(GnuTail, segments) == 386 - 345 && std::mem::offset_of!(GnuTail, real_size) == 483 - 345);
-};
+const _: () = assert!(
+    size_of::<Header>() as u64 == BLOCK
+        && offset_of!(Header, typeflag) == 156
+        && offset_of!(Header, prefix) == 345
+        && offset_of!(Header, prefix) + size_of::<GnuTail>() == size_of::<Header>()
+);
+const _: () = assert!(size_of::<GnuSparseBlock>() as u64 == BLOCK);
+const _: () = assert!(offset_of!(GnuTail, segments) == 386 - 345 && offset_of!(GnuTail, real_size) == 483 - 345);
 
 impl Header {
     /// The fields of the old GNU format behind `devminor`.
     pub(super) fn gnu_tail(&self) -> GnuTail {
         let mut tail = GnuTail::new_zeroed();
-        tail.as_mut_bytes().copy_from_slice(&self.as_bytes()[std::mem::offset_of!(Header, prefix)..]);
+        tail.as_mut_bytes().copy_from_slice(&self.as_bytes()[offset_of!(Header, prefix)..]);
         tail
     }
 
     /// Lays the fields of the old GNU format over `prefix` and `reserved`.
     pub(super) fn set_gnu_tail(&mut self, tail: &GnuTail) {
-        self.as_mut_bytes()[std::mem::offset_of!(Header, prefix)..].copy_from_slice(tail.as_bytes());
+        self.as_mut_bytes()[offset_of!(Header, prefix)..].copy_from_slice(tail.as_bytes());
     }
 
     /// The path that the header alone gives.
