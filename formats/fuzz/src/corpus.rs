@@ -49,11 +49,11 @@ const CORPUS: &[(&str, &str, &str)] = &[
     ("vmdk", "split", "$convert -O vmdk -o subformat=twoGbMaxExtentSparse disk image; mv image-s001 beside"),
     ("vdi", "dynamic", "$convert -O vdi -o static=off disk image"),
     ("vdi", "static", "qemu-img resize -q -f raw disk 5M; $convert -O vdi -o static=on disk image"),
-    ("qed", "plain", "$convert -O qed -o cluster_size=4K,table_size=1 disk image; qemu-io -f qed -c 'write -z 8k 8k' image"),
+    ("qed", "plain", "$convert -O qed -o cluster_size=4K,table_size=2 disk image; qemu-io -f qed -c 'write -z 8k 8k' image"),
     (
         "qed",
         "overlay",
-        "$convert -O raw disk beside; qemu-img create -q -f qed -o cluster_size=4K,table_size=1 -F raw -b beside image
+        "$convert -O raw disk beside; qemu-img create -q -f qed -o cluster_size=4K,table_size=2 -F raw -b beside image
          qemu-io -f qed -c 'write -z 0 8k' -c 'write -P 3 100k 5k' image",
     ),
     ("parallels", "ext", "$convert -O parallels -o cluster_size=64K disk image"),

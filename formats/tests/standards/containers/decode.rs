@@ -24,7 +24,7 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     Foreign { qemu: "vdi", options: "static=off", ours: "vdi" },
     Foreign { qemu: "vdi", options: "static=on", ours: "vdi" },
     Foreign { qemu: "qed", options: "cluster_size=64K", ours: "qed" },
-    Foreign { qemu: "qed", options: "cluster_size=4K,table_size=1", ours: "qed" },
+    Foreign { qemu: "qed", options: "cluster_size=4K,table_size=2", ours: "qed" },
     Foreign { qemu: "parallels", options: "cluster_size=1M", ours: "parallels" },
     Foreign { qemu: "parallels", options: "cluster_size=32256", ours: "parallels" },
     Foreign { qemu: "qcow2", options: "compat=1.1", ours: "qcow2" },

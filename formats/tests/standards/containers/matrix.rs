@@ -119,7 +119,8 @@ fn vpc_and_vdi() {
 #[test]
 fn qed_of_every_cluster_and_table_size() {
     let clusters: Vec<String> = (12..=20).map(|bits| format!("cluster_size={}", 1 << bits)).collect();
-    let tables = [1, 2, 8, 16].map(|tables| format!("table_size={tables},cluster_size=4K"));
+    // Of one cluster qemu makes tables that it refuses to read.
+    let tables = [2, 8, 16].map(|tables| format!("table_size={tables},cluster_size=4K"));
     converted("qed", "qed", "", &clusters.iter().chain(&tables).map(String::as_str).collect::<Vec<_>>());
     for (below, format) in [("raw", "raw"), ("qcow2", "qcow2"), ("qed", "qed")] {
         let desk = Desk::new();
