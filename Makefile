@@ -15,11 +15,12 @@
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH):/usr/sbin:/sbin
 export CARGO_TERM_COLOR ?= auto
 
+# What we release, and so what is tested.
 musl := x86_64-unknown-linux-musl
 elsewhere := x86_64-pc-windows-gnu aarch64-apple-darwin
 # A workspace of its own that shares what was compiled already.
 in_fuzz := cd formats/fuzz && CARGO_TARGET_DIR=$(CURDIR)/target
-mutate := $(in_fuzz) cargo run --locked --bin mutate --
+mutate := $(in_fuzz) cargo run --locked --target $(musl) --bin mutate --
 
 quick:
 	cargo fmt --all --check
@@ -33,8 +34,7 @@ test: lint
 	@tests/setup.sh test
 	boot/build --check
 	cd boot && cargo test --locked
-	cargo test --locked --workspace --lib --bins --target $(musl)
-	cargo test --locked --workspace
+	cargo test --locked --workspace --target $(musl)
 	$(mutate) --executions 1000000000 --seconds 60
 
 # The pinned compiler by name: by the file, rustup would fetch every target and component too.
