@@ -19,7 +19,7 @@ use crate::{
     error::{self, At, Error, Kind, Result},
     input, ui,
 };
-use ::formats::{Env, Silent, Spool, Timestamp};
+use ::formats::{Env, Spool, Timestamp};
 use clap::{Parser, Subcommand};
 use std::{
     ffi::OsString,
@@ -192,7 +192,7 @@ fn long_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 fn env(global: &Global, directory: &Path) -> Result<Env> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let spool = tempfile::tempfile_in(directory).at(|| format!("cannot create a file in {}", directory.display()))?;
-    Ok(Env { spool: Spool::new(spool), time: source_date_epoch()?, threads: global.threads(), progress: Arc::new(Silent) })
+    Ok(Env { spool: Spool::new(spool), time: source_date_epoch()?, threads: global.threads(), progress: Arc::new(global.ui()) })
 }
 
 /// The time for formats that demand one: `SOURCE_DATE_EPOCH`, else 0, never the clock.

@@ -99,6 +99,15 @@ fn size(target: &Target, body: &Blob) -> String {
     if stored + 64 * KIB < len { format!("{}, {} on disk", show_size(len), show_size(stored)) } else { show_size(len) }
 }
 
+/// Where nobody waits for progress: what the input gives to warn of is told all the same.
+impl Progress for Ui {
+    fn advance(&self, _: u64) {}
+
+    fn warn(&self, text: &str) {
+        Reporter::warn(self, text);
+    }
+}
+
 /// Standard error may be closed; that is no reason to fail.
 fn say(line: std::fmt::Arguments<'_>) {
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "{line}");
@@ -167,7 +176,7 @@ impl Progress for Step {
     }
 
     fn warn(&self, text: &str) {
-        let tell = || Ui::new(self.style).warn(text);
+        let tell = || Reporter::warn(&Ui::new(self.style), text);
         match &self.bar {
             Some(bar) => bar.suspend(tell),
             None => tell(),

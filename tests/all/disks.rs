@@ -409,3 +409,54 @@ fn a_file_that_was_followed_is_not_replaced() {
     ours(&["convert", text(&overlay), "--follow", "-f", "raw", "-o", text(&dir.join("whole.raw"))]).success();
     run("cmp", [text(&base), text(&dir.join("whole.raw"))]);
 }
+
+/// A file that a shell makes of another: `$1` and `$2`.
+fn packed(script: &str, from: &Path, to: &str) -> String {
+    let to = from.with_file_name(to);
+    run("sh", ["-ec", script, "sh", text(from), text(&to)]);
+    text(&to).to_owned()
+}
+
+/// What the codecs' own tools read whole, is read whole, and what they warn of is told.
+#[test]
+fn compressed_disks_are_read_to_their_end() {
+    let dir = scratch("disks-compressed");
+    let (disk, out) = (dir.join("disk.raw"), dir.join("out.img"));
+    raw(&disk, 9);
+    let halves = |program: &str| format!("head -c 4194304 \"$1\" | {program} > \"$2\"; tail -c +4194305 \"$1\" | {program} >> \"$2\"");
+    let whole = [
+        packed(&halves("lz4 -qc"), &disk, "frames.lz4"),
+        packed("{ head -c 4194304 \"$1\" | lz4 -qlc; tail -c +4194305 \"$1\" | lz4 -qc; } > \"$2\"", &disk, "mixed.lz4"),
+        packed(&halves("pzstd -qc"), &disk, "skippable.zst"),
+        packed(&halves("bzip2 -c"), &disk, "streams.bz2"),
+        packed("{ gzip -c \"$1\"; head -c 512 /dev/zero; } > \"$2\"", &disk, "padded.gz"),
+    ];
+    let with_garbage = [
+        packed("{ bzip2 -c \"$1\"; echo garbage; } > \"$2\"", &disk, "garbage.bz2"),
+        packed("{ gzip -c \"$1\"; echo garbage; } > \"$2\"", &disk, "garbage.gz"),
+    ];
+    for (file, warned) in whole.iter().map(|file| (file, false)).chain(with_garbage.iter().map(|file| (file, true))) {
+        let arguments = ["convert", "--from", "raw", "-f", "raw", "-o", text(&out), file];
+        let made = finish(moby().args(arguments)).success();
+        assert_eq!(made.errors().contains("67 61 72 62 at byte"), warned, "{made}");
+        assert_eq!(ours(&["compare", "--strict", text(&disk), text(&out)]).code(), 0, "{file}");
+        let seen = finish(moby().args(["inspect", "--from", "raw", file])).success();
+        assert_eq!(seen.errors().contains("67 61 72 62 at byte"), warned, "{seen}");
+        fs::remove_file(&out).unwrap();
+    }
+    for (script, name) in [
+        ("{ zstd -qc \"$1\"; echo garbage; } > \"$2\"", "garbage.zst"),
+        ("{ xz -0c \"$1\"; echo garbage; } > \"$2\"", "garbage.xz"),
+        ("{ lz4 -qc \"$1\"; echo garbage; } > \"$2\"", "garbage.lz4"),
+    ] {
+        let refused = ours(&["convert", "--from", "raw", "-f", "raw", "-o", text(&out), &packed(script, &disk, name)]);
+        assert_eq!(refused.code(), 2, "{refused}");
+        assert!(refused.errors().contains("67 61 72 62 at byte") && !out.exists(), "{refused}");
+    }
+    let mut flipped = fs::read(packed("zstd -qc \"$1\" > \"$2\"", &disk, "flipped.zst")).unwrap();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs::write(dir.join("flipped.zst"), flipped).unwrap();
+    let refused = ours(&["convert", "--from", "raw", "-f", "raw", "-o", text(&out), text(&dir.join("flipped.zst"))]);
+    assert!(refused.code() == 2 && refused.errors().contains("the zstd data is damaged") && !out.exists(), "{refused}");
+}

@@ -148,7 +148,7 @@ fn loaders_start_what_has_its_root_in_a_partition() {
         (Arch::Arm64, "erofs", Machine::arm64().limit(400)),
         (Arch::Arm64, "squashfs", Machine::arm64().limit(400)),
     ] {
-        let dir = guest("root-started", arch);
+        let dir = guest(&format!("root-started-{arch:?}-{root}"), arch);
         let initrd = initrd::make(&dir, arch);
         convert(&dir, &["--format", "qcow2", "--root", root, "--ucode", text(&initrd)]);
         let console = machine.disk(Bus::VirtioBlk, &dir.join("guest.qcow2"), "qcow2").run_until("MOBY-MARKER-");
