@@ -1,5 +1,8 @@
 //! The command line: one file a command under `cli/`; nothing else prints.
 
+mod arch;
+mod build;
+mod cache;
 mod check;
 mod compare;
 mod completion;
@@ -9,8 +12,13 @@ mod files;
 mod formats;
 mod inspect;
 mod lint;
+mod making;
 mod man;
 mod notes;
+#[cfg(feature = "net")]
+mod pull;
+#[cfg(feature = "net")]
+mod registries;
 mod usage;
 mod values;
 
@@ -109,9 +117,31 @@ impl ReadingArgs {
     }
 }
 
+/// Where images are kept that were pulled.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Images")]
+struct CacheArgs {
+    /// Where pulled images are kept, also LinuxKit's own cache [default: $LINUXKIT_CACHE, else moby in the user's cache directory]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<std::path::PathBuf>,
+}
+
+impl CacheArgs {
+    fn path(&self) -> Result<std::path::PathBuf> {
+        let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(std::path::PathBuf::from);
+        let home = || of("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache"))).map(|cache| cache.join("moby"));
+        let path = self.cache.clone().or_else(|| of("LINUXKIT_CACHE")).or_else(home);
+        path.ok_or_else(|| Error::new(Kind::Environment, "there is no home directory to keep a cache in").hint("name one with --cache"))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    Build(Box<build::Build>),
     Convert(Box<convert::Convert>),
+    #[cfg(feature = "net")]
+    Pull(pull::Pull),
+    Cache(cache::CacheCommand),
     Inspect(inspect::Inspect),
     Extract(extract::Extract),
     Check(check::Check),
@@ -135,7 +165,11 @@ pub fn main() -> ExitCode {
         Err(help) => help.exit(),
     };
     let result = match &cli.command {
+        Command::Build(command) => command.run(&cli.global),
         Command::Convert(command) => command.run(&cli.global),
+        #[cfg(feature = "net")]
+        Command::Pull(command) => command.run(&cli.global),
+        Command::Cache(command) => command.run(&cli.global),
         Command::Inspect(command) => command.run(&cli.global),
         Command::Extract(command) => command.run(&cli.global),
         Command::Lint(command) => command.run(&cli.global),
@@ -179,7 +213,7 @@ fn tell(error: &Error) {
 
 /// Takes LinuxKit's old spellings with a single dash (`-format aws`), which would otherwise read as `-f ormat`.
 fn long_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    const OLD: [&str; 4] = ["-format", "-name", "-dir", "-size"];
+    const OLD: [&str; 9] = ["-format", "-name", "-dir", "-size", "-arch", "-cache", "-pull", "-docker", "-decompress-kernel"];
     let modern = |arg: OsString| match arg.to_str() {
         Some("--o") => OsString::from("--output"),
         Some(text) if OLD.contains(&text.split_once('=').map_or(text, |(key, _)| key)) => OsString::from(format!("-{text}")),

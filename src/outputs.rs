@@ -4,7 +4,7 @@ use crate::{
     layout::{self, Firmware},
     names::Named,
     platforms::WHOLE_GIB,
-    recipes::{DiskRecipe, Docker, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, TarKernelInitrd, Uki},
+    recipes::{DiskRecipe, Docker, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, Tar, TarKernelInitrd, Uki},
     root,
 };
 use formats::{Format, OptionSpec, qcow2::Qcow2, raw::Raw, units::SECTOR, vdi::Vdi, vhd::Vhd, vhdx::Vhdx, vmdk::Vmdk};
@@ -210,6 +210,7 @@ pub static OUTPUTS: &[Output] = &[
         about: "the same in a tar: kernel, initrd.img, cmdline",
         recipe: &TarKernelInitrd,
     },
+    Output { name: "tar", files: &[".tar"], firmware: "none", about: "the tagged tar", recipe: &Tar },
     Output { name: "docker", files: &[".docker"], firmware: "none", about: "the tar with a Dockerfile, for docker build", recipe: &Docker },
 ];
 

@@ -7,6 +7,7 @@ mod iso;
 mod kernel;
 mod ova;
 mod sd_card;
+mod tar;
 mod uki;
 
 pub(crate) use disk::DiskRecipe;
@@ -16,6 +17,7 @@ pub(crate) use iso::{Iso, KernelIso};
 pub(crate) use kernel::{KernelInitrd, KernelRoot, TarKernelInitrd};
 pub(crate) use ova::Ova;
 pub(crate) use sd_card::SdCard;
+pub(crate) use tar::Tar;
 pub(crate) use uki::Uki;
 
 use crate::{
@@ -36,6 +38,11 @@ pub(crate) trait Recipe: fmt::Debug + Sync {
 
     /// What else of a user's wishes it heeds.
     fn heeds(&self, request: &Request) -> Vec<&'static Setting>;
+
+    /// Whether it is the tagged tar, of which no more need be known.
+    fn is_tar(&self) -> bool {
+        false
+    }
 
     /// The container of the disk that it makes, where it makes one.
     fn container(&self) -> Option<&'static str> {

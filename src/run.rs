@@ -2,8 +2,8 @@
 //! changes what another gets.
 
 use crate::{
-    error::{Error, Result},
-    image::Image,
+    error::{Error, Kind, Result},
+    image::{self, Image},
     layout::{Entry, Firmware, Layout},
     payload::Payload,
     request::Request,
@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub enum Source {
     /// What is booted, wherever it came from.
     Image(Arc<Image>),
+    /// The tagged tar that a build made, which outputs take as it is, with the image in it where an output needs that.
+    Tagged(Option<Arc<Image>>, Blob),
     /// A disk, out of its container.
     Disk(Blob),
 }
@@ -24,7 +26,8 @@ pub enum Source {
 impl Source {
     fn image(&self) -> Result<&Arc<Image>> {
         match self {
-            Self::Image(image) => Ok(image),
+            Self::Image(image) | Self::Tagged(Some(image), _) => Ok(image),
+            Self::Tagged(None, _) => Err(Error::new(Kind::Bug, "an output needs the image that it said it does not need")),
             Self::Disk(_) => Err(Error::unsupported("the input is a disk, this output needs a tagged tar")),
         }
     }
@@ -69,6 +72,25 @@ impl Run {
         self.source.image().cloned()
     }
 
+    /// The tagged tar: the one that was built, or one that makes the same image.
+    ///
+    /// # Errors
+    /// When the input is a disk, or a tar cannot hold a file.
+    pub(crate) fn tagged(&self) -> Result<Blob> {
+        match &self.source {
+            Source::Tagged(_, tar) => Ok(tar.clone()),
+            source => image::tar::write(source.image()?),
+        }
+    }
+
+    /// The tagged tar that was built, where one was.
+    pub(crate) fn built(&self) -> Option<&Blob> {
+        match &self.source {
+            Source::Tagged(_, tar) => Some(tar),
+            _ => None,
+        }
+    }
+
     /// The disk for a firmware and a container's limits.
     ///
     /// # Errors
@@ -80,7 +102,7 @@ impl Run {
         }
         let disk = match self.source.clone() {
             Source::Disk(disk) => Disk { blob: fit(&disk, limits)?, identity: self.identity_of(&disk) },
-            Source::Image(_) => {
+            Source::Image(_) | Source::Tagged(..) => {
                 let (entry, ids) = self.entry()?;
                 let layout = Layout { firmware, size: self.request.size, data_parts: self.request.data_parts.clone() };
                 Disk { blob: layout.disk(&entry, limits, &ids, self.env.time)?, identity: ids.into() }

@@ -38,6 +38,7 @@ pub mod info;
 pub mod iso9660;
 pub mod kernel;
 pub mod mbr;
+pub mod oci;
 pub mod options;
 pub mod ova;
 pub mod parallel;

@@ -18,8 +18,10 @@ mod header;
 mod pax;
 mod read;
 mod sparse;
+pub mod verbatim;
 mod write;
 
+pub use header::typeflag;
 pub use read::Members;
 pub use write::{Dialect, Writer};
 

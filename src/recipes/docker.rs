@@ -3,6 +3,7 @@
 use super::{Job, Recipe};
 use crate::{
     error::Result,
+    linuxkit::T0,
     request::{Request, Setting},
 };
 use formats::{
@@ -14,6 +15,17 @@ use formats::{
 /// What LinuxKit puts before the tar: its init starts the containers.
 const DOCKERFILE: &str = "FROM scratch\nCOPY . ./\nRUN rm -f Dockerfile\nENTRYPOINT [\"/bin/rc.init\"]\n";
 
+/// A tar that was built, with a Dockerfile at its end as LinuxKit puts it there.
+fn with_dockerfile(tar: &Blob) -> Result<Blob> {
+    /// The two blocks of zeros.
+    const END: u64 = 1024;
+    let mut end = tar::Writer::new(Dialect::Ustar);
+    end.add(b"Dockerfile", &Inode { mtime: T0.seconds, ..Inode::new(Content::File(Blob::bytes(DOCKERFILE.as_bytes())), 0o644) })?;
+    let mut whole = tar.slice(0..tar.len() - END);
+    whole.append(&end.finish());
+    Ok(whole)
+}
+
 /// A build context.
 #[derive(Debug)]
 pub(crate) struct Docker;
@@ -23,8 +35,15 @@ impl Recipe for Docker {
         Vec::new()
     }
 
+    fn is_tar(&self) -> bool {
+        true
+    }
+
     fn plan(&self, _: &Request) -> Result<Job> {
         Ok(Box::new(|run| {
+            if let Some(tar) = run.built() {
+                return Ok(vec![with_dockerfile(tar)?]);
+            }
             let (image, mtime) = (run.image()?, run.env.time.0);
             let mut tar = tar::Writer::new(Dialect::Pax);
             tar.add(b"Dockerfile", &Inode { mtime, ..Inode::new(Content::File(Blob::bytes(DOCKERFILE.as_bytes())), 0o644) })?;

@@ -11,7 +11,6 @@ use std::{
     fmt,
     io::{self, Read},
 };
-use structured_zstd::decoding::errors::FrameDecoderError;
 
 /// The largest dictionary of xz and lzma that is taken, with what the decoder needs besides. `xz -9` has 64 MiB.
 const MEMORY_MAX: u64 = 256 * units::MIB;
@@ -106,9 +105,8 @@ impl Stream<'_> {
         if is_ours || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }
-        let of_zstd = inner.and_then(|inner| inner.downcast_ref());
         let is_too_large =
-            error.kind() == io::ErrorKind::OutOfMemory || matches!(of_zstd, Some(FrameDecoderError::WindowSizeTooBig { .. }));
+            error.kind() == io::ErrorKind::OutOfMemory || inner.is_some_and(|inner| zstd::is_window_too_large(inner));
         let is_short = error.kind() == io::ErrorKind::UnexpectedEof || self.content.input().is_exhausted();
         let (kind, what) = match (is_too_large, is_short) {
             (true, _) => (Kind::Unsupported, "wants too much memory to be unpacked"),

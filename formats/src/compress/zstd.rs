@@ -11,10 +11,7 @@ use std::{
     ops::Range,
     sync::OnceLock,
 };
-use structured_zstd::{
-    decoding::{BlockDecodingStrategy, ContentChecksum, FrameDecoder},
-    encoding::{CompressionContext, CompressionLevel},
-};
+use zstd::Decoder;
 
 pub(super) const ROW: Row = Row {
     codec: Codec::Zstd,
@@ -66,7 +63,7 @@ fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
 /// Only by a fault of the compressor.
 pub fn unit(bytes: &[u8], level: u32) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(bytes.len() / 2 + 64);
-    let mut encoder = Encoder::new(&mut out, units::bytes(bytes.len()), level)?;
+    let mut encoder = Encoder::new(&mut out, units::bytes(bytes.len()), level, true)?;
     encoder.write_all(bytes).and_then(|()| encoder.finish())?;
     Ok(out)
 }
@@ -98,8 +95,7 @@ pub fn lengthened(frame: &Blob, missing: u64) -> Result<Blob> {
 /// Only by a fault of the compressor.
 pub(crate) fn bare_unit(bytes: &[u8], level: u32) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(bytes.len() / 2 + 64);
-    let mut encoder = Encoder::new(&mut out, units::bytes(bytes.len()), level)?;
-    encoder.context.set_content_checksum(false)?;
+    let mut encoder = Encoder::new(&mut out, units::bytes(bytes.len()), level, false)?;
     encoder.write_all(bytes).and_then(|()| encoder.finish())?;
     end_in_data(&mut out).ok_or_else(|| Error::new(Kind::Bug, "the zstd compressor did not give a frame"))?;
     Ok(out)
@@ -167,15 +163,13 @@ fn fill_unit(frame: &[u8], unit: &mut [u8]) -> io::Result<()> {
 /// Reads frames, each with its checksum where it has one, and the skippable frames in front of them.
 struct Frames<'a> {
     input: Input<'a>,
-    decoder: FrameDecoder,
+    decoder: Decoder,
     is_inside: bool,
 }
 
 impl<'a> Frames<'a> {
     fn new(input: Input<'a>) -> Self {
-        let mut decoder = FrameDecoder::new();
-        decoder.set_content_checksum(ContentChecksum::Verify);
-        Self { input, decoder, is_inside: false }
+        Self { input, decoder: Decoder::new(), is_inside: false }
     }
 }
 
@@ -184,16 +178,8 @@ impl Read for Frames<'_> {
         if !self.is_inside {
             return Ok(0);
         }
-        while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-            // A trait object, so that the decoder is compiled once.
-            let input: &mut dyn Read = &mut self.input;
-            self.decoder.decode_blocks(input, BlockDecodingStrategy::UptoBlocks(1)).map_err(io::Error::other)?;
-        }
-        let n = self.decoder.read(to)?;
-        if n == 0 && !to.is_empty() {
-            self.decoder.verify_content_size().and_then(|()| self.decoder.verify_content_checksum()).map_err(io::Error::other)?;
-            self.is_inside = false;
-        }
+        let n = self.decoder.read(&mut self.input, to)?;
+        self.is_inside = n > 0 || to.is_empty();
         Ok(n)
     }
 }
@@ -204,8 +190,7 @@ impl<'a> Decode<'a> for Frames<'a> {
         // Behind skippable frames there need not be another.
         self.is_inside = !(skipped && self.input.peek(1)?.is_empty());
         if self.is_inside {
-            let input: &mut dyn Read = &mut self.input;
-            self.decoder.reset(input).map_err(io::Error::other)?;
+            self.decoder.begin(&mut self.input)?;
         }
         Ok(())
     }
@@ -220,7 +205,7 @@ impl<'a> Decode<'a> for Frames<'a> {
 /// # Errors
 /// When the blob cannot be read or the frame not be written.
 pub fn frame(blob: &Blob, level: u32, progress: &dyn Progress, to: &mut dyn Write) -> Result<()> {
-    let mut encoder = Encoder::new(to, blob.len(), level)?;
+    let mut encoder = Encoder::new(to, blob.len(), level, true)?;
     let mut chunk = vec![0; units::index(CHUNK.min(blob.len()))];
     let mut at = 0;
     while at < blob.len() {
@@ -234,30 +219,28 @@ pub fn frame(blob: &Blob, level: u32, progress: &dyn Progress, to: &mut dyn Writ
     Ok(encoder.finish()?)
 }
 
-/// A frame in the making. Its output is a trait object, so that the compressor is compiled once.
+/// A frame in the making, and where it goes.
 struct Encoder<'a> {
-    context: CompressionContext,
+    frame: zstd::Encoder,
     to: &'a mut dyn Write,
 }
 
 impl<'a> Encoder<'a> {
-    /// A frame of `len` bytes, which its header says, with a checksum.
-    fn new(to: &'a mut dyn Write, len: u64, level: u32) -> Result<Self> {
+    /// A frame of `len` bytes, which its header says.
+    fn new(to: &'a mut dyn Write, len: u64, level: u32, has_checksum: bool) -> Result<Self> {
         let level = i32::try_from(level).map_err(|_| Error::unsupported(format!("level {level} of zstd")))?;
-        let mut context = CompressionContext::new(CompressionLevel::from_level(level));
-        context.set_pledged_content_size(len).and_then(|()| context.set_content_checksum(true))?;
-        Ok(Self { context, to })
+        Ok(Self { frame: zstd::Encoder::new(level, len, has_checksum)?, to })
     }
 
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let done = self.context.write(self.to, bytes)?;
+            let done = self.frame.write(self.to, bytes)?;
             bytes = &bytes[done..];
         }
         Ok(())
     }
 
     fn finish(mut self) -> io::Result<()> {
-        self.context.finish_frame(self.to)
+        self.frame.finish(self.to)
     }
 }

@@ -10,28 +10,35 @@ pub(super) const USTAR: [u8; 8] = *b"ustar\x0000";
 pub(super) const OLD_GNU: [u8; 8] = *b"ustar  \0";
 
 /// Values of `typeflag`.
-pub(super) mod typeflag {
-    pub(in crate::tar) const FILE: u8 = b'0';
+pub mod typeflag {
+    /// A regular file.
+    pub const FILE: u8 = b'0';
     /// A regular file of the v7 format.
-    pub(in crate::tar) const FILE_V7: u8 = 0;
-    pub(in crate::tar) const HARD_LINK: u8 = b'1';
-    pub(in crate::tar) const SYMLINK: u8 = b'2';
-    pub(in crate::tar) const CHARACTER_DEVICE: u8 = b'3';
-    pub(in crate::tar) const BLOCK_DEVICE: u8 = b'4';
-    pub(in crate::tar) const DIRECTORY: u8 = b'5';
-    pub(in crate::tar) const FIFO: u8 = b'6';
+    pub const FILE_V7: u8 = 0;
+    /// A second name of an entry before it.
+    pub const HARD_LINK: u8 = b'1';
+    /// A symbolic link.
+    pub const SYMLINK: u8 = b'2';
+    /// A character device.
+    pub const CHARACTER_DEVICE: u8 = b'3';
+    /// A block device.
+    pub const BLOCK_DEVICE: u8 = b'4';
+    /// A directory.
+    pub const DIRECTORY: u8 = b'5';
+    /// A named pipe.
+    pub const FIFO: u8 = b'6';
     /// A contiguous file, which is a regular file to us.
-    pub(in crate::tar) const CONTIGUOUS: u8 = b'7';
+    pub const CONTIGUOUS: u8 = b'7';
     /// PAX records for the next member.
-    pub(in crate::tar) const PAX: u8 = b'x';
+    pub const PAX: u8 = b'x';
     /// PAX records for all following members.
-    pub(in crate::tar) const PAX_GLOBAL: u8 = b'g';
+    pub const PAX_GLOBAL: u8 = b'g';
     /// GNU: the content is the path of the next member.
-    pub(in crate::tar) const GNU_PATH: u8 = b'L';
+    pub const GNU_PATH: u8 = b'L';
     /// GNU: the content is the link target of the next member.
-    pub(in crate::tar) const GNU_LINK: u8 = b'K';
+    pub const GNU_LINK: u8 = b'K';
     /// GNU: a sparse file, whose map is in the header.
-    pub(in crate::tar) const GNU_SPARSE: u8 = b'S';
+    pub const GNU_SPARSE: u8 = b'S';
 }
 
 /// A ustar header. Text fields end at their first NUL, or fill the field.
@@ -141,6 +148,16 @@ impl Header {
             _ => b"",
         };
         if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
+    }
+
+    /// Access and change time, which old GNU tar and `star` have in the place of `prefix`.
+    pub(super) fn times(&self) -> (Option<&[u8]>, Option<&[u8]>) {
+        let (gnu_atime, gnu_ctime) = (&self.prefix[..12], &self.prefix[12..24]);
+        match self.magic {
+            OLD_GNU => (Some(gnu_atime).filter(|field| field[0] != 0), Some(gnu_ctime).filter(|field| field[0] != 0)),
+            USTAR if self.reserved.ends_with(b"tar\0") => (Some(&self.prefix[131..143]), Some(&self.prefix[143..])),
+            _ => (None, None),
+        }
     }
 
     /// The sum of all bytes, unsigned as the standard says, and signed as some old programs made it.

@@ -1,6 +1,7 @@
 //! The records of PAX headers: `"%d %s=%s\n"`, length (of the whole record), keyword, value.
 
 use crate::{Error, Result, tree::ShowPath};
+use std::collections::BTreeMap;
 
 /// What the records for one member say, as far as we know their keywords.
 #[derive(Clone, Debug, Default)]
@@ -114,6 +115,11 @@ impl Records {
 }
 
 impl Sparse {
+    /// Whether the records say that the file is one.
+    pub(super) fn is_used(&self) -> bool {
+        self.has_map || self.major.is_some() || self.real_size.is_some()
+    }
+
     fn set(&mut self, keyword: &[u8], value: &[u8]) -> Result<()> {
         match keyword {
             b"major" => self.major = Some(unsigned(value)?),
@@ -131,6 +137,36 @@ impl Sparse {
         self.has_map |= matches!(keyword, b"offset" | b"numbytes" | b"map" | b"numblocks");
         Ok(())
     }
+}
+
+/// All records of one PAX header by keyword, as they stand; the last of several wins.
+///
+/// # Errors
+/// When one is malformed.
+pub(super) fn all(mut bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut records = BTreeMap::new();
+    while !bytes.is_empty() {
+        let (keyword, value, rest) = split_record(bytes)?;
+        records.insert(keyword.to_vec(), value.to_vec());
+        bytes = rest;
+    }
+    Ok(records)
+}
+
+/// What the records of one PAX header say about a sparse file.
+///
+/// # Errors
+/// When one is malformed.
+pub(super) fn sparse(mut bytes: &[u8]) -> Result<Sparse> {
+    let mut sparse = Sparse::default();
+    while !bytes.is_empty() {
+        let (keyword, value, rest) = split_record(bytes)?;
+        if let Some(name) = keyword.strip_prefix(b"GNU.sparse.") {
+            sparse.set(name, value).map_err(|error| error.at(format!("PAX record {}", ShowPath(keyword))))?;
+        }
+        bytes = rest;
+    }
+    Ok(sparse)
 }
 
 /// The first record: keyword, value, and what follows.
@@ -182,13 +218,13 @@ pub(super) fn unsigned(value: &[u8]) -> Result<u64> {
     number.ok_or_else(|| Error::bad_input(format!("'{}' must be a decimal number below 2^64", ShowPath(value))))
 }
 
-fn decimal(value: &[u8]) -> Result<i64> {
+pub(super) fn decimal(value: &[u8]) -> Result<i64> {
     let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
     number.ok_or_else(|| Error::bad_input(format!("'{}' must be a decimal number below 2^63", ShowPath(value))))
 }
 
 /// Seconds since 1970 with a fraction, `-1.5`: whole seconds rounded down, and nanoseconds.
-fn time(value: &[u8]) -> Result<(i64, u32)> {
+pub(super) fn time(value: &[u8]) -> Result<(i64, u32)> {
     let refuse = || Error::bad_input(format!("'{}' must be decimal seconds", ShowPath(value)));
     let text = std::str::from_utf8(value).map_err(|_| refuse())?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

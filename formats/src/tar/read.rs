@@ -61,8 +61,7 @@ impl Iterator for Members<'_> {
 impl<'a> Members<'a> {
     /// The members of an archive that is not compressed.
     pub fn new(archive: &'a Blob) -> Self {
-        let blocks = Blocks { archive, start: 0, bytes: Vec::new() };
-        Self { blocks, at: 0, count: 0, done: false, global: Records::default(), origins: HashSet::new() }
+        Self { blocks: Blocks::new(archive), at: 0, count: 0, done: false, global: Records::default(), origins: HashSet::new() }
     }
 
     fn member(&mut self) -> Result<Option<Member>> {
@@ -200,8 +199,7 @@ impl<'a> Members<'a> {
     fn file(&mut self, header: &Header, records: &Records) -> Result<Blob> {
         let stored = self.stored(header, records)?;
         let sparse = &records.sparse;
-        let is_sparse = sparse.has_map || sparse.major.is_some() || sparse.real_size.is_some();
-        if is_sparse { sparse::expand(sparse, &stored) } else { Ok(stored) }
+        if sparse.is_used() { sparse::expand(sparse, &stored) } else { Ok(stored) }
     }
 
     fn gnu_sparse(&mut self, header: &Header, records: &Records) -> Result<Blob> {
@@ -280,13 +278,17 @@ fn number_u32(name: &str, value: i64) -> Result<u32> {
 
 /// Blocks of the archive through a window, so that small members do not cost a system call each.
 #[derive(Debug)]
-struct Blocks<'a> {
+pub(super) struct Blocks<'a> {
     archive: &'a Blob,
     start: u64,
     bytes: Vec<u8>,
 }
 
-impl Blocks<'_> {
+impl<'a> Blocks<'a> {
+    pub(super) fn new(archive: &'a Blob) -> Self {
+        Self { archive, start: 0, bytes: Vec::new() }
+    }
+
     /// `len` bytes from `at` on, which with their padding are inside the archive and few.
     fn bytes(&mut self, at: u64, len: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(units::index(len));
@@ -297,7 +299,7 @@ impl Blocks<'_> {
         Ok(bytes)
     }
 
-    fn read(&mut self, at: u64) -> Result<[u8; 512]> {
+    pub(super) fn read(&mut self, at: u64) -> Result<[u8; 512]> {
         let end = self.start + units::bytes(self.bytes.len());
         if at < self.start || at + BLOCK > end {
             // Far from the last one there was a large member, and there will be another: read less.

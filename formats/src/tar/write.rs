@@ -317,7 +317,7 @@ fn fill(field: &mut [u8], text: &[u8]) -> bool {
 }
 
 /// Splits a path at a `/` so that both parts fit `prefix` and `name`, and neither is empty.
-fn split_path(path: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split_path(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let cut = (1..path.len().saturating_sub(1)).rev().find(|at| path[*at] == b'/' && *at <= 155)?;
     let (prefix, name) = (&path[..cut], &path[cut + 1..]);
     (name.len() <= 100).then_some((prefix, name))

@@ -114,6 +114,42 @@ impl Builder {
         Ok(())
     }
 
+    /// Takes away what has this path, with all that is inside; `false` where nothing has it.
+    ///
+    /// # Errors
+    /// When the path has `..`, a NUL or is too long, or is the root's.
+    pub fn remove(&mut self, path: &[u8]) -> Result<bool> {
+        let components = components(path)?;
+        let (name, parents) = components.split_last().ok_or_else(|| Error::bad_input("the root of the file system cannot be taken away"))?;
+        match self.walk(parents, Missing::Refuse) {
+            Ok(parent) => Ok(self.children(parent).remove(*name).is_some()),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Takes away all that is inside of a directory; `false` where there is none of this path.
+    ///
+    /// # Errors
+    /// When the path has `..`, a NUL or is too long.
+    pub fn clear(&mut self, path: &[u8]) -> Result<bool> {
+        let directory = self.walk(&components(path)?, Missing::Refuse);
+        directory.map_or(Ok(false), |directory| {
+            self.children(directory).clear();
+            Ok(true)
+        })
+    }
+
+    /// Whether a directory has this path, not by way of a symbolic link at its end.
+    ///
+    /// # Errors
+    /// As [`Builder::clear`].
+    pub fn is_directory(&mut self, path: &[u8]) -> Result<bool> {
+        let components = components(path)?;
+        let Some((name, parents)) = components.split_last() else { return Ok(true) };
+        let parent = self.walk(parents, Missing::Refuse).ok();
+        Ok(parent.and_then(|parent| self.child(parent, name)).is_some_and(|node| self.nodes[node].directory.is_some()))
+    }
+
     /// The tree as it stands.
     pub fn finish(mut self) -> Tree {
         let mut names = Vec::with_capacity(self.nodes.len());

@@ -1,0 +1,224 @@
+//! `moby build`: a LinuxKit configuration becomes artifacts.
+
+use super::{Global, making::Making};
+use crate::{
+    convert::{self, Conversion, Reporter, Source},
+    error::{At, Error, Result},
+    image::Overrides,
+    images::{self, Cache, Place, Sources},
+    input::{self, FileId, Input, STDIN},
+    linuxkit::{self, Config, Parts, Wishes},
+    names::find,
+    outputs::Output,
+};
+use formats::{Blob, Env, Silent, Spool, oci::{Platform, Store}, tree::ShowPath};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  moby build app.yml                                 app-kernel, app-initrd.img, app-cmdline
+  moby build app.yml -f qcow2,iso                    disks that boot, on BIOS and UEFI
+  moby build base.yml debug.yml -o app.tar           several files, merged; the tagged tar, byte for byte LinuxKit's
+  moby build app.yml --images oci-archive:my.tar     images that are in no registry
+  envsubst < app.yml.in | moby build - --name app -f raw
+  moby build app.yml --dry-run                       the merged configuration, and nothing else
+
+Images are looked for in the places of --images, then in the cache, then at their registries. Where LinuxKit is wrong, moby differs: docs/from-linuxkit.md says where.";
+
+/// Most bytes of a configuration.
+const YML_MAX: u64 = 16 << 20;
+
+/// Build a LinuxKit configuration: its images become a tagged tar, and that any output
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Build {
+    /// Configurations, merged from left to right; - for standard input
+    #[arg(value_name = "YML|-", required = true)]
+    configurations: Vec<PathBuf>,
+
+    #[command(flatten)]
+    making: Making,
+
+    /// The architecture to build for, as Go names it: amd64, arm64, riscv64, ... [default: this machine's]
+    #[arg(long, value_name = "ARCH", default_value_t = super::arch::host(), hide_default_value = true, help_heading = "Image")]
+    arch: String,
+    /// Unpack the kernel
+    #[arg(long, help_heading = "Image")]
+    decompress_kernel: bool,
+    /// Leave out the list of packages (SPDX) that the images bring
+    #[arg(long, help_heading = "Image")]
+    no_sbom: bool,
+    /// Where the list of packages stands in the image
+    #[arg(long, value_name = "PATH", default_value = "sbom.spdx.json", conflicts_with = "no_sbom", help_heading = "Image")]
+    sbom_output: String,
+    /// Print the merged configuration and build nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// A place with images that is asked before the cache: oci-layout:DIR, oci-archive:FILE, docker-archive:FILE
+    #[arg(long = "images", value_name = "PLACE", help_heading = "Images")]
+    places: Vec<Place>,
+    #[command(flatten)]
+    cache: super::CacheArgs,
+    #[cfg(feature = "net")]
+    #[command(flatten)]
+    registries: super::registries::RegistryArgs,
+    /// Ask the registries for every image, also for those in the cache
+    #[cfg(feature = "net")]
+    #[arg(long, conflicts_with = "offline", help_heading = "Images")]
+    pull: bool,
+    /// Ask no registry
+    #[cfg(feature = "net")]
+    #[arg(long, help_heading = "Images")]
+    offline: bool,
+    /// Taken for LinuxKit's sake: a build is always whole
+    #[arg(long, value_name = "TAR", hide = true)]
+    input_tar: Option<PathBuf>,
+    /// Taken for LinuxKit's sake
+    #[arg(long, hide = true)]
+    docker: bool,
+}
+
+impl Build {
+    pub(super) fn run(&self, global: &Global) -> Result<()> {
+        let config = self.config()?;
+        if self.dry_run {
+            return super::print(&format!("{}\n", linuxkit::dry_run(&config)));
+        }
+        let last = self.configurations.last().map_or(Path::new(STDIN), PathBuf::as_path);
+        let named = if last == Path::new(STDIN) { Path::new("moby") } else { last };
+        let made = self.making.begin(named, || self.default(), global)?;
+        config.warnings.iter().for_each(|warning| made.ui().warn(warning));
+        let mut env = super::env(global, &made.directory())?;
+        let request = self.making.request(made.outputs(), Overrides::default(), false)?;
+        let conversion = Conversion::new(made.outputs().to_vec(), request)?;
+        made.refuse_inputs(&self.configurations.iter().filter_map(|path| FileId::of(path)).collect::<Vec<_>>())?;
+
+        let images = self.images(&config, made.ui(), &mut env, &made.directory())?;
+        let wishes = Wishes { decompress_kernel: self.decompress_kernel, sbom: (!self.no_sbom).then(|| self.sbom_output.clone()) };
+        let warn = |text: String| made.ui().warn(&text);
+        let parts =
+            Parts { images: &images, sources: &Files, headers: spool(&made.directory())?, spool: &mut env.spool, warn: &warn };
+        let tar = linuxkit::tar(&config, &wishes, parts)?;
+        drop(images);
+        let source = self.source(tar, &conversion, &mut env)?;
+        made.finish(&self.making, conversion, source, env)
+    }
+
+    /// All configurations, merged.
+    fn config(&self) -> Result<Config> {
+        let mut merged: Option<Config> = None;
+        let mut is_local = false;
+        for path in &self.configurations {
+            let text = read(path).at(|| input::show(path))?;
+            is_local |= path != Path::new(STDIN);
+            let directory = path.parent().unwrap_or(Path::new(""));
+            let resolve = |package: &str| linuxkit::package(directory, package);
+            let resolve: Option<&dyn Fn(&str) -> Result<String>> = if is_local { Some(&resolve) } else { None };
+            let config = Config::parse(&input::show(path), &text, resolve)?;
+            merged = Some(match merged {
+                None => config,
+                Some(earlier) => earlier.merge(config)?,
+            });
+        }
+        merged.ok_or_else(|| Error::bad_input("there is no configuration"))
+    }
+
+    /// What is made where no format is named: a name tells it, else a file is the tar, as LinuxKit has it.
+    fn default(&self) -> Result<&'static Output> {
+        match (&self.making.output, self.making.named_output()) {
+            (None, _) => find("kernel+initrd"),
+            (Some(_), Some(Some(output))) => Ok(output),
+            (Some(_), _) => find("tar"),
+        }
+    }
+
+    /// The images of the configuration, unpacked.
+    fn images(
+        &self,
+        config: &Config,
+        reporter: &dyn Reporter,
+        env: &mut Env,
+        directory: &Path,
+    ) -> Result<HashMap<String, images::Pulled>> {
+        let named = self.places.iter().map(|place| place.open(env).at(|| format!("--images {place}"))).collect::<Result<_>>()?;
+        let sources = self.sources(named)?;
+        let platform = Platform::linux(&self.arch);
+        let mut found = Vec::new();
+        let step = reporter.step("fetch");
+        for (reference, is_layout) in linuxkit::references(config) {
+            let name = &reference.expanded;
+            let image = sources.find(name, &platform, is_layout, &*step).at(|| &reference.written.at)?;
+            if let Some(other) = image.image.config.platform.as_ref().filter(|has| image.image.index.is_none() && !has.serves(&platform)) {
+                let name = ShowPath(name.as_bytes());
+                reporter.warn(&format!("{}: image {name} is for {other}, the build for {platform}", reference.written.at));
+            }
+            if !found.iter().any(|(other, _)| other == name) {
+                found.push((name.clone(), image));
+            }
+        }
+        drop(step);
+        let step = reporter.step("unpack");
+        images::unpack(found, env.threads, &*step, &|| spool(directory))
+    }
+
+    #[cfg(feature = "net")]
+    fn sources(&self, named: Vec<Arc<dyn Store>>) -> Result<Sources> {
+        let cache = Arc::new(Cache::new(self.cache.path()?));
+        let registries = if self.offline { None } else { Some(self.registries.puller(Arc::clone(&cache))?) };
+        Ok(Sources { named, cache, registries, always: self.pull })
+    }
+
+    #[cfg(not(feature = "net"))]
+    fn sources(&self, named: Vec<Arc<dyn Store>>) -> Result<Sources> {
+        Ok(Sources { named, cache: Arc::new(Cache::new(self.cache.path()?)), registries: None, always: false })
+    }
+
+    /// What is converted: the image in the tar, with the tar itself. What needs no image is made of a tar without a kernel too.
+    fn source(&self, tar: Blob, conversion: &Conversion, env: &mut Env) -> Result<Source> {
+        if conversion.outputs().iter().all(|output| output.recipe.is_tar()) {
+            return Ok(Source::Tagged(None, tar));
+        }
+        env.progress = Arc::new(Silent);
+        let source = convert::source(&Input::Tar(tar.clone()), conversion.request(), env)?;
+        Ok(match source {
+            Source::Image(image) => Source::Tagged(Some(image), tar),
+            other => other,
+        })
+    }
+}
+
+/// The files that a configuration names: relative to the current directory, `~/` for the home directory, as LinuxKit has it.
+struct Files;
+
+impl linuxkit::Sources for Files {
+    fn open(&self, path: &str) -> Result<Option<Blob>> {
+        let path = match (path.strip_prefix("~/"), std::env::home_dir()) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => PathBuf::from(path),
+        };
+        images::file(&path)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let from: &mut dyn Read = if path == Path::new(STDIN) { &mut std::io::stdin().lock() } else { &mut File::open(path)? };
+    from.take(YML_MAX + 1).read_to_end(&mut text)?;
+    match text.len() as u64 <= YML_MAX {
+        true => Ok(text),
+        false => Err(Error::bad_input(format!("it has more than {YML_MAX} bytes, which is no configuration"))),
+    }
+}
+
+/// A spool of its own, for work beside others'.
+fn spool(directory: &Path) -> Result<Spool> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    Ok(Spool::new(tempfile::tempfile_in(directory).at(|| format!("cannot create a file in {}", directory.display()))?))
+}

@@ -1,0 +1,208 @@
+//! What commands that make artifacts share: which outputs, where they go, and what disks and initrds are to be like.
+
+use super::{
+    Global,
+    values::{key_value, named},
+};
+use crate::{
+    convert::{Conversion, Reporter, Source},
+    emit::{self, Durability, Target},
+    error::{Error, Result},
+    image::Overrides,
+    input::{self, FileId, STDIN},
+    layout::{DataPart, Firmware, Size},
+    names::find,
+    outputs::{self, Output},
+    platforms::Platform,
+    request::{InitrdCompression, Request, Root},
+    targets::{self, Naming, Place},
+    ui::{Summary, Ui},
+};
+use formats::Env;
+use std::path::{Path, PathBuf};
+
+/// What is made.
+#[derive(Debug, clap::Args)]
+pub(super) struct Making {
+    /// Output formats, see `moby formats` [default: told by the name of -o, else qcow2]
+    #[arg(long, short, value_delimiter = ',', value_name = "FORMAT", value_parser = named::<&Output>(), hide_possible_values = true)]
+    pub(super) format: Vec<&'static Output>,
+    /// The platform that it is for: its format, size rule, consoles and options, see `moby formats --targets`
+    #[arg(long, short, value_name = "TARGET", value_parser = named::<&Platform>(), hide_possible_values = true)]
+    pub(super) target: Option<&'static Platform>,
+    /// What the names of the outputs begin with [default: the input's name; image for standard input]
+    #[arg(long, short)]
+    pub(super) name: Option<String>,
+    /// Where the outputs go; made where it is missing
+    #[arg(long, short, default_value = ".", hide_default_value = true)]
+    dir: PathBuf,
+    /// Write the one output to this file; - for standard output
+    #[arg(long = "output", short, value_name = "FILE|-", conflicts_with_all = ["name", "dir"])]
+    pub(super) output: Option<PathBuf>,
+    /// Fail when an output exists, instead of replacing it
+    #[arg(long)]
+    no_clobber: bool,
+    /// Wait until the outputs are on the disk before they take their names, so that a power cut costs neither them nor what they
+    /// replace. Without it the kernel writes them in its own time, as for cp and qemu-img; devices are always waited for
+    #[arg(long)]
+    sync: bool,
+
+    /// Size of the disk: 512M, 2G (powers of 1024), or auto
+    #[arg(long, default_value = "auto", help_heading = "Disk")]
+    size: Size,
+    /// Which firmware the disk boots on; the formats named -bios and -efi have their own
+    #[arg(long, default_value = "hybrid", value_name = "FIRMWARE", value_parser = named::<Firmware>(), help_heading = "Disk")]
+    boot: Firmware,
+    /// An empty partition behind the boot partition; TYPE is linux (the default), swap, home, var, esp or a GUID
+    #[arg(long = "data-part", value_name = "NAME=SIZE[:TYPE]", help_heading = "Disk")]
+    data_parts: Vec<DataPart>,
+    /// Where the root file system is: in the initrd, or, as one of the others, in a partition that the kernel mounts by itself
+    #[arg(long, default_value = "initrd", value_name = "WHERE", value_parser = named::<Root>(), help_heading = "Disk")]
+    root: Root,
+    /// Let the kernel verify a root in a partition (dm-verity); the root hash goes on the command line
+    #[arg(long, help_heading = "Disk")]
+    verity: bool,
+    /// Compress the clusters of formats that can (the same as --opt compressed=on)
+    #[arg(long, short = 'c', help_heading = "Disk")]
+    compress: bool,
+    /// Options of the format, see `moby formats --options`
+    #[arg(long = "opt", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = key_value(), hide_possible_values = true, help_heading = "Disk")]
+    options: Vec<(String, String)>,
+    /// What the GUIDs and serial numbers are derived from [default: a digest of the content]
+    #[arg(long, value_name = "TEXT", help_heading = "Disk")]
+    seed: Option<String>,
+
+    /// The boot directory of a Raspberry Pi's firmware, for rpi3 and rpi4
+    #[arg(long, value_name = "DIR", help_heading = "Image")]
+    firmware: Option<PathBuf>,
+    /// Compression of the initrd; auto is the best that the kernel takes
+    #[arg(long, default_value = "auto", value_name = "CODEC", value_parser = named::<InitrdCompression>(), help_heading = "Image")]
+    initrd_compression: InitrdCompression,
+    /// Compression level of the initrd [default: the codec's own]
+    #[arg(long, value_name = "N", help_heading = "Image")]
+    initrd_level: Option<u32>,
+}
+
+/// What is to be made, understood.
+pub(super) struct Made {
+    summary: Summary,
+    ui: Ui,
+    outputs: Vec<&'static Output>,
+    places: Vec<Place>,
+}
+
+impl Making {
+    /// Understands what is to be made of an input of this name. Outputs that nobody named are `default`'s.
+    ///
+    /// # Errors
+    /// When outputs, names and directories do not fit one another.
+    pub(super) fn begin(&self, input: &Path, default: impl FnOnce() -> Result<&'static Output>, global: &Global) -> Result<Made> {
+        let (summary, ui) = (Summary::start(), global.ui());
+        let outputs = self.outputs(default)?;
+        let naming = Naming { output: self.output.clone(), name: self.name.clone(), dir: self.dir.clone(), no_clobber: self.no_clobber };
+        let places = naming.places(input, &outputs)?;
+        Ok(Made { summary, ui, outputs, places })
+    }
+
+    /// The outputs asked for, once each.
+    fn outputs(&self, default: impl FnOnce() -> Result<&'static Output>) -> Result<Vec<&'static Output>> {
+        let mut chosen: Vec<&'static Output> = Vec::new();
+        for output in &self.format {
+            if !chosen.iter().any(|other| other.name == output.name) {
+                chosen.push(output);
+            }
+        }
+        if let (true, Some(platform)) = (chosen.is_empty(), self.target) {
+            chosen.push(find(platform.output)?);
+        }
+        if chosen.is_empty() {
+            chosen.push(default()?);
+        }
+        Ok(chosen)
+    }
+
+    /// The output that the name of `-o` tells; nothing where there is no such name.
+    pub(super) fn named_output(&self) -> Option<Option<&'static Output>> {
+        let name = self.output.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+        name.filter(|name| *name != STDIN).map(outputs::by_file_name)
+    }
+
+    /// What the user asks for, with what the command gives beside the input.
+    ///
+    /// # Errors
+    /// When nothing heeds `--compress`, or a file cannot be read.
+    pub(super) fn request(&self, outputs: &[&Output], overrides: Overrides, decompress_kernel: bool) -> Result<Request> {
+        /// The option that `--compress` stands for.
+        const COMPRESSED: &str = "compressed";
+        let mut options = self.options.clone();
+        if self.compress {
+            if !outputs.iter().flat_map(|output| output.options()).any(|spec| spec.name == COMPRESSED) {
+                let names: Vec<_> = outputs.iter().map(|output| output.name).collect();
+                return Err(Error::unsupported(format!("--compress has no effect on {}", names.join(", "))).hint("leave it out"));
+            }
+            options.push((COMPRESSED.to_owned(), "on".to_owned()));
+        }
+        Ok(Request {
+            firmware: self.boot,
+            size: self.size,
+            data_parts: self.data_parts.clone(),
+            compression: self.initrd_compression,
+            level: self.initrd_level,
+            seed: self.seed.clone(),
+            root: self.root,
+            verity: self.verity,
+            options,
+            platform: self.target,
+            decompress_kernel,
+            pi_firmware: self.firmware.as_deref().map(input::firmware).transpose()?.unwrap_or_default(),
+            overrides: Overrides { consoles: self.target.map(|platform| platform.consoles), ..overrides },
+        })
+    }
+}
+
+impl Made {
+    /// The outputs, in order.
+    pub(super) fn outputs(&self) -> &[&'static Output] {
+        &self.outputs
+    }
+
+    /// Who is told of what happens.
+    pub(super) fn ui(&self) -> &Ui {
+        &self.ui
+    }
+
+    /// Refuses to replace a file that is read.
+    ///
+    /// # Errors
+    /// Names it.
+    pub(super) fn refuse_inputs(&self, inputs: &[FileId]) -> Result<()> {
+        targets::refuse_inputs(&self.places, inputs)
+    }
+
+    /// Where a spool best lies: where the outputs go, so that finished bytes can move by reference and fill the disk that the user chose.
+    pub(super) fn directory(&self) -> PathBuf {
+        let directory = match self.places.first().map(|place| &place.target) {
+            Some(Target::Path(path)) if !path.exists() || path.is_file() => {
+                path.parent().map(|parent| parent.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("")).to_owned())
+            }
+            _ => None,
+        };
+        directory.unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// Makes the artifacts and writes them.
+    ///
+    /// # Errors
+    /// As [`Conversion::run`], and when a file cannot be written.
+    pub(super) fn finish(self, making: &Making, conversion: Conversion, source: Source, env: Env) -> Result<()> {
+        let Self { summary, ui, places, .. } = self;
+        let artifacts = conversion.run(source, env, &ui)?;
+        let files = targets::files(&places, &artifacts)?;
+        let _made = if making.output.is_none() { Some(emit::make_directory(&making.dir)?) } else { None };
+        let write = ui.step("write");
+        emit::emit(&files, if making.sync { Durability::PowerCut } else { Durability::Process }, &*write)?;
+        drop(write);
+        summary.tell(&ui, &files);
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! How registries are spoken to, for every command that pulls.
+
+use crate::{
+    error::Result,
+    images::{Cache, Puller},
+};
+use std::{path::PathBuf, sync::Arc};
+
+/// How registries are spoken to.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Images")]
+pub(super) struct RegistryArgs {
+    /// Certificates (PEM) of who may vouch for registries, in the place of the machine's; one registry's go into certs.d, as Docker and
+    /// Podman have it
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Ask another registry: for all images, or for those of one. Repeatable; also LINUXKIT_MIRROR
+    #[arg(long, value_name = "[REGISTRY=]URL")]
+    mirror: Vec<String>,
+}
+
+impl RegistryArgs {
+    /// Who pulls into a cache.
+    ///
+    /// # Errors
+    /// When a mirror is malformed, or the file of `--ca` cannot be read.
+    pub(super) fn puller(&self, cache: Arc<Cache>) -> Result<Puller> {
+        let mut settings = net::Settings::from_env(&net::process_variables)?;
+        settings.transport.roots.ca = self.ca.clone();
+        for mirror in &self.mirror {
+            settings.mirrors.push(net::Mirror::parse(mirror)?);
+        }
+        Ok(Puller::new(net::Client::new(settings, Arc::new(net::clock::Machine))?, cache))
+    }
+}

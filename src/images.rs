@@ -1,0 +1,129 @@
+//! Where container images come from, and what is in them.
+
+mod cache;
+mod export;
+mod layout;
+#[cfg_attr(not(feature = "net"), path = "images/no_pull.rs")]
+mod pull;
+mod sources;
+
+pub(crate) use cache::Cache;
+pub(crate) use export::archive_of;
+pub(crate) use layout::file;
+pub(crate) use pull::{Puller, Wanted};
+pub(crate) use sources::{Place, Sources};
+
+use crate::error::{At, Result};
+use formats::{
+    Blob, Progress, Spool,
+    oci::{Config, Descriptor, Image, Index, Layer, Manifest, Store, layer},
+    parallel,
+    tree::ShowPath,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+    sync::Arc,
+};
+
+/// An image with its layers unpacked.
+pub(crate) struct Pulled {
+    /// What it says of itself.
+    pub(crate) config: Config,
+    /// Its layers from the bottom up, unpacked, each with what messages call it.
+    pub(crate) tars: Vec<(String, Blob)>,
+    /// The index that it was chosen from, if there was one.
+    pub(crate) index: Option<Listed>,
+    /// Its manifest.
+    pub(crate) manifest: Descriptor,
+    store: Arc<dyn Store>,
+}
+
+/// An index of images.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// What names it.
+    pub(crate) descriptor: Descriptor,
+    /// The images, in order.
+    pub(crate) manifests: Vec<Descriptor>,
+}
+
+/// An image as a store has it.
+pub(crate) struct Found {
+    /// Where.
+    pub(crate) store: Arc<dyn Store>,
+    /// The image.
+    pub(crate) image: Image,
+}
+
+impl Pulled {
+    /// The blobs of an image of the index: its config, its layers, its manifest.
+    ///
+    /// # Errors
+    /// When the manifest is missing or damaged.
+    pub(crate) fn parts(&self, manifest: &Descriptor) -> Result<Vec<Descriptor>> {
+        let Manifest { config, layers, .. } = Manifest::parse(&self.store.document(manifest)?)?;
+        Ok([vec![config], layers, vec![manifest.clone()]].concat())
+    }
+
+    /// A manifest, an index or a statement of its store.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub(crate) fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.store.document(descriptor)
+    }
+
+    /// A blob, held against its digest.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub(crate) fn checked(&self, descriptor: &Descriptor) -> Result<Blob> {
+        let blob = self.store.blob(descriptor)?;
+        descriptor.digest.check_blob(&blob).at(|| format!("{}: blob {}", self.store.name(), descriptor.digest))?;
+        Ok(blob)
+    }
+}
+
+/// Unpacks the layers of images, each once, on all cores.
+///
+/// # Errors
+/// When a layer is damaged; the error names image and layer. When a spool cannot be made or written.
+pub(crate) fn unpack(
+    found: Vec<(String, Found)>,
+    threads: NonZeroUsize,
+    progress: &dyn Progress,
+    spool: &(dyn Fn() -> Result<Spool> + Sync),
+) -> Result<HashMap<String, Pulled>> {
+    let mut once = HashSet::new();
+    let mut work: Vec<(String, Layer)> = Vec::new();
+    for (name, Found { image, .. }) in &found {
+        for layer in &image.layers {
+            if once.insert(layer.descriptor.digest.clone()) {
+                work.push((name.clone(), layer.clone()));
+            }
+        }
+    }
+    // The largest first: the last to end is then a small one.
+    work.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.blob.len()));
+    let tars = parallel::map(threads, work, |(name, layer)| {
+        let tar = layer::unpack(&layer, &mut spool()?, progress).at(|| format!("image {}", ShowPath(name.as_bytes())))?;
+        Ok((layer.descriptor.digest, tar))
+    })?;
+    let tars: HashMap<_, _> = tars.into_iter().collect();
+    let pulled = |(name, Found { store, image }): (String, Found)| {
+        let index = image.index.map(|descriptor| listed(&*store, descriptor)).transpose()?;
+        let tar = |layer: &Layer| {
+            let digest = &layer.descriptor.digest;
+            (format!("layer {digest}"), tars.get(digest).cloned().unwrap_or_default())
+        };
+        let tars = image.layers.iter().map(tar).collect();
+        Ok((name, Pulled { config: image.config, tars, index, manifest: image.manifest, store }))
+    };
+    found.into_iter().map(pulled).collect()
+}
+
+fn listed(store: &dyn Store, descriptor: Descriptor) -> Result<Listed> {
+    let manifests = Index::parse(&store.document(&descriptor)?)?.manifests;
+    Ok(Listed { descriptor, manifests })
+}

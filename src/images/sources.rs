@@ -1,0 +1,137 @@
+//! Where images are looked for, one place after the other.
+
+use super::{
+    Cache, Found,
+    layout::Layout,
+    pull::{Puller, Wanted},
+};
+use crate::{
+    error::{At, Error, Kind, Result},
+    input,
+};
+use formats::{
+    Env, Progress,
+    oci::{self, Platform, Store, archive::Archive},
+    tree::ShowPath,
+};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+/// A place with images that the user names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// An image layout in a directory.
+    Layout(PathBuf),
+    /// An image layout, or what `docker save` wrote, in a tar, compressed or not.
+    Archive(PathBuf),
+}
+
+/// What the names of places begin with, and what a path without it is.
+pub(crate) const SCHEMES: [&str; 3] = ["oci-layout:", "oci-archive:", "docker-archive:"];
+
+impl FromStr for Place {
+    type Err = Error;
+
+    /// `oci-layout:DIR`, `oci-archive:FILE`, `docker-archive:FILE`, or a path alone: a directory is a layout, a file an archive.
+    fn from_str(text: &str) -> Result<Self> {
+        let (scheme, path) = SCHEMES.iter().find_map(|scheme| Some((Some(*scheme), text.strip_prefix(scheme)?))).unwrap_or((None, text));
+        if path.is_empty() {
+            return Err(Error::bad_input(format!("'{}' names no path", ShowPath(text.as_bytes()))));
+        }
+        let path = PathBuf::from(path);
+        Ok(match scheme {
+            Some("oci-layout:") => Self::Layout(path),
+            Some(_) => Self::Archive(path),
+            None if path.is_dir() => Self::Layout(path),
+            None => Self::Archive(path),
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Layout(path) | Self::Archive(path)) = self;
+        write!(f, "{}", path.display())
+    }
+}
+
+impl Place {
+    /// The images in it.
+    ///
+    /// # Errors
+    /// When there are none, or they are damaged.
+    pub(crate) fn open(&self, env: &mut Env) -> Result<Arc<dyn Store>> {
+        match self {
+            Self::Layout(path) => Ok(Arc::new(Layout::open(path)?)),
+            Self::Archive(path) => archive(path, env),
+        }
+    }
+}
+
+fn archive(path: &Path, env: &mut Env) -> Result<Arc<dyn Store>> {
+    let place = || path.display().to_string();
+    let tar = input::open(path, env).at(place)?;
+    let archive = Archive::open(&tar, &place())?;
+    let hint = "`docker save` and `skopeo copy docker://NAME oci-archive:FILE:NAME` make archives of images";
+    let archive = archive.ok_or_else(|| Error::bad_input("it is no archive of images").hint(hint).at(place()))?;
+    Ok(Arc::new(archive))
+}
+
+/// All places where images are looked for.
+pub(crate) struct Sources {
+    /// Those that the user names, in order.
+    pub(crate) named: Vec<Arc<dyn Store>>,
+    /// The cache, which is asked last.
+    pub(crate) cache: Arc<Cache>,
+    /// Who brings into the cache what is not there.
+    pub(crate) registries: Option<Puller>,
+    /// Whether the registries are asked even for what the cache has.
+    pub(crate) always: bool,
+}
+
+impl Sources {
+    /// The image of a reference for a platform, and where it is. With `all`, what else its index lists is brought along.
+    ///
+    /// # Errors
+    /// When no place has it, or one has it and it is damaged, or a registry fails.
+    pub(crate) fn find(&self, name: &str, platform: &Platform, all: bool, progress: &dyn Progress) -> Result<Found> {
+        let place = || format!("image {}", ShowPath(name.as_bytes()));
+        for store in &self.named {
+            if let Some(found) = look(store, name, platform).at(place)? {
+                return Ok(found);
+            }
+        }
+        let cache = Arc::clone(&self.cache) as Arc<dyn Store>;
+        let cached = if self.always { Ok(None) } else { look(&cache, name, platform) };
+        match (cached, &self.registries) {
+            (Ok(Some(found)), _) => Ok(found),
+            (cached, None) => cached.at(place)?.ok_or_else(|| self.missing(name)),
+            // What the cache lacks or has damaged is brought anew.
+            (_, Some(registries)) => {
+                let reference = name.parse()?;
+                registries.pull(&reference, Wanted { platform, all }, progress)?;
+                look(&cache, name, platform).at(place)?.ok_or_else(|| self.missing(name))
+            }
+        }
+    }
+
+    /// The error about an image that nobody has.
+    fn missing(&self, name: &str) -> Error {
+        let mut places: Vec<_> = self.named.iter().map(|store| store.name()).collect();
+        places.push(self.cache.name());
+        let what = format!("image {} is in none of: {}", ShowPath(name.as_bytes()), places.join(", "));
+        Error::new(Kind::BadInput, what)
+    }
+}
+
+/// The image of a name in a store, if it has one.
+fn look(store: &Arc<dyn Store>, name: &str, platform: &Platform) -> Result<Option<Found>> {
+    let index = store.index()?;
+    let Some(descriptor) = oci::named(&index, name) else { return Ok(None) };
+    let image = oci::select(&**store, descriptor, platform)?;
+    Ok(Some(Found { store: Arc::clone(store), image }))
+}
