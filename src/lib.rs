@@ -13,6 +13,7 @@ pub mod image;
 pub mod input;
 pub mod layout;
 mod lint;
+mod linuxkit;
 pub mod loaders;
 mod losses;
 pub mod names;
