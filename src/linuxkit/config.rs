@@ -3,13 +3,23 @@
 //! An `Option` tells what was left out from what was given: an empty list, `false` and, where the real tool looks for it, an empty
 //! text are given. Where an empty text means the same as none, it is `None`.
 
+mod decode;
 mod image;
 
+use super::schema::{self, Report};
+use super::yaml::{self, Node, Value};
+use crate::error::Result;
+use std::collections::HashMap;
+
 pub(crate) use super::place::{Place, Placed, Text};
+pub(crate) use super::reference::Reference;
 pub(crate) use image::{
     BlockIo, Cpu, Device, DeviceRule, Id, IdMapping, Image, ImageConfig, Interface, Memory, Mount, Namespaces, Network, Pids, Priority,
     Resources, Runtime,
 };
+
+/// Finds the image of a package by its directory: `@pkg:DIR`.
+pub(crate) type Packages<'a> = &'a dyn Fn(&str) -> Result<String>;
 
 /// A configuration: of one file, or of several merged.
 #[derive(Clone, Debug, Default)]
@@ -34,13 +44,112 @@ pub(crate) struct Config {
     pub warnings: Vec<String>,
 }
 
-/// The name of an image.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Reference {
-    /// As it was written.
-    pub written: Text,
-    /// With its registry: `docker.io/library/redis`. A tag is not added.
-    pub expanded: String,
+impl Config {
+    /// Reads a yml. `file` is what messages call it; without `packages` no text is taken for a template.
+    ///
+    /// # Errors
+    /// What is no YAML; and all that is no configuration, each with its place.
+    pub(crate) fn parse(file: &str, text: &[u8], packages: Option<Packages<'_>>) -> Result<Self> {
+        let mut tree = yaml::parse(file, text)?;
+        // The real tool takes nothing at all for an empty configuration.
+        if tree.value == Value::Null {
+            tree.value = Value::Map(Vec::new());
+        }
+        let mut report = schema::check(&tree, &schema::TOP);
+        if let Some(packages) = packages {
+            resolve(&mut tree, packages, &mut report);
+        }
+        let config = decode::config(&tree, &mut report);
+        config.check_names(&mut report);
+        Ok(Self { warnings: report.finish()?, ..config })
+    }
+
+    /// Adds a later file to it.
+    ///
+    /// # Errors
+    /// Two services of one name.
+    pub(crate) fn merge(mut self, later: Self) -> Result<Self> {
+        let Kernel { image, cmdline, binary, tar, ucode } = self.kernel;
+        self.kernel = Kernel {
+            image: later.kernel.image.or(image),
+            cmdline: later.kernel.cmdline.or(cmdline),
+            binary: later.kernel.binary.or(binary),
+            tar: later.kernel.tar.or(tar),
+            ucode: later.kernel.ucode.or(ucode),
+        };
+        self.init.extend(later.init);
+        self.onboot.extend(later.onboot);
+        self.onshutdown.extend(later.onshutdown);
+        self.services.extend(later.services);
+        self.files.extend(later.files);
+        self.volumes.extend(later.volumes);
+        self.trust.org.extend(later.trust.org);
+        self.trust.image.extend(later.trust.image);
+        self.trust.cosign.extend(later.trust.cosign);
+        self.warnings.extend(later.warnings);
+        let mut report = Report::default();
+        unique("service", self.services.iter().map(|image| &image.name), &mut report);
+        report.finish()?;
+        Ok(self)
+    }
+
+    /// The volume of a name; of two files that have it, the later one's.
+    pub(crate) fn volume(&self, name: &str) -> Option<&Volume> {
+        self.volumes.iter().rev().find(|volume| volume.name.value == name)
+    }
+
+    fn check_names(&self, report: &mut Report) {
+        for image in self.onboot.iter().chain(&self.onshutdown).chain(&self.services) {
+            let name = &image.name;
+            if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
+                report.fault(&name.at, format!("the name '{}' must be one part of a path", name.escape_debug()));
+            }
+        }
+        for Volume { name, .. } in &self.volumes {
+            if name.contains(|c: char| !matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')) {
+                report.fault(&name.at, format!("the name '{}' of a volume must be of a-z, 0-9, _ and -", name.escape_debug()));
+            }
+        }
+        unique("service", self.services.iter().map(|image| &image.name), report);
+        unique("volume", self.volumes.iter().map(|volume| &volume.name), report);
+    }
+}
+
+impl ImageConfig {
+    /// Reads a label of an image, JSON or YAML, and what to warn of. `what` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`Config::parse`]; a label may have neither `name` nor `image`.
+    pub(crate) fn parse(what: &str, text: &str) -> Result<(Self, Vec<String>)> {
+        let tree = yaml::parse(what, text.as_bytes())?;
+        let warnings = schema::check(&tree, &schema::CONTAINER).finish()?;
+        Ok((decode::container(&tree), warnings))
+    }
+}
+
+/// Puts in the images of packages. Where the real tool would make a text empty, it is kept.
+fn resolve(node: &mut Node, packages: Packages<'_>, report: &mut Report) {
+    match &mut node.value {
+        Value::List(nodes) => nodes.iter_mut().for_each(|node| resolve(node, packages, report)),
+        Value::Map(entries) => entries.iter_mut().for_each(|(_, node)| resolve(node, packages, report)),
+        Value::Text(text) => match text.strip_prefix("@pkg:").map(packages) {
+            Some(Ok(image)) => *text = image,
+            Some(Err(error)) => report.warn(&node.at, &format!("'{}' is kept as it is: {error}", text.escape_debug())),
+            None if text.starts_with('@') => report.warn(&node.at, "a text that begins with '@' is kept, where LinuxKit makes it empty"),
+            None => {}
+        },
+        _ => {}
+    }
+}
+
+/// Finds names that are there twice.
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a Text>, report: &mut Report) {
+    let mut seen = HashMap::new();
+    for name in names {
+        if let Some(first) = seen.insert(name.as_str(), &name.at) {
+            report.fault(&name.at, format!("the {what} '{}' is there already, at {first}", name.escape_debug()));
+        }
+    }
 }
 
 /// The kernel. A later file replaces what it has.
