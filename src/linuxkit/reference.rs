@@ -37,6 +37,9 @@ pub(crate) fn expand(name: &str) -> String {
 
 /// What is wrong with a name that has its registry.
 fn fault(expanded: &str) -> Option<String> {
+    if expanded.contains("://") {
+        return Some("it may not have '://'".to_owned());
+    }
     let (registry, rest) = expanded.split_once('/')?;
     let (name, digest) = rest.split_once('@').map_or((rest, None), |(name, digest)| (name, Some(digest)));
     let (path, tag) = name.split_once(':').map_or((name, None), |(path, tag)| (path, Some(tag)));
@@ -100,7 +103,7 @@ mod tests {
             "lab//app",
             "lab/../app",
             "app:",
-            "app:a/b",
+            "lab/app:a/b",
             "app@sha256:1",
             "a?b",
             "@pkg:x",

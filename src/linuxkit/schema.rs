@@ -67,8 +67,9 @@ impl Type {
             Self::Text => "a text".to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Integer(i128::MIN, _) => "a whole number".to_owned(),
+            Self::Integer(min, _) if min == i128::from(i64::MIN) => "a whole number below 2^63".to_owned(),
             Self::Integer(min, max) => format!("a whole number from {min} to {max}"),
-            Self::Id => "a text or a whole number".to_owned(),
+            Self::Id => "a text or a whole number below 2^63".to_owned(),
             Self::Word(words) => words.join(" or "),
             Self::List(of) => match *of {
                 Self::Text => "a list of texts".to_owned(),

@@ -95,12 +95,15 @@ fn check_entries(node: &Node, object: &'static Object, path: &str, report: &mut 
 }
 
 fn unknown(key: &str, object: &'static Object) -> String {
+    /// More than these nobody reads.
+    const LISTED_MAX: usize = 12;
     let known: Vec<_> = object.all().map(|known| known.name).collect();
     let meant = match names::nearest(key, &known) {
-        Some(nearest) => format!("did you mean '{nearest}'?"),
-        None => format!("the keys are: {}", known.join(", ")),
+        Some(nearest) => format!(", did you mean '{nearest}'?"),
+        None if known.len() <= LISTED_MAX => format!(", the keys are: {}", known.join(", ")),
+        None => String::new(),
     };
-    format!("unknown key '{}', {meant}", key.escape_debug())
+    format!("unknown key '{}'{meant}", key.escape_debug())
 }
 
 /// The path of a key in a mapping.
