@@ -134,7 +134,7 @@ fn resolve(node: &mut Node, packages: Packages<'_>, report: &mut Report) {
         Value::Map(entries) => entries.iter_mut().for_each(|(_, node)| resolve(node, packages, report)),
         Value::Text(text) => match text.strip_prefix("@pkg:").map(packages) {
             Some(Ok(image)) => *text = image,
-            Some(Err(error)) => report.warn(&node.at, &format!("'{}' is kept as it is: {error}", text.escape_debug())),
+            Some(Err(error)) => report.warn(&node.at, format!("'{}' is kept as it is: {error}", text.escape_debug())),
             None if text.starts_with('@') => report.warn(&node.at, "a text that begins with '@' is kept, where LinuxKit makes it empty"),
             None => {}
         },
@@ -230,3 +230,6 @@ pub(crate) struct Cosign {
     /// The images, as they are written elsewhere in the yml.
     pub image: Vec<Text>,
 }
+
+#[cfg(test)]
+mod tests;

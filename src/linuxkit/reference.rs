@@ -1,6 +1,6 @@
 //! Names of images: as a yml writes them, and with their registry.
 
-use super::place::{Place, Text};
+use super::place::Text;
 
 /// The name of an image.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,15 +13,17 @@ pub(crate) struct Reference {
 
 impl Reference {
     /// A name with its registry.
-    ///
-    /// # Errors
-    /// What no registry has, with its place: the real tool says so when it pulls.
-    pub(crate) fn new(written: Text) -> Result<Self, (Place, String)> {
-        let expanded = expand(&written);
-        match fault(&expanded) {
-            _ if written.is_empty() => Err((written.at, "the name of the image is empty".to_owned())),
-            Some(what) => Err((written.at, format!("'{}' is no name of an image: {what}", written.value.escape_debug()))),
-            None => Ok(Self { written, expanded }),
+    pub(crate) fn new(written: Text) -> Self {
+        Self { expanded: expand(&written), written }
+    }
+
+    /// What is wrong with it, if no registry has such a name: the real tool says so when it pulls.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let shown = self.written.escape_debug();
+        match fault(&self.expanded) {
+            _ if self.written.is_empty() => Some("the name of the image is empty".to_owned()),
+            Some(what) => Some(format!("'{shown}' is no name of an image: {what}")),
+            None => None,
         }
     }
 }
@@ -39,6 +41,9 @@ pub(crate) fn expand(name: &str) -> String {
 fn fault(expanded: &str) -> Option<String> {
     if expanded.contains("://") {
         return Some("it may not have '://'".to_owned());
+    }
+    if let Some(c) = expanded.chars().find(|c| !c.is_ascii_graphic()) {
+        return Some(format!("it may not have '{}'", c.escape_debug()));
     }
     let (registry, rest) = expanded.split_once('/')?;
     let (name, digest) = rest.split_once('@').map_or((rest, None), |(name, digest)| (name, Some(digest)));
@@ -66,9 +71,9 @@ fn fault(expanded: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linuxkit::place::Placed;
+    use crate::linuxkit::place::{Place, Placed};
 
-    fn reference(name: &str) -> Result<Reference, (Place, String)> {
+    fn reference(name: &str) -> Reference {
         Reference::new(Placed { value: name.to_owned(), at: Place { file: "a.yml".into(), line: 1, column: 1 } })
     }
 
@@ -88,7 +93,8 @@ mod tests {
             (&digest, &expanded),
         ];
         for (written, expanded) in cases {
-            assert_eq!(reference(written).unwrap().expanded, expanded);
+            let reference = reference(written);
+            assert_eq!((reference.expanded.as_str(), reference.fault()), (expanded, None));
         }
     }
 
@@ -109,7 +115,7 @@ mod tests {
             "@pkg:x",
         ];
         for name in names {
-            assert!(reference(name).is_err(), "{name}");
+            assert!(reference(name).fault().is_some(), "{name}");
         }
     }
 }

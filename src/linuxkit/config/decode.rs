@@ -99,21 +99,27 @@ fn id(node: &Node) -> Option<Placed<Id>> {
 /// A configuration, and the faults of its references.
 pub(super) fn config(node: &Node, report: &mut Report) -> Config {
     let top = Fields(node);
-    let mut reference = |written: Text| Reference::new(written).map_err(|(at, what)| report.fault(&at, what)).ok();
+    let mut reference = |written| {
+        let reference = Reference::new(written);
+        if let Some(what) = reference.fault() {
+            report.fault(&reference.written.at, what);
+        }
+        reference
+    };
     let kernel = top.within("kernel", |kernel| Kernel {
-        image: kernel.some_text("image").and_then(&mut reference),
+        image: kernel.some_text("image").map(&mut reference),
         cmdline: kernel.some_text("cmdline"),
         binary: kernel.some_text("binary"),
         tar: kernel.text("tar"),
         ucode: kernel.text("ucode"),
     });
-    let init = top.list("init", |node| text(node).and_then(&mut reference));
+    let init = top.list("init", |node| text(node).map(&mut reference));
     let mut images = |key| top.list(key, |node| image(Fields(node), &mut reference)).unwrap_or_default();
     let [onboot, onshutdown, services] = [images("onboot"), images("onshutdown"), images("services")];
     let volumes = top.all("volumes", |volume| Volume {
         at: volume.0.at.clone(),
         name: volume.any_text("name"),
-        image: volume.some_text("image").and_then(&mut reference),
+        image: volume.some_text("image").map(&mut reference),
         readonly: volume.flag("readonly").unwrap_or_default(),
         format: volume.text("format"),
         platforms: volume.texts("platforms").unwrap_or_default(),
@@ -156,9 +162,9 @@ fn trust(trust: Fields<'_>) -> Trust {
     }
 }
 
-fn image(image: Fields<'_>, mut reference: impl FnMut(Text) -> Option<Reference>) -> Option<Image> {
+fn image(image: Fields<'_>, mut reference: impl FnMut(Text) -> Reference) -> Option<Image> {
     let config = container(image.0);
-    Some(Image { at: image.0.at.clone(), name: image.text("name")?, image: reference(image.text("image")?)?, config })
+    Some(Image { at: image.0.at.clone(), name: image.text("name")?, image: reference(image.text("image")?), config })
 }
 
 /// What a yml and a label have in common.

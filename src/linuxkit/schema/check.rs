@@ -10,8 +10,7 @@ use crate::names;
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     faults: Vec<(Place, String)>,
-    /// Ready to be shown.
-    pub warnings: Vec<String>,
+    warnings: Vec<(Place, String)>,
 }
 
 impl Report {
@@ -21,18 +20,23 @@ impl Report {
     }
 
     /// Something that the user should know.
-    pub(crate) fn warn(&mut self, at: &Place, what: &str) {
-        self.warnings.push(format!("{at}: {what}"));
+    pub(crate) fn warn(&mut self, at: &Place, what: impl Into<String>) {
+        self.warnings.push((at.clone(), what.into()));
     }
 
     /// What to warn of.
     ///
     /// # Errors
-    /// When anything is wrong: all of it, in the order of the file.
+    /// When anything is wrong: all of it, in the order of the file, with what is known of the same place.
     pub(crate) fn finish(mut self) -> Result<Vec<String>> {
-        self.faults.sort_by(|(a, _), (b, _)| (a.line, a.column).cmp(&(b.line, b.column)));
-        let lines: Vec<_> = self.faults.into_iter().map(|(at, what)| format!("{at}: {what}")).collect();
-        if lines.is_empty() { Ok(self.warnings) } else { Err(Error::bad_input(lines.join("\n"))) }
+        let show = |(at, what)| format!("{at}: {what}");
+        if self.faults.is_empty() {
+            return Ok(self.warnings.into_iter().map(show).collect());
+        }
+        self.warnings.retain(|(at, _)| self.faults.iter().any(|(other, _)| other == at));
+        self.warnings.append(&mut self.faults);
+        self.warnings.sort_by(|(a, _), (b, _)| (a.line, a.column).cmp(&(b.line, b.column)));
+        Err(Error::bad_input(self.warnings.into_iter().map(show).collect::<Vec<_>>().join("\n")))
     }
 }
 
@@ -82,7 +86,7 @@ fn check_entries(node: &Node, object: &'static Object, path: &str, report: &mut 
             Some(Key { of, is_idle, .. }) => {
                 let path = within(path, key);
                 if *is_idle {
-                    report.warn(&key.at, &format!("{path} is without effect: LinuxKit ignores it, too"));
+                    report.warn(&key.at, format!("{path} is without effect: LinuxKit ignores it, too"));
                 }
                 check_node(value, *of, &path, report);
             }
