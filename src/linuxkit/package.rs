@@ -60,15 +60,10 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 /// What git says of a directory; `None` where it is in no work tree.
 fn tag(directory: &Path, sources: &[PathBuf]) -> Result<Option<String>> {
-    let Some(git) = Git::open(directory)? else {
-        return match sources.first() {
-            Some(source) => Err(Error::bad_input(format!("{} is in no git work tree", source.display()))),
-            None => Ok(None),
-        };
-    };
+    let trees = sources.iter().map(|source| Git { directory: source.clone() }.tree(source)).collect::<Result<String>>()?;
+    let Some(git) = Git::open(directory)? else { return Ok(None) };
     let mut tag = git.tree(directory)?;
     if !sources.is_empty() {
-        let trees = sources.iter().map(|source| Git { directory: source.clone() }.tree(source)).collect::<Result<String>>()?;
         tag = hex(&Sha1::digest(format!("{tag}{trees}")));
     }
     if git.is_dirty()? {

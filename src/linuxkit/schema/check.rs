@@ -35,7 +35,7 @@ impl Report {
         }
         self.warnings.retain(|(at, _)| self.faults.iter().any(|(other, _)| other == at));
         self.warnings.append(&mut self.faults);
-        self.warnings.sort_by(|(a, _), (b, _)| (a.line, a.column).cmp(&(b.line, b.column)));
+        self.warnings.sort_by_key(|(at, _)| (at.line, at.column));
         Err(Error::bad_input(self.warnings.into_iter().map(show).collect::<Vec<_>>().join("\n")))
     }
 }

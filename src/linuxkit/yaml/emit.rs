@@ -335,7 +335,7 @@ impl About {
             _ => false,
         });
         let has_tabs = text.contains('\t');
-        let is_special = chars.iter().any(|c| !is_printable(*c) && !(*c == '\t' && dialect == Dialect::V3));
+        let is_special = chars.iter().any(|c| !is_printable(*c) && (*c != '\t' || dialect == Dialect::V2));
         let has_breaks = text.contains(is_break);
         let (space_break, break_space) = (pair(is_space, is_break), pair(is_break, is_space));
         let is_padded = [first, last].into_iter().any(|c| is_space(c) || is_break(c));
