@@ -75,7 +75,10 @@ pub(super) fn put(to: &mut Tagged, kernel: &config::Kernel, layers: &[flatten::T
         (has_modules, wanted.modules, "tar of modules", "name it with kernel: tar:, or say that there is none with tar: none"),
         (has_ucode, wanted.ucode, "microcode", "leave out kernel: ucode:, or name a file that is there"),
     ];
-    match lacks.iter().find(|(has, name, ..)| !has && !name.is_empty()) {
+    // Where a later file replaced the image, what an earlier one says of its microcode is not about it.
+    let is_replaced = kernel.ucode.as_ref().zip(kernel.image.as_ref()).is_some_and(|(ucode, image)| ucode.at.file != image.written.at.file);
+    let is_asked = |what: &str| what != "microcode" || !is_replaced;
+    match lacks.iter().find(|(has, name, what, _)| !has && !name.is_empty() && is_asked(what)) {
         Some((_, name, what, hint)) => Err(Error::bad_input(format!("the image has no {what} {}", ShowPath(name.as_bytes()))).hint(*hint)),
         None => Ok(()),
     }

@@ -15,12 +15,15 @@ use formats::{
 /// What LinuxKit puts before the tar: its init starts the containers.
 const DOCKERFILE: &str = "FROM scratch\nCOPY . ./\nRUN rm -f Dockerfile\nENTRYPOINT [\"/bin/rc.init\"]\n";
 
+/// What LinuxKit puts behind a tar that it builds.
+const BUILT: &str = "\nFROM scratch\n\nCOPY . ./\n\nENTRYPOINT [\"/bin/rc.init\"]\n";
+
 /// A tar that was built, with a Dockerfile at its end as LinuxKit puts it there.
 fn with_dockerfile(tar: &Blob) -> Result<Blob> {
     /// The two blocks of zeros.
     const END: u64 = 1024;
     let mut end = tar::Writer::new(Dialect::Ustar);
-    end.add(b"Dockerfile", &Inode { mtime: T0.seconds, ..Inode::new(Content::File(Blob::bytes(DOCKERFILE.as_bytes())), 0o644) })?;
+    end.add(b"Dockerfile", &Inode { mtime: T0.seconds, ..Inode::new(Content::File(Blob::bytes(BUILT.as_bytes())), 0o644) })?;
     let mut whole = tar.slice(0..tar.len() - END);
     whole.append(&end.finish());
     Ok(whole)

@@ -1,0 +1,37 @@
+//! A `LinuxKit` configuration: the yml becomes a [`config::Config`], a `Config` becomes the texts that tell of it, and with its images
+//! the tagged tar.
+//!
+//! What the real tool does is kept to the byte. Where it loses what the user wrote, it is refused or warned of.
+
+mod build;
+mod bundle;
+mod config;
+mod files;
+mod filesystem;
+mod flatten;
+mod go_json;
+mod kernel;
+mod metadata;
+mod package;
+mod place;
+mod reference;
+mod sbom;
+mod schema;
+mod spec;
+mod tagged;
+mod volumes;
+mod yaml;
+
+pub(crate) use build::{Parts, Wishes, references, tar};
+pub(crate) use config::Config;
+pub(crate) use files::Sources;
+pub(crate) use package::resolve as package;
+pub(crate) use tagged::T0;
+
+/// The merged configuration as `--dry-run` prints it.
+pub(crate) fn dry_run(config: &Config) -> String {
+    metadata::text(config, metadata::Form::DryRun)
+}
+
+#[cfg(test)]
+mod tests;
