@@ -10,6 +10,7 @@ pub(crate) const EXIT_CODES: &[(u8, &str)] = &[
     (2, "wrong usage or bad input"),
     (3, "a combination or feature that is not supported"),
     (4, "the machine lacks space, memory or a permission"),
+    (5, "another machine, such as a registry, refused, failed or was not reached"),
     (6, "reading or writing failed"),
     (130, "interrupted; nothing was left behind"),
 ];
@@ -56,6 +57,7 @@ pub fn exit_code(kind: Kind) -> ExitCode {
         Kind::BadInput => 2,
         Kind::Unsupported => 3,
         Kind::Environment => 4,
+        Kind::Remote => 5,
         Kind::Io => 6,
     })
 }

@@ -319,10 +319,11 @@ group_test() {
         xorriso genisoimage # ISO 9660; the latter has isoinfo
         squashfs-tools squashfs-tools-ng erofs-utils cryptsetup-bin dmsetup # root file systems, verified ones
         p7zip-full libxml2-utils python3-venv # readers of containers
+        docker-registry apache2-utils skopeo openssl tinyproxy # a registry, its users, what pushes to it, certificates, a proxy
     )
     programs+=(
         qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
-        veritysetup dmsetup 7z xmllint objdump
+        veritysetup dmsetup 7z xmllint objdump docker-registry htpasswd skopeo openssl tinyproxy
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd)
     steps+=(python_oracles guest_arm64 ukify erofs_zstd)

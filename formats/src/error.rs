@@ -11,6 +11,8 @@ pub enum Kind {
     Unsupported,
     /// The machine lacks something: space, a permission, memory.
     Environment,
+    /// Another machine refused, failed or was not reached: the same may go well later.
+    Remote,
     /// Reading or writing failed.
     Io,
     /// A fault of ours: a worker panicked or an invariant of a planner broke.

@@ -1,0 +1,30 @@
+//! The network side of moby: the only crate that opens sockets, reads credentials and asks for the time.
+//!
+//! It moves bytes and speaks protocols. What bytes mean is `moby-formats`', and where they are kept is the program's.
+//!
+//! ```no_run
+//! use net::{Client, Repository, Settings, clock::Machine, process_variables};
+//! use std::sync::Arc;
+//!
+//! let client = Client::new(Settings::from_env(&process_variables)?, Arc::new(Machine))?;
+//! let manifest = client.manifest(&Repository::new("docker.io", "alpine")?, "3.20")?;
+//! println!("{} {}", manifest.digest, manifest.media_type);
+//! # Ok::<(), formats::Error>(())
+//! ```
+
+pub mod clock;
+mod http;
+mod proxy;
+pub mod registry;
+mod retry;
+mod secrets;
+mod text;
+mod tls;
+mod url;
+
+pub use http::Transport;
+pub use proxy::Proxies;
+pub use registry::{Client, Manifest, Mirror, Repository, Settings, Sink};
+pub use retry::Limits;
+pub use secrets::{Variables, process_variables, registry::Sources};
+pub use tls::Roots;

@@ -1,0 +1,88 @@
+//! What a registry says when it refuses, as an error.
+
+use super::{Auth, Place};
+use crate::{
+    http::{Answer, remote},
+    retry::{Failure, is_passing},
+    text::{SHOWN, shown},
+};
+use serde_json::Value;
+use ureq::http::StatusCode;
+
+/// How much of an answer is read for its errors, in bytes.
+const SAID_MAX: u64 = 64 << 10;
+
+/// An answer that is not what was asked for.
+pub(super) fn refused(answer: Answer, place: &Place, auth: &Auth) -> Failure {
+    let status = answer.status;
+    // A store that a registry sends us on to has no users.
+    let is_registry = answer.url.is_beside(&place.base);
+    let mut failure = of_server(answer, if is_registry { "refuses" } else { "refuses what the registry sent us there for" });
+    let hint = match status {
+        401 | 403 if is_registry => Some(format!("{}; or there is no such repository", auth.hint(place))),
+        404 if is_registry => Some("look at the name and the tag".to_owned()),
+        429 if is_registry => Some(format!("who is logged in may ask more often: {}", auth.hint(place))),
+        _ => None,
+    };
+    if let Some(hint) = hint {
+        failure.error = failure.error.hint(hint);
+    }
+    failure
+}
+
+/// The same of any server: `does` is what it does.
+pub(super) fn of_server(mut answer: Answer, does: &str) -> Failure {
+    let status = answer.status;
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("a status nobody knows");
+    let asked = answer.retry_after();
+    let verb = match status {
+        500.. => "fails",
+        404 => "has no such thing",
+        _ => does,
+    };
+    // What cannot be read says nothing; the status does.
+    let said = answer.bytes(SAID_MAX).map(|bytes| said(&bytes)).unwrap_or_default();
+    let colon = if said.is_empty() { "" } else { ": " };
+    let error = remote(&answer.url, format!("{verb}: {status} {reason}{colon}{said}"));
+    if is_passing(status) { Failure::after(error, asked) } else { error.into() }
+}
+
+/// The errors of a body, `CODE: message` each, or its first words.
+fn said(body: &[u8]) -> String {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let errors = json.as_ref().and_then(|json| json.get("errors")).and_then(Value::as_array);
+    let text =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(|text| shown(text, SHOWN)).filter(|text| !text.is_empty());
+    let one = |error: &Value| match (text(error, "code"), text(error, "message")) {
+        (Some(code), Some(message)) => Some(format!("{code}: {message}")),
+        (code, message) => code.or(message),
+    };
+    if let Some(errors) = errors {
+        return errors.iter().filter_map(one).take(3).collect::<Vec<_>>().join(", ");
+    }
+    // Token servers have their own.
+    let other =
+        json.as_ref().and_then(|json| ["details", "error_description", "message", "error"].iter().find_map(|name| text(json, name)));
+    other.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(body);
+        let is_page = text.trim_start().starts_with('<');
+        if is_page { String::new() } else { shown(text.lines().next().unwrap_or_default(), SHOWN) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_registry_says_is_shown_safely() {
+        let body =
+            br#"{"errors": [{"code": "DENIED", "message": "not \u001b[31myours"}, {"message": "really"}, {"code": "X"}, {"code": "Y"}]}"#;
+        assert_eq!(said(body), "DENIED: not \\u{1b}[31myours, really, X");
+        assert_eq!(said(br#"{"details": "incorrect username"}"#), "incorrect username");
+        assert_eq!(said(b"404 page not found\nmore"), "404 page not found");
+        assert_eq!(said(b"<html><body>"), "");
+        assert_eq!(said(b"\xff\x1b]0;x"), "\u{fffd}\\u{1b}]0;x");
+        assert!(said("é".repeat(9999).as_bytes()).chars().count() <= SHOWN + 1);
+    }
+}

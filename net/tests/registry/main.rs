@@ -1,0 +1,14 @@
+//! The client against real registries and proxies on the loopback interface, and against servers that misbehave.
+//!
+//! `tests/setup.sh` installs the programs; a missing one is a failure. All of it is one program, so that it is linked once.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
+mod faults;
+mod faulty;
+mod hops;
+mod logins;
+mod pulls;
+mod real;
+mod tls;
