@@ -17,7 +17,7 @@ pub(crate) struct Image {
     pub config: ImageConfig,
 }
 
-/// What both a yml and a label say of a container.
+/// What both a yml and a label say of a container. Fields are called as keys are, where no key is told.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ImageConfig {
     pub capabilities: Option<Vec<Text>>,
