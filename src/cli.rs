@@ -1,6 +1,5 @@
 //! The command line: one file a command under `cli/`; nothing else prints.
 
-mod arch;
 mod build;
 mod cache;
 mod check;
@@ -10,8 +9,10 @@ mod convert;
 mod extract;
 mod files;
 mod formats;
+mod images;
 mod inspect;
 mod lint;
+mod lock;
 mod making;
 mod man;
 mod notes;
@@ -138,6 +139,7 @@ impl CacheArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     Build(Box<build::Build>),
+    Lock(Box<lock::LockCommand>),
     Convert(Box<convert::Convert>),
     #[cfg(feature = "net")]
     Pull(pull::Pull),
@@ -166,6 +168,7 @@ pub fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Build(command) => command.run(&cli.global),
+        Command::Lock(command) => command.run(&cli.global),
         Command::Convert(command) => command.run(&cli.global),
         #[cfg(feature = "net")]
         Command::Pull(command) => command.run(&cli.global),

@@ -174,6 +174,7 @@ pub fn source(input: &Input, request: &Request, env: &mut Env) -> Result<Source>
         }
         Input::Tar(tar) => image::tar::draft(tar)?,
         Input::Uki(file) => image::uki::boot(file)?.image(env)?.into(),
+        Input::Container(tree) => image::tar::of_tree(tree),
     };
     Ok(Source::Image(Arc::new(draft.with(&request.overrides)?)))
 }

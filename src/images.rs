@@ -3,13 +3,15 @@
 mod cache;
 mod export;
 mod layout;
+mod lock;
 #[cfg_attr(not(feature = "net"), path = "images/no_pull.rs")]
 mod pull;
 mod sources;
 
 pub(crate) use cache::Cache;
 pub(crate) use export::archive_of;
-pub(crate) use layout::file;
+pub(crate) use layout::{Layout, file};
+pub(crate) use lock::Lock;
 pub(crate) use pull::{Puller, Wanted};
 pub(crate) use sources::{Place, Sources};
 
@@ -25,6 +27,17 @@ use std::{
     num::NonZeroUsize,
     sync::Arc,
 };
+
+/// Go's name of this machine's architecture.
+pub(crate) fn host_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
 
 /// An image with its layers unpacked.
 pub(crate) struct Pulled {

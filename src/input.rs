@@ -1,5 +1,6 @@
 //! Opening what the user names: a file, `-` for standard input, compressed or not, as one [`Blob`].
 
+mod container;
 mod file_id;
 mod firmware;
 mod parts;
@@ -10,7 +11,7 @@ use crate::{
     names::Named,
 };
 use formats::{
-    Blob, Env, FORMATS, Format, Reading, Stage,
+    Blob, Env, FORMATS, Format, Reading, Stage, Tree,
     compress::{self, Codec},
     gcp, iso9660, ova, raw, tar, uki,
 };
@@ -57,6 +58,8 @@ pub enum Input {
     Tar(Blob),
     /// A unified kernel image.
     Uki(Blob),
+    /// A container image, its layers over one another.
+    Container(Tree),
     /// A disk, out of its container.
     Disk {
         /// The container's format.
@@ -79,6 +82,7 @@ impl Input {
         match self {
             Self::Tar(tar) => image::tar::draft(tar)?.contents(),
             Self::Uki(file) => image::uki::boot(file)?.image(env),
+            Self::Container(tree) => image::tar::of_tree(tree).contents(),
             Self::Disk { disk, .. } => image::disk::image(disk, env),
         }
     }
@@ -166,6 +170,10 @@ pub fn read(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut Env) -
 /// # Errors
 /// As [`open`], and when nothing claims the file, or it is malformed.
 pub fn read_any(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut Env) -> Result<Opened> {
+    if path.is_dir() {
+        let input = container::of_layout(path, env).at(|| show(path))?;
+        return Ok(Opened { input, files: Vec::new() });
+    }
     let file = open(path, env)?;
     let parts = Parts::new(opening);
     let input = recognise(&file, from, opening, &parts, env).at(|| show(path))?;
@@ -187,6 +195,9 @@ fn recognise(file: &Blob, from: Option<Kind>, opening: &Opening, parts: &Parts, 
     }
     if !tar::probe(file)? {
         return disk(file, recognised(file)?, opening, parts, env);
+    }
+    if let Some(image) = container::of_archive(file, env)? {
+        return Ok(image);
     }
     // A tar may be no more than the packaging of a disk.
     let files = tar::files(file).unwrap_or_default();

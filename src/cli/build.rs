@@ -1,17 +1,17 @@
 //! `moby build`: a LinuxKit configuration becomes artifacts.
 
-use super::{Global, making::Making};
+use super::{Global, images::ImageArgs, lock, making::Making};
 use crate::{
     convert::{self, Conversion, Reporter, Source},
     error::{At, Error, Result},
     image::Overrides,
-    images::{self, Cache, Place, Sources},
+    images::{self, Lock, Sources},
     input::{self, FileId, Input, STDIN},
     linuxkit::{self, Config, Parts, Wishes},
     names::find,
     outputs::Output,
 };
-use formats::{Blob, Env, Silent, Spool, oci::{Platform, Store}, tree::ShowPath};
+use formats::{Blob, Env, Silent, Spool, oci::Platform, tree::ShowPath};
 use std::{
     collections::HashMap,
     fs::File,
@@ -46,7 +46,7 @@ pub(super) struct Build {
     making: Making,
 
     /// The architecture to build for, as Go names it: amd64, arm64, riscv64, ... [default: this machine's]
-    #[arg(long, value_name = "ARCH", default_value_t = super::arch::host(), hide_default_value = true, help_heading = "Image")]
+    #[arg(long, value_name = "ARCH", default_value = images::host_arch(), hide_default_value = true, help_heading = "Image")]
     arch: String,
     /// Unpack the kernel
     #[arg(long, help_heading = "Image")]
@@ -61,24 +61,17 @@ pub(super) struct Build {
     #[arg(long)]
     dry_run: bool,
 
-    /// A place with images that is asked before the cache: oci-layout:DIR, oci-archive:FILE, docker-archive:FILE
-    #[arg(long = "images", value_name = "PLACE", help_heading = "Images")]
-    places: Vec<Place>,
     #[command(flatten)]
-    cache: super::CacheArgs,
-    #[cfg(feature = "net")]
-    #[command(flatten)]
-    registries: super::registries::RegistryArgs,
-    /// Ask the registries for every image, also for those in the cache
-    #[cfg(feature = "net")]
-    #[arg(long, conflicts_with = "offline", help_heading = "Images")]
-    pull: bool,
-    /// Ask no registry
-    #[cfg(feature = "net")]
+    images: ImageArgs,
+    /// Take exactly the images that `moby lock` wrote down, and fail on any other
     #[arg(long, help_heading = "Images")]
-    offline: bool,
+    locked: bool,
+    /// Where they are written down [default: the name of the last configuration, ending in .lock]
+    #[arg(long, value_name = "FILE", requires = "locked", help_heading = "Images")]
+    lock: Option<PathBuf>,
     /// Taken for LinuxKit's sake: a build is always whole
     #[arg(long, value_name = "TAR", hide = true)]
+    #[cfg_attr(feature = "net", arg(conflicts_with = "pull"))]
     input_tar: Option<PathBuf>,
     /// Taken for LinuxKit's sake
     #[arg(long, hide = true)]
@@ -87,7 +80,7 @@ pub(super) struct Build {
 
 impl Build {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
-        let config = self.config()?;
+        let config = configuration(&self.configurations)?;
         if self.dry_run {
             return super::print(&format!("{}\n", linuxkit::dry_run(&config)));
         }
@@ -95,6 +88,7 @@ impl Build {
         let named = if last == Path::new(STDIN) { Path::new("moby") } else { last };
         let made = self.making.begin(named, || self.default(), global)?;
         config.warnings.iter().for_each(|warning| made.ui().warn(warning));
+        trusted(&config, made.ui())?;
         let mut env = super::env(global, &made.directory())?;
         let request = self.making.request(made.outputs(), Overrides::default(), false)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
@@ -103,31 +97,11 @@ impl Build {
         let images = self.images(&config, made.ui(), &mut env, &made.directory())?;
         let wishes = Wishes { decompress_kernel: self.decompress_kernel, sbom: (!self.no_sbom).then(|| self.sbom_output.clone()) };
         let warn = |text: String| made.ui().warn(&text);
-        let parts =
-            Parts { images: &images, sources: &Files, headers: spool(&made.directory())?, spool: &mut env.spool, warn: &warn };
+        let parts = Parts { images: &images, sources: &Files, headers: spool(&made.directory())?, spool: &mut env.spool, warn: &warn };
         let tar = linuxkit::tar(&config, &wishes, parts)?;
         drop(images);
         let source = self.source(tar, &conversion, &mut env)?;
         made.finish(&self.making, conversion, source, env)
-    }
-
-    /// All configurations, merged.
-    fn config(&self) -> Result<Config> {
-        let mut merged: Option<Config> = None;
-        let mut is_local = false;
-        for path in &self.configurations {
-            let text = read(path).at(|| input::show(path))?;
-            is_local |= path != Path::new(STDIN);
-            let directory = path.parent().unwrap_or(Path::new(""));
-            let resolve = |package: &str| linuxkit::package(directory, package);
-            let resolve: Option<&dyn Fn(&str) -> Result<String>> = if is_local { Some(&resolve) } else { None };
-            let config = Config::parse(&input::show(path), &text, resolve)?;
-            merged = Some(match merged {
-                None => config,
-                Some(earlier) => earlier.merge(config)?,
-            });
-        }
-        merged.ok_or_else(|| Error::bad_input("there is no configuration"))
     }
 
     /// What is made where no format is named: a name tells it, else a file is the tar, as LinuxKit has it.
@@ -140,15 +114,9 @@ impl Build {
     }
 
     /// The images of the configuration, unpacked.
-    fn images(
-        &self,
-        config: &Config,
-        reporter: &dyn Reporter,
-        env: &mut Env,
-        directory: &Path,
-    ) -> Result<HashMap<String, images::Pulled>> {
-        let named = self.places.iter().map(|place| place.open(env).at(|| format!("--images {place}"))).collect::<Result<_>>()?;
-        let sources = self.sources(named)?;
+    fn images(&self, config: &Config, reporter: &dyn Reporter, env: &mut Env, directory: &Path) -> Result<HashMap<String, images::Pulled>> {
+        let lock = self.lock()?;
+        let sources = Sources { lock, ..self.images.sources(env)? };
         let platform = Platform::linux(&self.arch);
         let mut found = Vec::new();
         let step = reporter.step("fetch");
@@ -168,16 +136,15 @@ impl Build {
         images::unpack(found, env.threads, &*step, &|| spool(directory))
     }
 
-    #[cfg(feature = "net")]
-    fn sources(&self, named: Vec<Arc<dyn Store>>) -> Result<Sources> {
-        let cache = Arc::new(Cache::new(self.cache.path()?));
-        let registries = if self.offline { None } else { Some(self.registries.puller(Arc::clone(&cache))?) };
-        Ok(Sources { named, cache, registries, always: self.pull })
-    }
-
-    #[cfg(not(feature = "net"))]
-    fn sources(&self, named: Vec<Arc<dyn Store>>) -> Result<Sources> {
-        Ok(Sources { named, cache: Arc::new(Cache::new(self.cache.path()?)), registries: None, always: false })
+    /// The images that are taken, and no others.
+    fn lock(&self) -> Result<Option<Lock>> {
+        if !self.locked {
+            return Ok(None);
+        }
+        let path = self.lock.clone().map_or_else(|| lock::beside(&self.configurations), Ok)?;
+        let place = || path.display().to_string();
+        let text = std::fs::read_to_string(&path).at(place).map_err(|error| error.hint("`moby lock` writes it"))?;
+        Lock::parse(&text).at(place).map(Some)
     }
 
     /// What is converted: the image in the tar, with the tar itself. What needs no image is made of a tar without a kernel too.
@@ -194,6 +161,28 @@ impl Build {
     }
 }
 
+/// All configurations, merged.
+///
+/// # Errors
+/// When one cannot be read or is none.
+pub(super) fn configuration(configurations: &[PathBuf]) -> Result<Config> {
+    let mut merged: Option<Config> = None;
+    let mut is_local = false;
+    for path in configurations {
+        let text = read(path).at(|| input::show(path))?;
+        is_local |= path != Path::new(STDIN);
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let resolve = |package: &str| linuxkit::package(directory, package);
+        let resolve: Option<&dyn Fn(&str) -> Result<String>> = if is_local { Some(&resolve) } else { None };
+        let config = Config::parse(&input::show(path), &text, resolve)?;
+        merged = Some(match merged {
+            None => config,
+            Some(earlier) => earlier.merge(config)?,
+        });
+    }
+    merged.ok_or_else(|| Error::bad_input("there is no configuration"))
+}
+
 /// The files that a configuration names: relative to the current directory, `~/` for the home directory, as LinuxKit has it.
 struct Files;
 
@@ -204,6 +193,22 @@ impl linuxkit::Sources for Files {
             _ => PathBuf::from(path),
         };
         images::file(&path)
+    }
+}
+
+/// Whose signatures are asked for: we verify none, so nobody is to believe that we do.
+fn trusted(config: &Config, reporter: &dyn Reporter) -> Result<()> {
+    let trust = &config.trust;
+    if let Some(first) = trust.org.iter().chain(&trust.image).next() {
+        reporter.warn(&format!("{}: trust: org and image, Notary's, verify nothing any more", first.at));
+    }
+    match trust.cosign.first() {
+        None => Ok(()),
+        Some(cosign) => {
+            let images: Vec<_> = cosign.image.iter().map(|image| ShowPath(image.as_bytes()).to_string()).collect();
+            let what = format!("trust: cosign: signatures are not verified yet, those of {} are asked for", images.join(", "));
+            Err(Error::unsupported(what).hint("verify them before, and leave it out").at(&cosign.key.at))
+        }
     }
 }
 

@@ -99,7 +99,9 @@ fn tree(store: &dyn Store, descriptor: &Descriptor) -> Vec<Descriptor> {
     let mut all = vec![descriptor.clone()];
     let Ok(bytes) = store.document(descriptor) else { return all };
     if let Ok(index) = Index::parse(&bytes) {
-        all.extend(index.manifests.iter().filter(|manifest| manifest.digest != descriptor.digest).flat_map(|manifest| tree(store, manifest)));
+        all.extend(
+            index.manifests.iter().filter(|manifest| manifest.digest != descriptor.digest).flat_map(|manifest| tree(store, manifest)),
+        );
     } else if let Ok(Manifest { config, layers, .. }) = Manifest::parse(&bytes) {
         all.extend([config].into_iter().chain(layers));
     }
@@ -127,7 +129,8 @@ fn import(cache: &Cache, place: &Place, global: &Global) -> Result<()> {
         count += 1;
     }
     match count {
-        0 => Err(Error::bad_input("it has no image with a name").hint("`docker save NAME` and `skopeo copy … oci:DIR:NAME` keep the name")).at(|| place.to_string()),
+        0 => Err(Error::bad_input("it has no image with a name").hint("`docker save NAME` and `skopeo copy … oci:DIR:NAME` keep the name"))
+            .at(|| place.to_string()),
         _ => Ok(()),
     }
 }

@@ -126,6 +126,9 @@ fn disk(path: &Path, from: Option<input::Kind>, opening: &Opening, env: &mut Env
         Input::Uki(_) => {
             Err(Error::bad_input("is a unified kernel image, must be a disk").hint("compare the files in it with --files").at(place()))
         }
+        Input::Container(_) => {
+            Err(Error::bad_input("is a container image, must be a disk").hint("compare the files in it with --files").at(place()))
+        }
         Input::Tar(_) => Err(Error::bad_input("is a tar, must be a disk").hint("compare the files of tars with --files").at(place())),
     }
 }

@@ -4,7 +4,7 @@ use super::{Global, values::named};
 use crate::{
     emit::{self, Durability, Target},
     error::{At, Error, Result},
-    image::{Booted, Image, disk, tar, uki},
+    image::{Booted, Draft, Image, disk, tar, uki},
     input::{self, Input, STDIN},
     payload::{InitrdCompression, Payload},
 };
@@ -54,7 +54,8 @@ impl Extract {
         let mut env = super::env(global, &std::env::temp_dir())?;
         let place = || input::show(&self.input);
         let body = match input::read(&self.input, self.from, &self.reading.of(&self.input), &mut env)?.input {
-            Input::Tar(tar) => self.of_tar(&tar, &mut env).at(place)?,
+            Input::Tar(tar) => self.of_tree(tar::draft(&tar).at(place)?, &mut env).at(place)?,
+            Input::Container(tree) => self.of_tree(tar::of_tree(&tree), &mut env).at(place)?,
             Input::Uki(file) => self.of_boot(uki::boot(&file).at(place)?, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
         };
@@ -81,8 +82,8 @@ impl Extract {
         Ok(Target::Stdout)
     }
 
-    fn of_tar(&self, tar: &Blob, env: &mut Env) -> Result<Blob> {
-        let image = tar::draft(tar)?.contents()?;
+    fn of_tree(&self, draft: Draft, env: &mut Env) -> Result<Blob> {
+        let image = draft.contents()?;
         match self.what.as_str() {
             "initrd" => {
                 let payload = Payload::build(&image, InitrdCompression::Auto, None, env)?;

@@ -52,6 +52,7 @@ impl Inspect {
         let place = || input::show(&self.input);
         let facts = match input::read(&self.input, self.from, &opening, &mut env)?.input {
             Input::Tar(tar) => tar_facts(&tar).at(place)?,
+            Input::Container(tree) => image_facts("container image", &tar::of_tree(&tree).contents().at(place)?),
             Input::Uki(file) => uki_facts(&file).at(place)?,
             Input::Disk { format, file, disk, .. } => disk_facts(&self.input, format, &file, &disk, &mut env).at(place)?,
         };
@@ -65,7 +66,12 @@ impl Inspect {
 }
 
 fn tar_facts(tar: &Blob) -> Result<Value> {
-    let image = tar::draft(tar)?.contents()?;
+    let mut facts = image_facts("tar", &tar::draft(tar)?.contents()?);
+    facts["bytes"] = tar.len().into();
+    Ok(facts)
+}
+
+fn image_facts(format: &str, image: &Image) -> Value {
     let components: Vec<_> = image
         .components()
         .into_iter()
@@ -75,9 +81,9 @@ fn tar_facts(tar: &Blob) -> Result<Value> {
         })
         .collect();
     let count = |is: fn(&Content) -> bool| image.rootfs.inodes.iter().filter(|inode| is(&inode.content)).count();
-    Ok(json!({
-        "format": "tar",
-        "bytes": tar.len(),
+    json!({
+        "format": format,
+        "bytes": null,
         "kernel": (!image.kernel.is_empty()).then(|| kernel_facts(&image.kernel)),
         "cmdline": image.cmdline.as_str(),
         "ucode-bytes": image.ucode.as_ref().map(Blob::len),
@@ -90,7 +96,7 @@ fn tar_facts(tar: &Blob) -> Result<Value> {
             "bytes": content_size(&image.rootfs),
         },
         "components": components,
-    }))
+    })
 }
 
 fn uki_facts(file: &Blob) -> Result<Value> {

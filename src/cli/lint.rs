@@ -45,6 +45,7 @@ impl Lint {
         let place = || input::show(&self.input);
         let findings = match input::read(&self.input, self.from, &self.reading.of(&self.input), &mut env)?.input {
             Input::Uki(_) => return Err(Error::bad_input("is a unified kernel image, must be a disk").at(place())),
+            Input::Container(_) => return Err(Error::bad_input("is a container image, must be a disk").at(place())),
             Input::Tar(_) => {
                 let hint = format!("make the disk first: moby convert {} --target {}", place(), self.target.name);
                 return Err(Error::bad_input("is a tar, must be a disk").hint(hint).at(place()));

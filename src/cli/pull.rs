@@ -1,10 +1,10 @@
 //! `moby pull`: images come into the cache.
 
-use super::{CacheArgs, Global, arch, registries::RegistryArgs};
+use super::{CacheArgs, Global, registries::RegistryArgs};
 use crate::{
     convert::Reporter,
     error::Result,
-    images::{Cache, Wanted},
+    images::{self, Cache, Wanted},
 };
 use formats::oci::{Platform, Reference};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct Pull {
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<Reference>,
     /// The architecture, as Go names it: amd64, arm64, riscv64, ... [default: this machine's]
-    #[arg(long, value_name = "ARCH", default_value_t = arch::host(), hide_default_value = true)]
+    #[arg(long, value_name = "ARCH", default_value = images::host_arch(), hide_default_value = true)]
     arch: String,
     /// Every architecture that an image has
     #[arg(long)]
@@ -44,7 +44,7 @@ impl Pull {
         let platform = Platform::linux(&self.arch);
         for image in &self.images {
             let step = ui.step("pull");
-            let descriptor = puller.pull(image, Wanted { platform: &platform, all: self.all }, &*step)?;
+            let descriptor = puller.pull(image, Wanted { platform: &platform, all: self.all, digest: image.digest() }, &*step)?;
             drop(step);
             ui.note(format_args!("{:>8}: {image} is {}", "pulled", descriptor.digest));
         }

@@ -51,13 +51,21 @@ pub fn draft(archive: &Blob) -> Result<Draft> {
         }
         member.add_to(&mut builder)?;
     }
-    let whole = builder.finish();
+    Ok(split(&builder.finish(), &kernels))
+}
+
+/// What is in a tree, tagged or plain.
+pub fn of_tree(whole: &Tree) -> Draft {
+    split(whole, &[])
+}
+
+/// `kernels` is every entry that was at the kernel's path.
+fn split(whole: &Tree, kernels: &[Inode]) -> Draft {
     let rootfs = whole.filter(|path| !path.starts_with(b"boot/"));
     let boot = whole.filter(|path| path == b"boot" || path.starts_with(b"boot/"));
-    drop(whole);
-    let kernel = kernel(&boot, &kernels);
+    let kernel = kernel(&boot, kernels);
     let (cmdline, ucode) = (cmdline(&boot), ucode(&boot));
-    Ok(Draft { kernel, cmdline, ucode, rootfs, boot })
+    Draft { kernel, cmdline, ucode, rootfs, boot }
 }
 
 /// A tagged tar that makes the same image again. The names of components are in it where the image has them: one that went through

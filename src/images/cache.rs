@@ -141,9 +141,8 @@ impl Cache {
     /// # Errors
     /// When the index is damaged or cannot be replaced.
     pub(crate) fn forget(&self, is_unwanted: impl Fn(Option<&str>) -> bool) -> Result<()> {
-        let name = |entry: &Value| {
-            [CONTAINERD_NAME, NAME].iter().find_map(|key| entry.get("annotations")?.get(key)?.as_str()).map(str::to_owned)
-        };
+        let name =
+            |entry: &Value| [CONTAINERD_NAME, NAME].iter().find_map(|key| entry.get("annotations")?.get(key)?.as_str()).map(str::to_owned);
         self.change(|manifests| manifests.retain(|entry| !is_unwanted(name(entry).as_deref())))
     }
 
@@ -154,7 +153,8 @@ impl Cache {
         let path = self.path.join("index.json");
         let place = || path.display().to_string();
         let bytes = fs::read(&path).at(place)?;
-        let mut index: Value = serde_json::from_slice(&bytes).map_err(|error| Error::bad_input("it is no JSON").because(error)).at(place)?;
+        let mut index: Value =
+            serde_json::from_slice(&bytes).map_err(|error| Error::bad_input("it is no JSON").because(error)).at(place)?;
         let Some(manifests) = index.get_mut("manifests").and_then(Value::as_array_mut) else {
             return Err(Error::bad_input("manifests must be a list")).at(place);
         };

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use formats::{
     Progress,
-    oci::{Descriptor, Platform, Reference},
+    oci::{Descriptor, Digest, Platform, Reference},
 };
 
 /// What of an index would be wanted.
@@ -13,6 +13,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) platform: &'a Platform,
     /// And all others.
     pub(crate) all: bool,
+    /// Only the image of this digest will do.
+    pub(crate) digest: Option<&'a Digest>,
 }
 
 /// There is none.

@@ -5,8 +5,7 @@ use crate::error::{At, Error, Result};
 use formats::{
     Progress,
     oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, Store, media_type},
-    parallel,
-    units,
+    parallel, units,
 };
 use net::{Client, Repository};
 use std::{io::Write, num::NonZeroUsize, sync::Arc};
@@ -21,6 +20,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) platform: &'a Platform,
     /// And all others.
     pub(crate) all: bool,
+    /// Only the image of this digest will do.
+    pub(crate) digest: Option<&'a Digest>,
 }
 
 /// Pulls images.
@@ -41,7 +42,7 @@ impl Puller {
     pub(crate) fn pull(&self, reference: &Reference, wanted: Wanted<'_>, progress: &dyn Progress) -> Result<Descriptor> {
         let repository = Repository::new(reference.host(), reference.path())?;
         let place = || format!("image {reference}");
-        let top = self.document(&repository, reference.object()).at(place)?;
+        let top = self.document(&repository, wanted.digest.map_or(reference.object(), Digest::as_str))?;
         let manifests = match self.manifests(&top, wanted).at(place)? {
             None => vec![top.clone()],
             Some(list) => list.iter().map(|descriptor| self.listed(&repository, descriptor)).collect::<Result<_>>().at(place)?,
@@ -55,7 +56,7 @@ impl Puller {
                 }
             }
         }
-        parallel::map(AT_ONCE, blobs, |blob| self.blob(&repository, &blob, progress)).at(place)?;
+        parallel::map(AT_ONCE, blobs, |blob| self.blob(&repository, &blob, progress))?;
         let (descriptor, _) = top;
         self.cache.list(&descriptor, &reference.to_string())?;
         Ok(descriptor)

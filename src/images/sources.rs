@@ -1,7 +1,7 @@
 //! Where images are looked for, one place after the other.
 
 use super::{
-    Cache, Found,
+    Cache, Found, Lock,
     layout::Layout,
     pull::{Puller, Wanted},
 };
@@ -11,7 +11,7 @@ use crate::{
 };
 use formats::{
     Env, Progress,
-    oci::{self, Platform, Store, archive::Archive},
+    oci::{self, Digest, Platform, Reference, Store, archive::Archive},
     tree::ShowPath,
 };
 use std::{
@@ -91,6 +91,8 @@ pub(crate) struct Sources {
     pub(crate) registries: Option<Puller>,
     /// Whether the registries are asked even for what the cache has.
     pub(crate) always: bool,
+    /// Which images are taken, and no others.
+    pub(crate) lock: Option<Lock>,
 }
 
 impl Sources {
@@ -100,22 +102,26 @@ impl Sources {
     /// When no place has it, or one has it and it is damaged, or a registry fails.
     pub(crate) fn find(&self, name: &str, platform: &Platform, all: bool, progress: &dyn Progress) -> Result<Found> {
         let place = || format!("image {}", ShowPath(name.as_bytes()));
+        let reference: Reference = name.parse()?;
+        let locked = self.lock.as_ref().map(|lock| lock.get(name, &platform.to_string())).transpose()?;
+        let wanted = locked.or(reference.digest());
         for store in &self.named {
-            if let Some(found) = look(store, name, platform).at(place)? {
+            if let Some(found) = look(store, name, wanted, platform).at(place)? {
                 return Ok(found);
             }
         }
         let cache = Arc::clone(&self.cache) as Arc<dyn Store>;
-        let cached = if self.always { Ok(None) } else { look(&cache, name, platform) };
+        let cached = if self.always { Ok(None) } else { look(&cache, name, wanted, platform) };
         match (cached, &self.registries) {
             (Ok(Some(found)), _) => Ok(found),
             (cached, None) => cached.at(place)?.ok_or_else(|| self.missing(name)),
             // What the cache lacks or has damaged is brought anew.
-            (_, Some(registries)) => {
-                let reference = name.parse()?;
-                registries.pull(&reference, Wanted { platform, all }, progress)?;
-                look(&cache, name, platform).at(place)?.ok_or_else(|| self.missing(name))
-            }
+            (cached, Some(registries)) => match (registries.pull(&reference, Wanted { platform, all, digest: wanted }, progress), cached) {
+                (Ok(_), _) => look(&cache, name, wanted, platform).at(place)?.ok_or_else(|| self.missing(name)),
+                (Err(failed), Ok(_)) => Err(failed),
+                // What is wrong with it here says more than that nobody else was reached.
+                (Err(failed), Err(error)) => Err(error.hint(format!("it was asked for again, in vain: {failed}")).at(place())),
+            },
         }
     }
 
@@ -123,15 +129,17 @@ impl Sources {
     fn missing(&self, name: &str) -> Error {
         let mut places: Vec<_> = self.named.iter().map(|store| store.name()).collect();
         places.push(self.cache.name());
-        let what = format!("image {} is in none of: {}", ShowPath(name.as_bytes()), places.join(", "));
+        let as_locked = if self.lock.is_some() { ", as it is locked," } else { "" };
+        let what = format!("image {}{as_locked} is in none of: {}", ShowPath(name.as_bytes()), places.join(", "));
         Error::new(Kind::BadInput, what)
     }
 }
 
-/// The image of a name in a store, if it has one.
-fn look(store: &Arc<dyn Store>, name: &str, platform: &Platform) -> Result<Option<Found>> {
+/// The image of a name in a store, if it has one, and, where only one is wanted, that.
+fn look(store: &Arc<dyn Store>, name: &str, wanted: Option<&Digest>, platform: &Platform) -> Result<Option<Found>> {
     let index = store.index()?;
-    let Some(descriptor) = oci::named(&index, name) else { return Ok(None) };
+    let is_wanted = |descriptor: &&oci::Descriptor| wanted.is_none_or(|digest| descriptor.digest == *digest);
+    let Some(descriptor) = oci::named(&index, name).filter(is_wanted) else { return Ok(None) };
     let image = oci::select(&**store, descriptor, platform)?;
     Ok(Some(Found { store: Arc::clone(store), image }))
 }

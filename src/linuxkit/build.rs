@@ -197,12 +197,15 @@ impl<'a> Build<'a> {
         warnings.into_iter().for_each(self.warn);
         if !pulled.config.execution.user.is_empty() && image.config.uid.is_none() && label.uid.is_none() {
             let user = ShowPath(pulled.config.execution.user.as_bytes());
-            (self.warn)(format!("{}: the image wants to run as user {user}, LinuxKit runs it as root: say uid: and gid:", place(&image.image)));
+            (self.warn)(format!(
+                "{}: the image wants to run as user {user}, LinuxKit runs it as root: say uid: and gid:",
+                place(&image.image)
+            ));
         }
         let is_new = !roots.contains_key(&tag.source);
         let execution = &pulled.config.execution;
         let container = Container { image, label: &label, execution, layers: &pulled.tars, path, tag };
-        let shown = container.put(&mut self.to, &config.volumes, ids, roots);
+        let shown = container.put(&mut self.to, config, ids, roots);
         self.tell(Some(&image.image), shown)?;
         match roots.get(&container.tag.source).filter(|_| is_new) {
             Some(root) => self.packages(&format!("{root}/"), pulled),

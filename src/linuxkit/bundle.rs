@@ -1,7 +1,7 @@
 //! The OCI bundle of a container: its root file system, `config.json`, and `runtime.json`, which says what to mount before it starts.
 
 use super::{
-    config::{Image, ImageConfig, Mount, Namespaces, Place, Runtime, Text, Volume},
+    config::{Config, Image, ImageConfig, Mount, Namespaces, Place, Runtime, Text},
     filesystem::{self, Resolver},
     flatten, go_json,
     metadata::{self, Form},
@@ -34,8 +34,8 @@ impl Container<'_> {
     ///
     /// # Errors
     /// When the configuration is not what it must be, or a layer is damaged.
-    pub(super) fn put(&self, to: &mut Tagged, volumes: &[Volume], ids: &Ids, roots: &mut Roots) -> Result<Option<String>> {
-        let yml = with_volumes(&self.image.config, volumes)?;
+    pub(super) fn put(&self, to: &mut Tagged, config: &Config, ids: &Ids, roots: &mut Roots) -> Result<Option<String>> {
+        let yml = with_volumes(&self.image.config, config)?;
         let said = Said { yml: &yml, label: self.label, image: self.execution };
         let (config, runtime) = (go_json::to_string(&said.spec(ids)?), runtime(self.label.runtime.as_ref(), yml.runtime.as_ref()));
         let (path, tag) = (&self.path, &self.tag);
@@ -145,36 +145,37 @@ impl Merged<'_> {
 }
 
 /// The configuration with the paths of volumes in the place of their names.
-fn with_volumes(config: &ImageConfig, volumes: &[Volume]) -> Result<ImageConfig> {
-    let mut config = config.clone();
-    for binds in [&mut config.binds, &mut config.binds_add].into_iter().flatten() {
+fn with_volumes(container: &ImageConfig, config: &Config) -> Result<ImageConfig> {
+    let mut container = container.clone();
+    for binds in [&mut container.binds, &mut container.binds_add].into_iter().flatten() {
         for bind in binds {
             let parts: Vec<_> = bind.split(':').collect();
             let is_readonly = parts.get(2) == Some(&"ro");
-            if let Some(path) = volume(parts[0], is_readonly, volumes, &bind.at)? {
+            if let Some(path) = volume(parts[0], is_readonly, config, &bind.at)? {
                 bind.value = [&[path.as_str()], &parts[1..]].concat().join(":");
             }
         }
     }
-    for mount in config.mounts.iter_mut().flatten().filter(|mount| mount.kind.value == "bind") {
+    for mount in container.mounts.iter_mut().flatten().filter(|mount| mount.kind.value == "bind") {
         let said = mount.options.iter().rev().find(|option| option.value == "ro" || option.value == "rw");
         let is_readonly = said.is_some_and(|option| option.value == "ro") && mount.options.iter().all(|option| option.value != "rw");
-        if let Some(path) = volume(&mount.source, is_readonly, volumes, &mount.at)? {
+        if let Some(path) = volume(&mount.source, is_readonly, config, &mount.at)? {
             // LinuxKit checks the name and then leaves it there.
             mount.source.value = path;
         }
     }
-    Ok(config)
+    Ok(container)
 }
 
 /// The path of the volume that a source names, if it is no path itself.
-fn volume(source: &str, is_readonly: bool, volumes: &[Volume], at: &Place) -> Result<Option<String>> {
+fn volume(source: &str, is_readonly: bool, config: &Config, at: &Place) -> Result<Option<String>> {
     if source.starts_with('/') {
         return Ok(None);
     }
     let shown = ShowPath(source.as_bytes());
-    let unknown = || Error::bad_input(format!("there is no volume '{shown}'")).hint("name it under volumes:, or write a path from /").at(at);
-    let volume = volumes.iter().find(|volume| volume.name.value == source).ok_or_else(unknown)?;
+    let unknown =
+        || Error::bad_input(format!("there is no volume '{shown}'")).hint("name it under volumes:, or write a path from /").at(at);
+    let volume = config.volume(source).ok_or_else(unknown)?;
     if volume.readonly && !is_readonly {
         return Err(Error::bad_input(format!("volume '{shown}' is read-only, it is bound to be written to")).hint("add :ro").at(at));
     }

@@ -94,7 +94,7 @@ impl Config {
     }
 
     /// The volume of a name; of two files that have it, the later one's.
-    pub(crate) fn volume(&self, name: &str) -> Option<&Volume> {
+    pub(super) fn volume(&self, name: &str) -> Option<&Volume> {
         self.volumes.iter().rev().find(|volume| volume.name.value == name)
     }
 

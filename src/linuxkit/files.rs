@@ -133,7 +133,8 @@ fn parents(path: &str) -> Vec<Vec<u8>> {
     let directory = clean(path[..cut].as_bytes());
     let mut all: Vec<Vec<u8>> = Vec::new();
     for part in directory.split(|byte| *byte == b'/').filter(|part| *part != b".") {
-        let parent = all.last().filter(|parent| !parent.is_empty()).map_or_else(|| part.to_vec(), |parent| [parent, b"/".as_slice(), part].concat());
+        let parent =
+            all.last().filter(|parent| !parent.is_empty()).map_or_else(|| part.to_vec(), |parent| [parent, b"/".as_slice(), part].concat());
         all.push(parent);
     }
     all

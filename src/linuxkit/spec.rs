@@ -147,7 +147,8 @@ impl Said<'_> {
             put(&mut rule, "type", kind.as_str().into());
             if path.value != "all" {
                 let mode = octal(mode).filter(|mode| (-MODE_MAX - 1..=MODE_MAX).contains(mode));
-                let refuse = || Error::bad_input(format!("mode of a device is '{}', must be octal", ShowPath(device.mode.as_bytes()))).at(at);
+                let refuse =
+                    || Error::bad_input(format!("mode of a device is '{}', must be octal", ShowPath(device.mode.as_bytes()))).at(at);
                 let mode = mode.ok_or_else(refuse)?;
                 // Go keeps the bits of a negative number.
                 let bits = mode.cast_unsigned() & 0xffff_ffff;

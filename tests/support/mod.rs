@@ -7,6 +7,7 @@ pub mod guest;
 pub mod images;
 pub mod initrd;
 pub mod qemu;
+pub mod registry;
 pub mod tagged_tar;
 pub mod tools;
 pub mod ustar;

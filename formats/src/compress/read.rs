@@ -105,8 +105,7 @@ impl Stream<'_> {
         if is_ours || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }
-        let is_too_large =
-            error.kind() == io::ErrorKind::OutOfMemory || inner.is_some_and(|inner| zstd::is_window_too_large(inner));
+        let is_too_large = error.kind() == io::ErrorKind::OutOfMemory || inner.is_some_and(|inner| zstd::is_window_too_large(inner));
         let is_short = error.kind() == io::ErrorKind::UnexpectedEof || self.content.input().is_exhausted();
         let (kind, what) = match (is_too_large, is_short) {
             (true, _) => (Kind::Unsupported, "wants too much memory to be unpacked"),

@@ -91,7 +91,13 @@ impl Archive {
         let names = tags.iter().map(|tag| tag.parse::<Reference>().map(|reference| Some(reference.to_string())));
         let names = if tags.is_empty() { vec![None] } else { names.collect::<Result<_>>()? };
         for name in names {
-            let descriptor = Descriptor { media_type: media_type::MANIFEST.into(), digest: digest.clone(), size, platform: None, annotations: Vec::new() };
+            let descriptor = Descriptor {
+                media_type: media_type::MANIFEST.into(),
+                digest: digest.clone(),
+                size,
+                platform: None,
+                annotations: Vec::new(),
+            };
             self.index.push(name.into_iter().fold(descriptor, Descriptor::called));
         }
         Ok(())

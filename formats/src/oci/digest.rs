@@ -88,7 +88,9 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self> {
         let refuse = || {
             let shown = ShowPath(text.as_bytes());
-            Error::bad_input(format!("'{shown}' is no digest: it must be sha256: and 64 hexadecimal digits, or sha512: and 128, in lower case"))
+            Error::bad_input(format!(
+                "'{shown}' is no digest: it must be sha256: and 64 hexadecimal digits, or sha512: and 128, in lower case"
+            ))
         };
         let (algorithm, hex) = text.split_once(':').ok_or_else(refuse)?;
         let len = match algorithm {
@@ -173,7 +175,9 @@ mod tests {
     #[test]
     fn what_is_no_digest_is_refused() {
         let upper = format!("sha256:{}", "A".repeat(64));
-        for text in ["", "sha256", "sha256:", "md5:d41d8cd98f00b204e9800998ecf8427e", "sha256:../../etc/passwd", "sha256:12\u{1b}[2J", &upper] {
+        for text in
+            ["", "sha256", "sha256:", "md5:d41d8cd98f00b204e9800998ecf8427e", "sha256:../../etc/passwd", "sha256:12\u{1b}[2J", &upper]
+        {
             let error = text.parse::<Digest>().unwrap_err().to_string();
             assert!(error.contains("no digest") && !error.contains('\u{1b}'), "{error:?}");
         }

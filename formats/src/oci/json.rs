@@ -31,7 +31,9 @@ impl<'a> Object<'a> {
     }
 
     fn typed<T>(self, name: &str, wanted: &str, read: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>> {
-        self.get(name).map(|value| read(value).ok_or_else(|| Error::bad_input(format!("{name} is {}, must be {wanted}", kind(value))))).transpose()
+        self.get(name)
+            .map(|value| read(value).ok_or_else(|| Error::bad_input(format!("{name} is {}, must be {wanted}", kind(value)))))
+            .transpose()
     }
 
     pub(super) fn text(self, name: &str) -> Result<Option<&'a str>> {

@@ -1,7 +1,11 @@
 //! Layers: tars, compressed by whatever their first bytes say; every byte is held against both of the digests in the pass that unpacks it.
 
 use super::{Digest, Hasher, image::Layer};
-use crate::{At, Blob, Error, Kind, Progress, Result, Spool, Stage, compress::{self, Codec}, units};
+use crate::{
+    At, Blob, Error, Kind, Progress, Result, Spool, Stage,
+    compress::{self, Codec},
+    units,
+};
 use std::{
     io::{self, Read, Write},
     sync::mpsc,

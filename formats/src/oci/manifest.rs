@@ -188,7 +188,9 @@ impl Manifest {
         let value = json::parse(bytes)?;
         let object = Object::of(&value)?;
         if object.get("fsLayers").is_some() {
-            return Err(Error::unsupported("it is a manifest of Docker's schema 1, which nobody makes since 2016").hint("push the image again"));
+            return Err(
+                Error::unsupported("it is a manifest of Docker's schema 1, which nobody makes since 2016").hint("push the image again")
+            );
         }
         Ok(Self {
             config: Descriptor::read(object.required("config", object.get("config"))?).at(|| "config")?,
@@ -251,7 +253,9 @@ mod tests {
 
     #[test]
     fn a_manifest_names_its_config_and_layers() {
-        let text = format!(r#"{{"schemaVersion":2,"unknown":[],"config":{{"digest":"{DIGEST}","size":2,"mediaType":"c"}},"layers":[{{"digest":"{DIGEST}","size":3}}]}}"#);
+        let text = format!(
+            r#"{{"schemaVersion":2,"unknown":[],"config":{{"digest":"{DIGEST}","size":2,"mediaType":"c"}},"layers":[{{"digest":"{DIGEST}","size":3}}]}}"#
+        );
         let manifest = Manifest::parse(text.as_bytes()).unwrap();
         assert_eq!((manifest.config.size, manifest.config.media_type.as_str(), manifest.layers[0].size), (2, "c", 3));
     }
@@ -262,7 +266,10 @@ mod tests {
             (r#"{"config":{},"layers":[]}"#, "config: digest is missing"),
             (r#"{"layers":[]}"#, "config is missing"),
             (r#"{"config":{"digest":"x","size":1},"layers":[]}"#, "config: 'x' is no digest"),
-            (&format!(r#"{{"config":{{"digest":"{DIGEST}","size":-1}},"layers":[]}}"#), "config: size is a number, must be a whole number below 2^64"),
+            (
+                &format!(r#"{{"config":{{"digest":"{DIGEST}","size":-1}},"layers":[]}}"#),
+                "config: size is a number, must be a whole number below 2^64",
+            ),
             (&format!(r#"{{"config":{{"digest":"{DIGEST}","size":1}},"layers":[[]]}}"#), "layers[0]: it is a list, must be an object"),
             ("[]", "it is a list, must be an object"),
             ("{", "it is no JSON"),
@@ -278,7 +285,9 @@ mod tests {
 
     #[test]
     fn null_is_as_good_as_nothing() {
-        let config = Config::parse(br#"{"architecture":"arm64","os":"linux","config":{"Cmd":null,"Env":["A=1"],"Labels":null},"rootfs":null}"#).unwrap();
+        let config =
+            Config::parse(br#"{"architecture":"arm64","os":"linux","config":{"Cmd":null,"Env":["A=1"],"Labels":null},"rootfs":null}"#)
+                .unwrap();
         assert_eq!((config.platform, config.execution.env), (Some(Platform::linux("arm64")), vec!["A=1".to_owned()]));
         assert!(config.execution.args().is_empty() && config.labels.is_empty() && config.diff_ids.is_empty());
     }

@@ -139,7 +139,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_names_layer_and_entry() {
-        for (layers, words) in [(&["a", ".wh."][..], "layer .wh.: entry .wh.: it is a whiteout that names nothing"), (&["a", "x/.wh..."], "names nothing"), (&["a", "b==c"], "entry b: a hard link to c")] {
+        for (layers, words) in [
+            (&["a", ".wh."][..], "layer .wh.: entry .wh.: it is a whiteout that names nothing"),
+            (&["a", "x/.wh..."], "names nothing"),
+            (&["a", "b==c"], "entry b: a hard link to c"),
+        ] {
             let error = merged(layers).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }

@@ -93,7 +93,9 @@ fn read(text: &str) -> Result<Reference> {
     }
     if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
         let shown = ShowPath(tag.as_bytes());
-        return Err(Error::bad_input(format!("'{shown}' is no tag: up to {TAG_MAX} letters, digits, '_', '.' and '-', of which '.' and '-' do not come first")));
+        return Err(Error::bad_input(format!(
+            "'{shown}' is no tag: up to {TAG_MAX} letters, digits, '_', '.' and '-', of which '.' and '-' do not come first"
+        )));
     }
     Ok(Reference { host: host.to_owned(), path, tag: tag.map(str::to_owned), digest })
 }
@@ -111,7 +113,10 @@ fn is_host(text: &str) -> bool {
         None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
     };
     let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') && !label.starts_with('-') && !label.ends_with('-')
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
     name.split('.').all(is_label) && port.is_none_or(is_port)
 }
@@ -177,7 +182,31 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_refused() {
         let long = "a".repeat(300);
-        for text in ["", " ", "a b", "A", "a/B", "docker://a", "a:", "a:-", "a@", "a@sha256:1", "-a", "a-", "a..b", "a___b", "/a", "a/", "a//b", "x_y.z/a", "h:99999/a", "a\u{1b}[2J", "ä", "../a", &long] {
+        for text in [
+            "",
+            " ",
+            "a b",
+            "A",
+            "a/B",
+            "docker://a",
+            "a:",
+            "a:-",
+            "a@",
+            "a@sha256:1",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "/a",
+            "a/",
+            "a//b",
+            "x_y.z/a",
+            "h:99999/a",
+            "a\u{1b}[2J",
+            "ä",
+            "../a",
+            &long,
+        ] {
             let error = text.parse::<Reference>().unwrap_err().to_string();
             assert!(error.starts_with("image reference '") && !error.contains('\u{1b}'), "{text:?}: {error}");
         }

@@ -395,7 +395,8 @@ fn headers(entry: &Entry, size: u64) -> Result<Vec<u8>> {
 
 /// The records that an entry is written with, sorted by keyword (Go's `Header.allowedFormats`).
 fn records(entry: &Entry, size: u64) -> Result<Vec<u8>> {
-    if matches!(entry.kind, typeflag::FILE | typeflag::CHARACTER_DEVICE | typeflag::BLOCK_DEVICE | typeflag::FIFO) && entry.path.ends_with(b"/")
+    if matches!(entry.kind, typeflag::FILE | typeflag::CHARACTER_DEVICE | typeflag::BLOCK_DEVICE | typeflag::FIFO)
+        && entry.path.ends_with(b"/")
     {
         return Err(Error::bad_input("its path ends in '/', which only a directory's may"));
     }
@@ -406,7 +407,9 @@ fn records(entry: &Entry, size: u64) -> Result<Vec<u8>> {
     }
     let mut all: BTreeMap<&[u8], Vec<u8>> = BTreeMap::new();
     if entry.kind != typeflag::PAX_GLOBAL {
-        for (keyword, value, len) in [("path", &entry.path, 100), ("linkpath", &entry.link, 100), ("uname", &entry.uname, 32), ("gname", &entry.gname, 32)] {
+        for (keyword, value, len) in
+            [("path", &entry.path, 100), ("linkpath", &entry.link, 100), ("uname", &entry.uname, 32), ("gname", &entry.gname, 32)]
+        {
             keep(&mut all, entry, keyword, !value.iter().all(|byte| byte.is_ascii() && *byte != 0) || value.len() > len, value.clone());
         }
         let size = i64::try_from(size).map_err(|_| Error::unsupported(format!("its size is {size}, must be below 2^63")))?;

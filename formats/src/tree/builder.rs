@@ -120,7 +120,8 @@ impl Builder {
     /// When the path has `..`, a NUL or is too long, or is the root's.
     pub fn remove(&mut self, path: &[u8]) -> Result<bool> {
         let components = components(path)?;
-        let (name, parents) = components.split_last().ok_or_else(|| Error::bad_input("the root of the file system cannot be taken away"))?;
+        let (name, parents) =
+            components.split_last().ok_or_else(|| Error::bad_input("the root of the file system cannot be taken away"))?;
         match self.walk(parents, Missing::Refuse) {
             Ok(parent) => Ok(self.children(parent).remove(*name).is_some()),
             Err(_) => Ok(false),

@@ -164,7 +164,7 @@ fn trust(trust: Fields<'_>) -> Trust {
 
 fn image(image: Fields<'_>, mut reference: impl FnMut(Text) -> Reference) -> Option<Image> {
     let config = container(image.0);
-    Some(Image { at: image.0.at.clone(), name: image.text("name")?, image: reference(image.text("image")?), config })
+    Some(Image { name: image.text("name")?, image: reference(image.text("image")?), config })
 }
 
 /// What a yml and a label have in common.

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 /// A container of `onboot`, `onshutdown` or `services`.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
-    /// Where the entry begins.
-    pub at: Place,
     /// Its name: one part of a path.
     pub name: Text,
     /// Its image.

@@ -1,7 +1,7 @@
 //! Mounts: what every container has, then `tmpfs`, `binds` and `mounts`; a later one takes the place of an earlier one.
 
-use super::Said;
 use super::super::config::{Mount, Text};
+use super::Said;
 use crate::error::{Error, Result};
 use formats::tree::ShowPath;
 use serde_json::{Map, Value};

@@ -1,0 +1,65 @@
+//! Where images are looked for, for every command that builds.
+
+use super::CacheArgs;
+#[cfg(feature = "net")]
+use super::registries::RegistryArgs;
+use crate::{
+    error::{At, Result},
+    images::{Cache, Place, Puller, Sources},
+};
+use formats::Env;
+use std::sync::Arc;
+
+/// Where images are looked for.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Images")]
+pub(super) struct ImageArgs {
+    /// A place with images that is asked before the cache: oci-layout:DIR, oci-archive:FILE, docker-archive:FILE. Repeatable
+    #[arg(long = "images", value_name = "PLACE")]
+    places: Vec<Place>,
+    #[command(flatten)]
+    cache: CacheArgs,
+    #[cfg(feature = "net")]
+    #[command(flatten)]
+    registries: RegistryArgs,
+    /// Ask the registries for every image, also for those in the cache
+    #[cfg(feature = "net")]
+    #[arg(long, conflicts_with = "offline")]
+    pull: bool,
+    /// Ask no registry
+    #[arg(long)]
+    offline: bool,
+}
+
+impl ImageArgs {
+    /// All places, in the order in which they are asked.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub(super) fn sources(&self, env: &mut Env) -> Result<Sources> {
+        let named = self.places.iter().map(|place| place.open(env).at(|| format!("--images {place}"))).collect::<Result<_>>()?;
+        let cache = Arc::new(Cache::new(self.cache.path()?));
+        let registries = if self.offline { None } else { self.puller(&cache)? };
+        Ok(Sources { named, cache, registries, always: self.always(), lock: None })
+    }
+
+    #[cfg(feature = "net")]
+    fn puller(&self, cache: &Arc<Cache>) -> Result<Option<Puller>> {
+        self.registries.puller(Arc::clone(cache)).map(Some)
+    }
+
+    #[cfg(feature = "net")]
+    fn always(&self) -> bool {
+        self.pull
+    }
+
+    #[cfg(not(feature = "net"))]
+    fn puller(&self, _: &Arc<Cache>) -> Result<Option<Puller>> {
+        Ok(None)
+    }
+
+    #[cfg(not(feature = "net"))]
+    fn always(&self) -> bool {
+        false
+    }
+}

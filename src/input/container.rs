@@ -1,0 +1,75 @@
+//! A container image as an input: a root file system.
+
+use super::Input;
+use crate::{
+    error::{At, Error, Result},
+    images::Layout,
+};
+use formats::{
+    Blob, Env, Tree,
+    oci::{self, Config, Descriptor, Execution, Platform, Store, archive::Archive, layer, merge},
+    tree::{Content, ShowPath},
+};
+use std::{path::Path, sync::Arc};
+
+/// The image in a tar of images; nothing where the tar is none.
+///
+/// # Errors
+/// When there is not exactly one, or it is damaged.
+pub(super) fn of_archive(tar: &Blob, env: &mut Env) -> Result<Option<Input>> {
+    Archive::open(tar, "archive of images")?.map(|archive| only(&archive, env)).transpose()
+}
+
+/// The image in a directory that is an image layout.
+///
+/// # Errors
+/// As [`of_archive`], and when it is none.
+pub(super) fn of_layout(path: &Path, env: &mut Env) -> Result<Input> {
+    if !path.join("oci-layout").exists() {
+        return Err(Error::bad_input("is a directory, must be a file, an OCI image layout, or - for standard input"));
+    }
+    only(&Layout::open(path)?, env)
+}
+
+fn only(store: &dyn Store, env: &mut Env) -> Result<Input> {
+    let index = store.index()?;
+    let first = index.first().ok_or_else(|| Error::bad_input("there is no image in it"))?;
+    if index.iter().any(|other| other.digest != first.digest) {
+        let names: Vec<_> = index.iter().map(|entry| ShowPath(oci::name_of(entry).unwrap_or("?").as_bytes()).to_string()).collect();
+        let what = format!("there are {} images in it, must be one: {}", names.len(), names.join(", "));
+        return Err(Error::bad_input(what).hint("`docker save NAME` and `moby cache export NAME` write one"));
+    }
+    let (tree, config) = unpacked(store, first, env)?;
+    if !has_init(&tree) {
+        env.progress.warn(&format!("the image has no /init that could run: {}", nobody_starts(&config.execution)));
+    }
+    Ok(Input::Container(tree))
+}
+
+fn unpacked(store: &dyn Store, descriptor: &Descriptor, env: &mut Env) -> Result<(Tree, Config)> {
+    let image = oci::select(store, descriptor, &Platform::linux(crate::images::host_arch()))?;
+    let progress = Arc::clone(&env.progress);
+    let tar = |layer: &oci::Layer| Ok((format!("layer {}", layer.descriptor.digest), layer::unpack(layer, &mut env.spool, &*progress)?));
+    let layers = image.layers.iter().map(tar).collect::<Result<Vec<_>>>()?;
+    Ok((merge::tree(&layers).at(|| "layers")?, image.config))
+}
+
+/// Whether there is an `/init` that the kernel could run, as far as its inode tells.
+fn has_init(tree: &Tree) -> bool {
+    tree.get(b"init").is_some_and(|inode| match inode.content {
+        Content::File(_) => inode.mode & 0o111 != 0,
+        Content::Symlink(_) => true,
+        _ => false,
+    })
+}
+
+/// What the image wants to be run, and that nothing does it.
+fn nobody_starts(Execution { entrypoint, cmd, env, user, .. }: &Execution) -> String {
+    let list = |texts: &[String]| texts.iter().map(|text| format!("'{}'", ShowPath(text.as_bytes()))).collect::<Vec<_>>().join(" ");
+    let parts = [("Entrypoint", list(entrypoint)), ("Cmd", list(cmd)), ("Env", list(env)), ("User", ShowPath(user.as_bytes()).to_string())];
+    let said: Vec<_> = parts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name} {text}")).collect();
+    match said.is_empty() {
+        true => "nor does it say what to start".into(),
+        false => format!("its {}; nothing will start that", said.join(", ")),
+    }
+}

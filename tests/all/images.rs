@@ -1,0 +1,215 @@
+//! Images on their way: from a registry into the cache, out of it, and into builds and conversions.
+
+use crate::{
+    linuxkit::CORPUS,
+    support::{
+        registry::Registry,
+        scratch, text,
+        tools::{Finished, finish, moby, run},
+    },
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+/// The images of `everything.yml`: their layouts in the corpus, and their names.
+const EVERYTHING: [(&str, &str); 7] = [
+    ("kernel-multi", "lab/kernel:multi"),
+    ("init-a", "lab/init:a"),
+    ("init-b", "lab/init:b"),
+    ("app", "lab/app:1"),
+    ("app2", "lab/app:2"),
+    ("agent", "lab/agent:1"),
+    ("pax", "lab/pax:1"),
+];
+
+/// A registry with the images of `everything.yml`.
+fn registry(name: &str) -> Registry {
+    let registry = Registry::start(&scratch(name));
+    for (layout, image) in EVERYTHING {
+        registry.push(&CORPUS.directory.join("layouts").join(layout), image);
+    }
+    registry
+}
+
+/// A build of `everything.yml` in the corpus with a cache of its own.
+fn build(cache: &Path, output: &Path, more: &[&str]) -> Command {
+    let mut command = moby();
+    command.args(["build", "--quiet", "--no-sbom", "--cache", text(cache), "-o", text(output), "-f", "tar"]);
+    command.args(more).arg("yml/everything.yml").current_dir(&CORPUS.directory);
+    command
+}
+
+fn everything() -> Vec<u8> {
+    fs::read(CORPUS.directory.join("expected/everything.tar")).unwrap()
+}
+
+/// Every file of a directory, by its path in it.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut pending = vec![directory.to_owned()];
+    while let Some(next) = pending.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                all.insert(path.strip_prefix(directory).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn a_build_pulls_what_the_cache_lacks() {
+    let registry = registry("images-pull-registry");
+    let directory = scratch("images-pull");
+    let (cache, output) = (directory.join("cache"), directory.join("out.tar"));
+    finish(&mut build(&cache, &output, &["--mirror", &registry.mirror()])).success();
+    assert!(fs::read(&output).unwrap() == everything());
+    // Of the kernel's platforms the wanted one alone.
+    let whole = files(&cache);
+    drop(registry);
+    finish(&mut build(&cache, &directory.join("again.tar"), &["--offline"])).success();
+    assert!(fs::read(directory.join("again.tar")).unwrap() == everything());
+    assert_eq!(files(&cache), whole);
+    // Somebody else reads it.
+    run(
+        "skopeo",
+        [
+            "--insecure-policy",
+            "copy",
+            "--quiet",
+            &format!("oci:{}:docker.io/lab/app:1", cache.display()),
+            &format!("dir:{}", directory.join("skopeo").display()),
+        ],
+    );
+}
+
+#[test]
+fn a_registry_that_is_gone_is_named() {
+    let directory = scratch("images-gone");
+    let done = finish(&mut build(&directory.join("cache"), &directory.join("out.tar"), &["--mirror", "docker.io=http://127.0.0.1:1"]));
+    assert_eq!(done.code(), 5, "{done}");
+    assert!(done.errors().contains("lab/kernel") && !directory.join("out.tar").exists(), "{done}");
+    let done = finish(&mut build(&directory.join("cache"), &directory.join("out.tar"), &["--offline"]));
+    assert_eq!(done.code(), 2, "{done}");
+    assert!(done.errors().contains("image docker.io/lab/kernel:multi is in none of: cache"), "{done}");
+}
+
+#[test]
+fn a_blob_that_was_changed_on_the_server_is_refused() {
+    let registry = registry("images-changed-registry");
+    let layout = CORPUS.directory.join("layouts/app");
+    let manifest: serde_json::Value = {
+        let index: serde_json::Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+        let hex = index["manifests"][0]["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+        serde_json::from_slice(&fs::read(layout.join("blobs/sha256").join(hex)).unwrap()).unwrap()
+    };
+    let digest = manifest["layers"][0]["digest"].as_str().unwrap();
+    let path = registry.blob(digest);
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let directory = scratch("images-changed");
+    let cache = directory.join("cache");
+    let done = finish(&mut build(&cache, &directory.join("out.tar"), &["--mirror", &registry.mirror()]));
+    assert_eq!(done.code(), 2, "{done}");
+    assert!(done.errors().contains(digest) && done.errors().contains("its digest is"), "{done}");
+    assert!(!directory.join("out.tar").exists());
+    assert!(files(&cache).keys().all(|path| !text(path).contains(&digest[7..])));
+}
+
+/// A cache that was killed at any time is sound: what comes after it finds or pulls everything.
+#[test]
+fn a_pull_that_is_killed_harms_nothing() {
+    let registry = registry("images-killed-registry");
+    let directory = scratch("images-killed");
+    let (cache, output) = (directory.join("cache"), directory.join("out.tar"));
+    for nth in 0..40 {
+        if nth % 8 == 0 {
+            let _ = fs::remove_dir_all(&cache);
+        }
+        let mut child =
+            build(&cache, &output, &["--mirror", &registry.mirror()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_micros(nth * 2500));
+        let _ = child.kill();
+        let ended = child.wait().unwrap();
+        assert!(ended.success() || !output.exists() || fs::read(&output).unwrap() == everything(), "half an output");
+        for (path, bytes) in files(&cache).iter().filter(|(path, _)| path.starts_with("blobs/sha256")) {
+            let sum = run("sha256sum", [text(&cache.join(path))]);
+            assert!(sum.starts_with(text(path).rsplit('/').next().unwrap()), "{} bytes at {}", bytes.len(), path.display());
+        }
+        if nth % 8 == 7 {
+            finish(&mut build(&cache, &directory.join("whole.tar"), &["--mirror", &registry.mirror()])).success();
+            assert!(fs::read(directory.join("whole.tar")).unwrap() == everything());
+            finish(&mut build(&cache, &directory.join("whole.tar"), &["--offline"])).success();
+        }
+    }
+}
+
+fn cache(directory: &Path, arguments: &[&str]) -> Finished {
+    finish(moby().arg("cache").args(arguments).args(["--cache", text(&directory.join("cache"))]))
+}
+
+#[test]
+fn what_is_imported_comes_out_again() {
+    let directory = scratch("images-cache");
+    let layouts = CORPUS.directory.join("layouts");
+    for (layout, _) in EVERYTHING {
+        cache(&directory, &["import", text(&layouts.join(layout))]).success();
+    }
+    let list = cache(&directory, &["ls"]).success().text();
+    for (_, name) in EVERYTHING {
+        assert!(list.contains(&format!("docker.io/{name}\n")), "{list}");
+    }
+    assert!(list.contains("linux/arm64"), "{list}");
+    finish(&mut build(&directory.join("cache"), &directory.join("out.tar"), &["--offline"])).success();
+    assert!(fs::read(directory.join("out.tar")).unwrap() == everything());
+
+    let archive = directory.join("app.tar");
+    cache(&directory, &["export", "lab/app:1", "-o", text(&archive)]).success();
+    let (from, to) = (format!("oci-archive:{}:docker.io/lab/app:1", archive.display()), directory.join("copied"));
+    run("skopeo", ["--insecure-policy", "copy", "--quiet", &from, &format!("dir:{}", to.display())]);
+
+    cache(&directory, &["clean", "lab/app:1"]).success();
+    assert!(!cache(&directory, &["ls"]).success().text().contains("lab/app:1\n"));
+    let done = finish(&mut build(&directory.join("cache"), &directory.join("no.tar"), &["--offline"]));
+    assert!(done.code() == 2 && done.errors().contains("docker.io/lab/app:1"), "{done}");
+    finish(&mut build(
+        &directory.join("cache"),
+        &directory.join("yes.tar"),
+        &["--offline", "--images", &format!("oci-archive:{}", archive.display())],
+    ))
+    .success();
+    assert!(fs::read(directory.join("yes.tar")).unwrap() == everything());
+    cache(&directory, &["clean", "--all"]).success();
+    assert_eq!(cache(&directory, &["ls"]).success().text(), "");
+    assert!(files(&directory.join("cache")).keys().all(|path| !path.starts_with("blobs")));
+}
+
+/// What skopeo calls a docker-archive is what `docker save` writes.
+#[test]
+fn what_docker_saves_is_an_image_and_no_disk() {
+    let directory = scratch("images-saved");
+    let layout = CORPUS.directory.join("layouts/app");
+    for (kind, file) in [("docker-archive", "saved.tar"), ("oci-archive", "oci.tar")] {
+        let archive = directory.join(file);
+        let to = format!("{kind}:{}:docker.io/lab/app:1", archive.display());
+        run("skopeo", ["--insecure-policy", "copy", "--quiet", &format!("oci:{}:docker.io/lab/app:1", layout.display()), &to]);
+        let inspect = finish(moby().args(["inspect", text(&archive)])).success();
+        assert!(inspect.text().contains("container image") && inspect.errors().contains("nothing will start"), "{inspect}");
+        let names = finish(moby().args(["inspect", "--files", text(&archive)])).success().text();
+        assert!(!names.contains("blobs") && !names.contains("layer.tar"), "{names}");
+        let of_layout = finish(moby().args(["inspect", "--files", text(&layout)])).success().text();
+        assert_eq!(names, of_layout);
+        let done = finish(moby().args(["convert", text(&archive), "-o", text(&directory.join("disk.img"))]));
+        assert!(done.code() == 2 && done.errors().contains("boot/kernel"), "{done}");
+    }
+}
