@@ -44,7 +44,6 @@ impl Default for Transport {
 }
 
 /// Connections, which are kept and used again.
-#[derive(Debug)]
 pub(crate) struct Http {
     pub(crate) transport: Transport,
     pub(crate) clock: Arc<dyn Clock>,
@@ -52,7 +51,7 @@ pub(crate) struct Http {
 }
 
 /// What connections must have in common to be shared.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, Hash)]
 struct Route {
     secure: bool,
     proxy: Option<proxy::Proxy>,
@@ -61,7 +60,7 @@ struct Route {
 }
 
 /// How requests of one route are sent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Way {
     agent: Agent,
     /// See [`crate::tls::Tls`].
@@ -88,6 +87,13 @@ pub(crate) struct Answer {
     body: ureq::BodyReader<'static>,
     limits: Limits,
     clock: Arc<dyn Clock>,
+}
+
+/// Without the connections, which know the proxies' passwords.
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("transport", &self.transport).finish_non_exhaustive()
+    }
 }
 
 impl Http {
