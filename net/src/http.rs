@@ -23,6 +23,9 @@ use ureq::{Agent, Body, http};
 /// More redirects than this are a circle.
 const REDIRECTS: usize = 10;
 
+/// As many connections are kept as threads are likely to pull.
+const IDLE: usize = 16;
+
 /// How servers are reached.
 #[derive(Clone, Debug)]
 pub struct Transport {
@@ -172,6 +175,8 @@ impl Http {
             .proxy(None)
             .user_agent(&self.transport.user_agent)
             .accept_encoding("identity")
+            .max_idle_connections_per_host(IDLE)
+            .max_idle_connections(IDLE)
             .timeout_resolve(Some(limits.connect))
             .timeout_connect(Some(limits.connect))
             .timeout_recv_response(Some(limits.answer))

@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_file_without_certificates_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Roots { ca: Some(file.path().to_owned()), ..Roots::default() }.tls(&[]).unwrap_err();
+        let error = certificates(file.path()).unwrap_err();
         assert!(error.to_string().contains("holds no certificate"), "{error}");
     }
 }
