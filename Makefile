@@ -49,7 +49,7 @@ lint:
 	cd boot && cargo fmt --all --check
 	cd formats/fuzz && cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --no-default-features -- -D warnings
+	cargo clippy --locked --package moby --no-default-features -- -D warnings
 	$(in_fuzz) cargo clippy --locked --all-targets -- -D warnings
 	cd boot && cargo clippy --locked --all-targets -- -D warnings
 	cd boot && cargo clippy --locked --package moby-bios --target x86_64-unknown-none -- -D warnings

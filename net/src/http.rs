@@ -23,6 +23,9 @@ use ureq::{Agent, Body, http};
 /// More redirects than this are a circle.
 const REDIRECTS: usize = 10;
 
+/// As many connections are kept as threads are likely to pull.
+const IDLE: usize = 16;
+
 /// How servers are reached.
 #[derive(Clone, Debug)]
 pub struct Transport {
@@ -44,7 +47,6 @@ impl Default for Transport {
 }
 
 /// Connections, which are kept and used again.
-#[derive(Debug)]
 pub(crate) struct Http {
     pub(crate) transport: Transport,
     pub(crate) clock: Arc<dyn Clock>,
@@ -52,7 +54,7 @@ pub(crate) struct Http {
 }
 
 /// What connections must have in common to be shared.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, Hash)]
 struct Route {
     secure: bool,
     proxy: Option<proxy::Proxy>,
@@ -61,7 +63,7 @@ struct Route {
 }
 
 /// How requests of one route are sent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Way {
     agent: Agent,
     /// See [`crate::tls::Tls`].
@@ -88,6 +90,13 @@ pub(crate) struct Answer {
     body: ureq::BodyReader<'static>,
     limits: Limits,
     clock: Arc<dyn Clock>,
+}
+
+/// Without the connections, which know the proxies' passwords.
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("transport", &self.transport).finish_non_exhaustive()
+    }
 }
 
 impl Http {
@@ -166,6 +175,8 @@ impl Http {
             .proxy(None)
             .user_agent(&self.transport.user_agent)
             .accept_encoding("identity")
+            .max_idle_connections_per_host(IDLE)
+            .max_idle_connections(IDLE)
             .timeout_resolve(Some(limits.connect))
             .timeout_connect(Some(limits.connect))
             .timeout_recv_response(Some(limits.answer))

@@ -252,7 +252,21 @@ impl Client {
         Ok(Place { base, registry: registry.to_owned(), path: repository.path().to_owned() })
     }
 
+    /// An answer that is not what was asked for, and what the user can do.
     fn refused(&self, place: &Place, answer: Answer) -> Failure {
-        refusal::refused(answer, place, &self.auth)
+        let status = answer.status;
+        // A store that a registry sends us on to has no users.
+        let is_registry = answer.url.is_beside(&place.base);
+        let mut failure = refusal::of_server(answer, if is_registry { "refuses" } else { "refuses what the registry sent us there for" });
+        let hint = match status {
+            401 | 403 if is_registry => Some(format!("{}; or there is no such repository", self.auth.hint(place))),
+            404 if is_registry => Some("look at the name and the tag".to_owned()),
+            429 if is_registry => Some(format!("who is logged in may ask more often: {}", self.auth.hint(place))),
+            _ => None,
+        };
+        if let Some(hint) = hint {
+            failure.error = failure.error.hint(hint);
+        }
+        failure
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// None: never. Otherwise how long the server asked to wait, if it did.
     again: Option<Option<Duration>>,
+    /// Whether it stays when it comes first: nobody was ever there.
+    unless_first: bool,
     /// Whether enough went well before it that the attempt is not counted.
     pub(crate) got_on: bool,
 }
@@ -43,19 +45,24 @@ pub(crate) struct Failure {
 impl Failure {
     /// One that may pass.
     pub(crate) fn passing(error: Error) -> Self {
-        Self { error, again: Some(None), got_on: false }
+        Self::after(error, None)
     }
 
     /// One that may pass after so long, where that is known.
     pub(crate) fn after(error: Error, asked: Option<Duration>) -> Self {
-        Self { error, again: Some(asked), got_on: false }
+        Self { error, again: Some(asked), unless_first: false, got_on: false }
+    }
+
+    /// One that may pass only where the server was there before.
+    pub(crate) fn unless_first(error: Error) -> Self {
+        Self { unless_first: true, ..Self::passing(error) }
     }
 }
 
 /// One that stays.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, again: None, got_on: false }
+        Self { error, again: None, unless_first: false, got_on: false }
     }
 }
 
@@ -76,7 +83,7 @@ pub(crate) fn persist<T>(limits: &Limits, clock: &dyn Clock, of: &str, mut work:
             Err(failure) => failure,
         };
         tried = if failure.got_on { 1 } else { tried + 1 };
-        let Some(asked) = failure.again else { return Err(failure.error) };
+        let Some(asked) = failure.again.filter(|_| tried > 1 || !failure.unless_first) else { return Err(failure.error) };
         if let Some(asked) = asked.filter(|asked| *asked > limits.wait) {
             let hint = format!("it asks to wait {} s, and moby waits {} s at most: try later", asked.as_secs(), limits.wait.as_secs());
             return Err(hinted(failure.error, hint));
@@ -185,6 +192,17 @@ mod tests {
     fn some_failures_stay() {
         let (error, waits) = failing(Limits::default(), |_| Error::bad_input("no").into());
         assert!(waits.is_empty() && error.to_string() == "no");
+    }
+
+    #[test]
+    fn who_was_never_there_is_not_waited_for() {
+        let limits = Limits { attempts: 4, ..Limits::default() };
+        assert!(failing(limits, |_| Failure::unless_first(Error::bad_input("no"))).1.is_empty());
+        let (_, waits) = failing(limits, |tried| match tried {
+            1 => Failure::passing(Error::bad_input("reset")),
+            _ => Failure::unless_first(Error::bad_input("refused")),
+        });
+        assert_eq!(waits.len(), 3);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn of_io(error: io::Error, url: &Url, proxy: Option<&Proxy>, limits: &Limits, co
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::passing(remote(url, late(Timeout::PerRead, limits))),
         io::ErrorKind::ConnectionRefused => {
             let hint = if proxy.is_some() { "is the proxy the right one?" } else { "does it run, and is the port right?" };
-            remote(url, "is not reached: nobody listens there").hint(hint).into()
+            Failure::unless_first(remote(url, "is not reached: nobody listens there").hint(hint))
         }
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
             Failure::passing(remote(url, "broke the connection off"))

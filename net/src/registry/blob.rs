@@ -86,7 +86,7 @@ impl Client {
         }
         let left = size - *at;
         if let Some(length) = answer.length().filter(|length| *length != left) {
-            return Err(remote(&answer.url, format!("has {length} bytes more for a blob of {size}, where {left} are due")).into());
+            return Err(remote(&answer.url, format!("announces {length} bytes, where {left} of the blob's {size} are due")).into());
         }
         let mut chunk = vec![0; CHUNK];
         loop {

@@ -1,6 +1,5 @@
-//! What a registry says when it refuses, as an error.
+//! What a server says when it refuses, as an error.
 
-use super::{Auth, Place};
 use crate::{
     http::{Answer, remote},
     retry::{Failure, is_passing},
@@ -12,25 +11,7 @@ use ureq::http::StatusCode;
 /// How much of an answer is read for its errors, in bytes.
 const SAID_MAX: u64 = 64 << 10;
 
-/// An answer that is not what was asked for.
-pub(super) fn refused(answer: Answer, place: &Place, auth: &Auth) -> Failure {
-    let status = answer.status;
-    // A store that a registry sends us on to has no users.
-    let is_registry = answer.url.is_beside(&place.base);
-    let mut failure = of_server(answer, if is_registry { "refuses" } else { "refuses what the registry sent us there for" });
-    let hint = match status {
-        401 | 403 if is_registry => Some(format!("{}; or there is no such repository", auth.hint(place))),
-        404 if is_registry => Some("look at the name and the tag".to_owned()),
-        429 if is_registry => Some(format!("who is logged in may ask more often: {}", auth.hint(place))),
-        _ => None,
-    };
-    if let Some(hint) = hint {
-        failure.error = failure.error.hint(hint);
-    }
-    failure
-}
-
-/// The same of any server: `does` is what it does.
+/// An answer that is not what was asked for; `does` is what the server does.
 pub(super) fn of_server(mut answer: Answer, does: &str) -> Failure {
     let status = answer.status;
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("a status nobody knows");

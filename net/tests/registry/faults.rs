@@ -115,7 +115,7 @@ fn no_more_bytes_are_taken_than_are_due() {
         send(stream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n01234567\r\n5\r\n89ABC\r\n0\r\n\r\n");
     });
     let short = Faulty::start(|_, _, stream| reply(stream, "200 OK", "", b"012"));
-    for (server, wanted) in [(long, "has 13 bytes more"), (chunked, "sends more than the 10 bytes"), (short, "has 3 bytes more")] {
+    for (server, wanted) in [(long, "announces 13 bytes"), (chunked, "sends more than the 10 bytes"), (short, "announces 3 bytes")] {
         let mut kept = Kept::default();
         let error = client(settings()).blob(&of(&server), &digest(b"x"), 10, 0, &mut kept, &Silent).unwrap_err();
         assert!(error.to_string().contains(wanted) && error.kind() == Kind::Remote, "{error}");

@@ -49,7 +49,7 @@ fn a_certificate_must_fit() {
     let authority = Authority::new(dir.path());
     let certificate = authority.issue("server", "DNS:other.test");
     let server = Faulty::with_tls(&certificate, |_, _, stream| reply(stream, "200 OK", "", b"{}"));
-    let plain = Faulty::start(|_, _, stream| reply(stream, "400 Bad Request", "", b"TLS?"));
+    let plain = Registry::start(dir.path(), &Door::Open, None);
     for (port, wanted) in [(server.port, "has a certificate for other names"), (plain.port, "does not speak TLS")] {
         let (mut by_tls, repository) = by_tls(port);
         by_tls.transport.roots.ca = Some(authority.file.clone());

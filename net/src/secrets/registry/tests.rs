@@ -6,7 +6,7 @@ fn sources(files: &[&str]) -> (Sources, tempfile::TempDir) {
     let path = |n: usize| dir.path().join(format!("{n}.json"));
     files.iter().enumerate().for_each(|(n, text)| fs::write(path(n), text).unwrap());
     // One that is not there is no error.
-    let files = (0..=files.len()).rev().map(path).collect::<Vec<_>>().into_iter().rev().collect();
+    let files = (0..=files.len()).map(path).collect();
     (Sources { files, path: None }, dir)
 }
 
