@@ -123,7 +123,7 @@ impl ReadingArgs {
 #[command(next_help_heading = "Images")]
 struct CacheArgs {
     /// Where pulled images are kept, also LinuxKit's own cache [default: $LINUXKIT_CACHE, else moby in the user's cache directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     cache: Option<std::path::PathBuf>,
 }
 

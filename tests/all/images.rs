@@ -54,7 +54,7 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
     let mut pending = vec![directory.to_owned()];
     while let Some(next) = pending.pop() {
-        for entry in fs::read_dir(next).unwrap() {
+        for entry in fs::read_dir(next).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 pending.push(path);
