@@ -16,12 +16,14 @@ mod lock;
 mod making;
 mod man;
 mod notes;
+mod place;
 #[cfg(feature = "net")]
 mod pull;
 #[cfg(feature = "net")]
 mod registries;
 mod usage;
 mod values;
+mod yml;
 
 use crate::{
     emit,

@@ -13,7 +13,7 @@ pub(crate) use export::archive_of;
 pub(crate) use layout::{Layout, file};
 pub(crate) use lock::Lock;
 pub(crate) use pull::{Puller, Wanted};
-pub(crate) use sources::{Place, Sources};
+pub(crate) use sources::Sources;
 
 use crate::error::{At, Result};
 use formats::{

@@ -1,12 +1,17 @@
 //! `moby build`: a LinuxKit configuration becomes artifacts.
 
-use super::{Global, images::ImageArgs, lock, making::Making};
+use super::{
+    Global,
+    images::ImageArgs,
+    making::Making,
+    yml::{configuration, lock_beside},
+};
 use crate::{
     convert::{self, Conversion, Reporter, Source},
     error::{At, Error, Result},
     image::Overrides,
     images::{self, Lock, Sources},
-    input::{self, FileId, Input, STDIN},
+    input::{FileId, Input, STDIN},
     linuxkit::{self, Config, Parts, Wishes},
     names::find,
     outputs::Output,
@@ -14,8 +19,6 @@ use crate::{
 use formats::{Blob, Env, Silent, Spool, oci::Platform, tree::ShowPath};
 use std::{
     collections::HashMap,
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -30,9 +33,6 @@ Examples:
   moby build app.yml --dry-run                       the merged configuration, and nothing else
 
 Images are looked for in the places of --images, then in the cache, then at their registries. Where LinuxKit is wrong, moby differs: docs/from-linuxkit.md says where.";
-
-/// Most bytes of a configuration.
-const YML_MAX: u64 = 16 << 20;
 
 /// Build a LinuxKit configuration: its images become a tagged tar, and that any output
 #[derive(Debug, clap::Args)]
@@ -141,7 +141,7 @@ impl Build {
         if !self.locked {
             return Ok(None);
         }
-        let path = self.lock.clone().map_or_else(|| lock::beside(&self.configurations), Ok)?;
+        let path = self.lock.clone().map_or_else(|| lock_beside(&self.configurations), Ok)?;
         let place = || path.display().to_string();
         let text = std::fs::read_to_string(&path).at(place).map_err(|error| error.hint("`moby lock` writes it"))?;
         Lock::parse(&text).at(place).map(Some)
@@ -159,28 +159,6 @@ impl Build {
             other => other,
         })
     }
-}
-
-/// All configurations, merged.
-///
-/// # Errors
-/// When one cannot be read or is none.
-pub(super) fn configuration(configurations: &[PathBuf]) -> Result<Config> {
-    let mut merged: Option<Config> = None;
-    let mut is_local = false;
-    for path in configurations {
-        let text = read(path).at(|| input::show(path))?;
-        is_local |= path != Path::new(STDIN);
-        let directory = path.parent().unwrap_or(Path::new(""));
-        let resolve = |package: &str| linuxkit::package(directory, package);
-        let resolve: Option<&dyn Fn(&str) -> Result<String>> = if is_local { Some(&resolve) } else { None };
-        let config = Config::parse(&input::show(path), &text, resolve)?;
-        merged = Some(match merged {
-            None => config,
-            Some(earlier) => earlier.merge(config)?,
-        });
-    }
-    merged.ok_or_else(|| Error::bad_input("there is no configuration"))
 }
 
 /// The files that a configuration names: relative to the current directory, `~/` for the home directory, as LinuxKit has it.
@@ -209,16 +187,6 @@ fn trusted(config: &Config, reporter: &dyn Reporter) -> Result<()> {
             let what = format!("trust: cosign: signatures are not verified yet, those of {} are asked for", images.join(", "));
             Err(Error::unsupported(what).hint("verify them before, and leave it out").at(&cosign.key.at))
         }
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let from: &mut dyn Read = if path == Path::new(STDIN) { &mut std::io::stdin().lock() } else { &mut File::open(path)? };
-    from.take(YML_MAX + 1).read_to_end(&mut text)?;
-    match text.len() as u64 <= YML_MAX {
-        true => Ok(text),
-        false => Err(Error::bad_input(format!("it has more than {YML_MAX} bytes, which is no configuration"))),
     }
 }
 

@@ -1,11 +1,11 @@
 //! `moby cache`: what is in the cache.
 
-use super::{CacheArgs, Global};
+use super::{CacheArgs, Global, place::Place};
 use crate::{
     convert::Reporter,
     emit::{self, Durability, Target},
     error::{At, Error, Result},
-    images::{Cache, Place, archive_of},
+    images::{Cache, archive_of},
     ui::Summary,
 };
 use clap::Subcommand;

@@ -1,11 +1,11 @@
 //! Where images are looked for, for every command that builds.
 
-use super::CacheArgs;
 #[cfg(feature = "net")]
 use super::registries::RegistryArgs;
+use super::{CacheArgs, place::Place};
 use crate::{
     error::{At, Result},
-    images::{Cache, Place, Puller, Sources},
+    images::{Cache, Puller, Sources},
 };
 use formats::Env;
 use std::sync::Arc;

@@ -1,10 +1,14 @@
 //! `moby lock`: which images a configuration takes is written down.
 
-use super::{Global, build::configuration, images::ImageArgs};
+use super::{
+    Global,
+    images::ImageArgs,
+    yml::{configuration, lock_beside},
+};
 use crate::{
     convert::Reporter,
     emit::{self, Durability, Target},
-    error::{At, Error, Result},
+    error::{At, Result},
     images::{self, Lock},
     input::STDIN,
     linuxkit,
@@ -39,7 +43,7 @@ pub(super) struct LockCommand {
 impl LockCommand {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let ui = global.ui();
-        let output = self.output.clone().map_or_else(|| beside(&self.configurations), Ok)?;
+        let output = self.output.clone().map_or_else(|| lock_beside(&self.configurations), Ok)?;
         let config = configuration(&self.configurations)?;
         let mut env = super::env(global, &std::env::temp_dir())?;
         let sources = self.images.sources(&mut env)?;
@@ -61,16 +65,5 @@ impl LockCommand {
             ui.note(format_args!("{:>8}: {target}", "made"));
         }
         Ok(())
-    }
-}
-
-/// The lock of configurations: the name of the last one, ending in `.lock`.
-///
-/// # Errors
-/// When that is standard input.
-pub(super) fn beside(configurations: &[PathBuf]) -> Result<PathBuf> {
-    match configurations.last() {
-        Some(last) if last != Path::new(STDIN) => Ok(last.with_extension("lock")),
-        _ => Err(Error::bad_input("standard input has no name to name a lock after").hint("name one with -o or --lock")),
     }
 }

@@ -59,7 +59,10 @@ fn all_in<'a>(what: &str, found: &BTreeSet<&str>, rows: impl IntoIterator<Item =
 
 /// What bash is offered behind an option of `moby convert`.
 fn offered<'a>(script: &'a str, option: &str) -> BTreeSet<&'a str> {
-    let convert = script.split("esac").find(|part| part.contains("--initrd-compression)")).expect("there is a part for convert");
+    let convert = script
+        .split("esac")
+        .find(|part| part.contains("--initrd-compression)") && part.contains("--from)"))
+        .expect("there is a part for convert");
     let line = convert.split(&format!("{option})\n")).nth(1).and_then(|rest| rest.lines().next());
     let words = line.and_then(|line| line.split('"').nth(1)).unwrap_or_else(|| panic!("nothing is offered behind {option}"));
     words.split_whitespace().collect()

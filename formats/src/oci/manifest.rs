@@ -8,6 +8,11 @@ use crate::{At, Error, Result, tree::ShowPath};
 use serde_json::Value;
 use std::fmt;
 
+/// The annotation of a layout's index that names an image.
+pub(super) const NAME: &str = "org.opencontainers.image.ref.name";
+/// The same as containerd writes it, which holds the whole reference where the other may be a tag alone.
+pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
 /// Media types that we know by name.
 pub mod media_type {
     /// OCI's index.
@@ -115,7 +120,7 @@ impl Descriptor {
     /// The same, under a name in the index of a layout.
     #[must_use]
     pub fn called(mut self, name: String) -> Self {
-        self.annotations.push((super::store::NAME.into(), name));
+        self.annotations.push((NAME.into(), name));
         self
     }
 

@@ -1,12 +1,10 @@
 //! Stores: where the blobs of images are, and which images have a name there (OCI image specification, "Image Layout").
 
-use super::{Descriptor, Digest, json};
+use super::{
+    Descriptor, Digest, json,
+    manifest::{CONTAINERD_NAME, NAME},
+};
 use crate::{Blob, Result};
-
-/// The annotation of a layout's index that names an image.
-pub(super) const NAME: &str = "org.opencontainers.image.ref.name";
-/// The same as containerd writes it, which holds the whole reference where the other may be a tag alone.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// A place with images: a layout in a directory, an archive.
 pub trait Store: Sync {

@@ -105,8 +105,9 @@ fn dependencies(manifest: &Path) -> Dependencies {
 fn the_table_of_dependencies_is_the_manifests() {
     let boot = fs::read_dir(root().join("boot")).expect("there are loaders");
     let manifests = boot.map(|entry| entry.expect("a name").path().join("Cargo.toml")).filter(|path| path.exists());
-    let manifests: Vec<PathBuf> =
-        manifests.chain(["Cargo.toml", "formats/Cargo.toml", "net/Cargo.toml"].map(|path| root().join(path))).collect();
+    let manifests: Vec<PathBuf> = manifests
+        .chain(["Cargo.toml", "formats/Cargo.toml", "formats/zstd/Cargo.toml", "net/Cargo.toml"].map(|path| root().join(path)))
+        .collect();
     let all: Vec<Dependencies> = manifests.iter().map(|path| dependencies(path)).collect();
     let names: BTreeSet<&str> = all.iter().flat_map(|one| &one.names).map(String::as_str).collect();
     let features: BTreeSet<&str> = all.iter().flat_map(|one| &one.features).map(String::as_str).collect();
