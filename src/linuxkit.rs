@@ -23,7 +23,7 @@ mod volumes;
 mod yaml;
 
 pub(crate) use build::{Parts, Wishes, references, tar};
-pub(crate) use config::Config;
+pub(crate) use config::{Config, Packages};
 pub(crate) use files::Sources;
 pub(crate) use package::resolve as package;
 pub(crate) use tagged::T0;

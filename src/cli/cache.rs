@@ -14,7 +14,11 @@ use formats::{
     tree::ShowPath,
     units::show_size,
 };
-use std::{collections::HashSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -135,13 +139,13 @@ fn import(cache: &Cache, place: &Place, global: &Global) -> Result<()> {
     }
 }
 
-fn export(cache: &Cache, image: &Reference, output: &PathBuf, global: &Global) -> Result<()> {
+fn export(cache: &Cache, image: &Reference, output: &Path, global: &Global) -> Result<()> {
     let (ui, summary) = (global.ui(), Summary::start());
     let name = image.to_string();
     let lost = || Error::bad_input(format!("image {name} is not in {}", cache.name())).hint("`moby cache ls` lists what is");
     let descriptor = cache.named(&name)?.ok_or_else(lost)?;
     let archive = archive_of(cache, &descriptor, &name, tree(cache, &descriptor))?;
-    let target = if output.as_os_str() == "-" { Target::Stdout } else { Target::Path(output.clone()) };
+    let target = if output.as_os_str() == "-" { Target::Stdout } else { Target::Path(output.to_owned()) };
     let files = [(target, archive)];
     let step = ui.step("write");
     emit::emit(&files, Durability::Process, &*step)?;

@@ -3,7 +3,7 @@
 use crate::{
     error::{At, Error, Result},
     input::{self, STDIN},
-    linuxkit::{self, Config},
+    linuxkit::{self, Config, Packages},
 };
 use std::{
     fs::File,
@@ -26,7 +26,7 @@ pub(super) fn configuration(configurations: &[PathBuf]) -> Result<Config> {
         is_local |= path != Path::new(STDIN);
         let directory = path.parent().unwrap_or(Path::new(""));
         let resolve = |package: &str| linuxkit::package(directory, package);
-        let resolve: Option<&dyn Fn(&str) -> Result<String>> = if is_local { Some(&resolve) } else { None };
+        let resolve: Option<Packages<'_>> = if is_local { Some(&resolve) } else { None };
         let config = Config::parse(&input::show(path), &text, resolve)?;
         merged = Some(match merged {
             None => config,

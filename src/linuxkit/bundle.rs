@@ -92,6 +92,9 @@ struct Merged<'a> {
     namespace: &'a str,
 }
 
+/// A field of namespaces.
+type Field = fn(&Namespaces) -> &Option<Text>;
+
 fn runtime<'a>(label: Option<&'a Runtime>, yml: Option<&'a Runtime>) -> Merged<'a> {
     fn of<'a, T>(from: [Option<&'a Runtime>; 2], field: impl Fn(&'a Runtime) -> &'a Option<T>) -> Option<&'a T> {
         from.into_iter().flatten().find_map(|runtime| field(runtime).as_ref())
@@ -107,7 +110,7 @@ fn runtime<'a>(label: Option<&'a Runtime>, yml: Option<&'a Runtime>) -> Merged<'
         fields.insert("createInRoot".into(), interface.create_in_root.into());
         fields.into()
     });
-    let namespaces: [(&str, fn(&Namespaces) -> &Option<Text>); 7] = [
+    let namespaces: [(&str, Field); 7] = [
         ("cgroup", |ns| &ns.cgroup),
         ("ipc", |ns| &ns.ipc),
         ("mnt", |ns| &ns.mnt),

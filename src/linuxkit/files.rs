@@ -130,7 +130,7 @@ fn both(one: &str, other: &str, at: &Place) -> Error {
 /// The directories that lead to a path, from the top, each clean.
 fn parents(path: &str) -> Vec<Vec<u8>> {
     let cut = path.rfind('/').map_or(0, |at| at + 1);
-    let directory = clean(path[..cut].as_bytes());
+    let directory = clean(&path.as_bytes()[..cut]);
     let mut all: Vec<Vec<u8>> = Vec::new();
     for part in directory.split(|byte| *byte == b'/').filter(|part| *part != b".") {
         let parent =

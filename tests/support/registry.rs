@@ -37,18 +37,18 @@ impl Registry {
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: 127.0.0.1:0\n  secret: test\n",
             root.display()
         );
-        fs::write(&config, text).unwrap();
+        fs::write(&config, text).expect("the scratch directory can be written");
         let mut command = tool("docker-registry");
         command.arg("serve").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("docker-registry cannot be run: {error}; see tests/setup.sh"));
-        let log = BufReader::new(child.stderr.take().unwrap());
+        let log = BufReader::new(child.stderr.take().expect("its standard error is a pipe"));
         let (found, port) = mpsc::channel();
         // It says which port it got; its log is read to the end, so that it never waits for us.
         thread::spawn(move || {
             for line in log.lines().map_while(std::io::Result::ok) {
                 if let Some(rest) = line.split("listening on 127.0.0.1:").nth(1) {
                     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                    let _ = found.send(digits.parse().unwrap());
+                    let _ = found.send(digits.parse().expect("a port"));
                 }
             }
         });
@@ -70,7 +70,7 @@ impl Registry {
 
     /// Where it keeps a blob.
     pub fn blob(&self, digest: &str) -> PathBuf {
-        let hex = digest.strip_prefix("sha256:").unwrap();
+        let hex = digest.strip_prefix("sha256:").expect("a digest of SHA-256");
         self.store.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
     }
 }

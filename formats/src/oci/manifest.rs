@@ -293,7 +293,7 @@ mod tests {
         let config =
             Config::parse(br#"{"architecture":"arm64","os":"linux","config":{"Cmd":null,"Env":["A=1"],"Labels":null},"rootfs":null}"#)
                 .unwrap();
-        assert_eq!((config.platform, config.execution.env), (Some(Platform::linux("arm64")), vec!["A=1".to_owned()]));
+        assert_eq!((config.platform, config.execution.env.clone()), (Some(Platform::linux("arm64")), vec!["A=1".to_owned()]));
         assert!(config.execution.args().is_empty() && config.labels.is_empty() && config.diff_ids.is_empty());
     }
 

@@ -430,6 +430,10 @@ fn records(entry: &Entry, size: u64) -> Result<Vec<u8>> {
             all.insert(keyword, value.clone());
         }
     }
+    // A path that is only too long may be split, where nothing else asks for records.
+    if all.len() == 1 && entry.path.is_ascii() && entry.records.is_empty() && super::write::split_path(&entry.path).is_some() {
+        all.remove(b"path".as_slice());
+    }
     let mut bytes = Vec::new();
     for (keyword, value) in all {
         if BASIC[..4].contains(&keyword) && value.contains(&0) {
@@ -525,3 +529,6 @@ fn octal(field: &mut [u8], value: i64) {
         let _: bool = header::set_octal(field, 0);
     }
 }
+
+#[cfg(test)]
+mod tests;
