@@ -12,7 +12,9 @@ pub(crate) use cache::Cache;
 pub(crate) use export::archive_of;
 pub(crate) use layout::{Layout, file};
 pub(crate) use lock::Lock;
-pub(crate) use pull::{Puller, Wanted};
+pub(crate) use pull::Puller;
+#[cfg(feature = "net")]
+pub(crate) use pull::Wanted;
 pub(crate) use sources::Sources;
 
 use crate::error::{At, Result};

@@ -22,7 +22,7 @@ Credentials are those of docker login and podman login. A transfer that breaks o
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Pull {
-    /// Images: [HOST[:PORT]/]PATH[:TAG][@DIGEST]
+    /// Images, as alpine, alpine:3.20, ghcr.io/me/app:1 or localhost:5000/app@sha256:...
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<Reference>,
     /// The architecture, as Go names it: amd64, arm64, riscv64, ... [default: this machine's]

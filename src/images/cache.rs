@@ -76,6 +76,7 @@ impl Cache {
     ///
     /// # Errors
     /// When it has another digest, or cannot be written.
+    #[cfg(feature = "net")]
     pub(crate) fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         let mut ingest = self.ingest(digest)?;
         ingest.restart()?;
@@ -246,6 +247,7 @@ impl Store for Cache {
 
 impl Ingest<'_> {
     /// How many bytes are there.
+    #[cfg(feature = "net")]
     pub(crate) fn len(&self) -> u64 {
         self.len
     }

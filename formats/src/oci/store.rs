@@ -47,7 +47,7 @@ impl dyn Store + '_ {
     /// A manifest, an index or a config, whose digest is right.
     ///
     /// # Errors
-    /// As [`Self::blob`], and when the digest is another or it is too large.
+    /// When it is not there or has another length, and when the digest is another or it is too large.
     pub fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let place = |error: crate::Error| error.at(format!("blob {}", descriptor.digest)).at(self.name());
         let bytes = self.blob(descriptor)?.to_vec(json::DOCUMENT_MAX).map_err(place)?;

@@ -8,10 +8,6 @@ fn read(text: &str) -> Result<Value> {
     parse("a.yml", text.as_bytes()).map(|node| node.value)
 }
 
-fn text(value: &str) -> Value {
-    Value::Text(value.to_owned())
-}
-
 /// As JSON, for short.
 fn plain(value: &Value) -> serde_json::Value {
     match value {
