@@ -9,7 +9,8 @@
 #   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them.
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture.
-#   5. What reads EROFS compressed by zstd, of Debian 13: a kernel in .cache/debian/amd64-trixie, programs in .cache/erofs-utils.
+#   5. runc and containerd, which run in guests, in .cache/debian/amd64-containers.
+#   6. What reads EROFS compressed by zstd, of Debian 13: a kernel in .cache/debian/amd64-trixie, programs in .cache/erofs-utils.
 #
 # Run it again at any time: what is there already is left alone, and then no network is needed.
 set -euo pipefail
@@ -197,6 +198,18 @@ guest() {
     mv "$work" "$to"
 }
 
+# What runs containers in a guest: runc, containerd, and the libraries that they name, in .cache/debian/amd64-containers.
+container_runtime() {
+    local to=$cache/debian/amd64-containers work=$cache/debian/amd64-containers.partial apt
+    [ -x "$to/usr/bin/containerd" ] && return
+    say "downloading runc and containerd"
+    rm -rf "$work" "$to"
+    apt_for "$suite" amd64 "$work"
+    download "$work" runc containerd libc6 libseccomp2
+    mv "$work/unpacked" "$to"
+    rm -rf "$work"
+}
+
 # What reads EROFS compressed by zstd: Linux from 6.10 on and erofs-utils from 1.8 on. The programs run with the libraries of their
 # own Debian, by its dynamic linker.
 erofs_zstd() {
@@ -326,7 +339,7 @@ group_test() {
         veritysetup dmsetup 7z xmllint objdump docker-registry htpasswd skopeo openssl tinyproxy
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd)
-    steps+=(python_oracles guest_arm64 ukify erofs_zstd)
+    steps+=(python_oracles guest_arm64 container_runtime ukify erofs_zstd)
 }
 
 # `make bench`: what it compares with.

@@ -84,9 +84,10 @@ impl Build {
         if self.dry_run {
             return super::print(&format!("{}\n", linuxkit::dry_run(&config)));
         }
+        // As LinuxKit names them: the last configuration without its ending.
         let last = self.configurations.last().map_or(Path::new(STDIN), PathBuf::as_path);
-        let named = if last == Path::new(STDIN) { Path::new("moby") } else { last };
-        let made = self.making.begin(named, || self.default(), global)?;
+        let name = if last == Path::new(STDIN) { "moby".into() } else { last.file_stem().unwrap_or_default().to_owned() };
+        let made = self.making.begin(Path::new(&name), || self.default(), global)?;
         config.warnings.iter().for_each(|warning| made.ui().warn(warning));
         trusted(&config, made.ui())?;
         let mut env = super::env(global, &made.directory())?;

@@ -198,6 +198,21 @@ fn a_kernel_that_is_a_link_is_what_it_leads_to() {
 }
 
 #[test]
+fn outputs_are_called_after_the_last_configuration() {
+    let Corpus { directory, cache } = &*CORPUS;
+    for (arguments, input, made) in [
+        (&["yml/m1.yml", "yml/k-basic.yml", "-f", "tar"][..], "", "out/k-basic.tar"),
+        (&["-", "-f", "tar", "--name", "box"], "{}", "out/box.tar"),
+        (&["-", "-f", "docker"], "{}", "out/moby.docker"),
+    ] {
+        let mut command = moby();
+        command.args(["build", "--offline", "--dir", "out"]).args(arguments).current_dir(directory).env("LINUXKIT_CACHE", cache);
+        finish_with(&mut command, input.as_bytes()).success();
+        assert!(directory.join(made).exists(), "{made}");
+    }
+}
+
+#[test]
 fn a_lock_holds() {
     let Corpus { directory, cache } = &*CORPUS;
     let lock = directory.join("app.lock");

@@ -23,6 +23,7 @@ mod ova;
 mod platforms;
 mod root;
 mod sd_card;
+mod system;
 mod tables;
 mod tidy;
 mod transcript;

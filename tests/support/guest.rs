@@ -46,6 +46,13 @@ pub fn newer_debian(file: &str) -> PathBuf {
     path
 }
 
+/// runc and containerd with their libraries, as Debian's packages hold them.
+pub fn containers() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/debian/amd64-containers");
+    assert!(path.exists(), "{} is missing: run tests/setup.sh", path.display());
+    path
+}
+
 const INIT: &[u8] = include_bytes!("init.sh");
 
 /// Writes the tagged tar of a guest whose root file system has `random_mib` MiB that do not compress.

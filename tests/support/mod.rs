@@ -6,6 +6,7 @@
 pub mod guest;
 pub mod images;
 pub mod initrd;
+pub mod layouts;
 pub mod qemu;
 pub mod registry;
 pub mod tagged_tar;
