@@ -21,6 +21,7 @@ mod place;
 mod pull;
 #[cfg(feature = "net")]
 mod registries;
+mod run;
 mod usage;
 mod values;
 mod yml;
@@ -40,10 +41,11 @@ use std::{
     sync::Arc,
 };
 
-const ABOUT: &str = "Turn LinuxKit tagged tars into bootable disks and kernels, and look into them";
+const ABOUT: &str = "Build LinuxKit images, turn them into disks and kernels that boot, and look into them";
 
 const EXAMPLES: &str = "\
 Examples:
+  moby build app.yml -f qcow2                        a LinuxKit configuration, to a disk that boots
   moby convert image.tar --format qcow2              image.qcow2, boots on BIOS and UEFI
   moby convert image.tar -f raw,kernel+initrd        several outputs, one pass over the tar
   linuxkit build --format tar --o - app.yml | moby convert - -o app.qcow2
@@ -146,6 +148,7 @@ enum Command {
     #[cfg(feature = "net")]
     Pull(pull::Pull),
     Cache(cache::CacheCommand),
+    Run(run::Run),
     Inspect(inspect::Inspect),
     Extract(extract::Extract),
     Check(check::Check),
@@ -175,6 +178,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "net")]
         Command::Pull(command) => command.run(&cli.global),
         Command::Cache(command) => command.run(&cli.global),
+        Command::Run(command) => command.run(&cli.global),
         Command::Inspect(command) => command.run(&cli.global),
         Command::Extract(command) => command.run(&cli.global),
         Command::Lint(command) => command.run(&cli.global),

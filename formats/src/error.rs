@@ -61,6 +61,12 @@ impl Error {
         self
     }
 
+    /// The same, of another kind: what is wrong may be another's fault than it looked from inside.
+    #[must_use]
+    pub fn of_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// Attaches the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -27,7 +27,7 @@ use crate::{
     url::{Url, is_loopback},
 };
 use auth::Auth;
-use formats::{At, Error, Result};
+use formats::{At, Error, Kind, Result};
 use repository::{Algorithm, digest_parts, is_tag};
 use std::{path::PathBuf, sync::Arc};
 use ureq::http::Method;
@@ -129,14 +129,15 @@ impl Client {
     /// The manifest or the index of a tag or of a digest (`sha256:HEX`). The bytes of a digest are verified.
     ///
     /// # Errors
-    /// Remote: the registry refuses, fails or is not reached, knows no such manifest, or sends another one or more than [`MANIFEST_MAX`].
-    /// Bad input: `what` is neither a tag nor a digest, or credentials cannot be read.
+    /// Remote: the registry refuses, fails or is not reached, or sends another one or more than [`MANIFEST_MAX`].
+    /// Bad input: the registry knows no such manifest, `what` is neither a tag nor a digest, or credentials cannot be read.
     pub fn manifest(&self, repository: &Repository, what: &str) -> Result<Manifest> {
         let separator = if what.contains(':') { '@' } else { ':' };
         let place = || format!("{repository}{separator}{}", shown(what, SHOWN));
         match self.manifest_or_none(repository, what).at(place)? {
             Ok(manifest) => Ok(manifest),
-            Err(refusal) => Err(refusal.at(place())),
+            // Whoever asked for it has the name wrong, or another must push it: trying again does not help.
+            Err(refusal) => Err(refusal.of_kind(Kind::BadInput).at(place())),
         }
     }
 

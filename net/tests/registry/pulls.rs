@@ -81,7 +81,7 @@ fn what_is_not_there_is_told_by_name() {
     let repository = registry.repository("a");
     let error = client(settings()).manifest(&repository, "v2").unwrap_err();
     let wanted = format!("{0}/a:v2: {0} has no such thing: 404 Not Found: MANIFEST_UNKNOWN: manifest unknown", registry.host());
-    assert_eq!((error.kind(), error.to_string()), (Kind::Remote, wanted));
+    assert_eq!((error.kind(), error.to_string()), (Kind::BadInput, wanted));
     let error = blob(&client(settings()), &repository, b"absent").unwrap_err().to_string();
     assert!(error.starts_with(&format!("{repository}@sha256:")) && error.contains("404 Not Found: BLOB_UNKNOWN"), "{error}");
     for bad in ["", "a b", "sha256:12", "../x"] {

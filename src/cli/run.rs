@@ -1,0 +1,272 @@
+//! `moby run`: QEMU is started on an image, with firmware, drive and console that suit it.
+
+use super::Global;
+use crate::{
+    convert::{self, Conversion},
+    emit::{self, Durability, Target},
+    error::{At, Error, Kind, Result},
+    image::disk,
+    input::{self, Input, Opening},
+    names::find,
+    request::Request,
+};
+use formats::{
+    Blob, Env, iso9660,
+    kernel::{Arch, Kernel},
+    units::{parse_size, show_size},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  moby run app.qcow2                                 on BIOS, its console here; Ctrl-A X ends it
+  moby run app.iso --uefi
+  moby run app.tar --memory 2G --publish 8080:80     a tagged tar becomes a disk first
+  moby run app.qcow2 --disk data.img --keep          what the guest writes stays
+  moby run app.qcow2 --dry-run                       the command, to be changed and run by hand";
+
+/// Start QEMU on an image
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Run {
+    /// A disk, an ISO, a unified kernel image or a tagged tar
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// Start it by BIOS (SeaBIOS) [default where the image has a loader for it]
+    #[arg(long, conflicts_with = "uefi")]
+    bios: bool,
+    /// Start it by UEFI (OVMF, AAVMF)
+    #[arg(long)]
+    uefi: bool,
+    /// Memory: 512M, 2G (powers of 1024)
+    #[arg(long, default_value = "1G", value_name = "SIZE", value_parser = memory)]
+    memory: u64,
+    /// Processors
+    #[arg(long, default_value = "2", value_name = "N")]
+    cpus: std::num::NonZeroUsize,
+    /// Another disk, behind the image's own. Repeatable
+    #[arg(long = "disk", value_name = "FILE")]
+    disks: Vec<PathBuf>,
+    /// A TCP port of this machine that leads to one of the guest's. Repeatable
+    #[arg(long, value_name = "HOST:GUEST", value_parser = ports)]
+    publish: Vec<(u16, u16)>,
+    /// Let the guest write to its disks; without it what it writes is thrown away
+    #[arg(long)]
+    keep: bool,
+    /// Print the command and run nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What is started, understood.
+struct Subject {
+    /// The file that QEMU opens.
+    file: PathBuf,
+    /// What QEMU calls its container; nothing of a unified kernel image.
+    format: Option<&'static str>,
+    is_cd: bool,
+    arch: Arch,
+    has_bios_loader: bool,
+}
+
+/// Where distributions keep firmware: code, and what the variables begin with.
+const OVMF: &[(&str, &str)] = &[
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    ("/usr/share/qemu/edk2-x86_64-code.fd", "/usr/share/qemu/edk2-i386-vars.fd"),
+    ("/opt/homebrew/share/qemu/edk2-x86_64-code.fd", "/opt/homebrew/share/qemu/edk2-i386-vars.fd"),
+];
+const AAVMF: &[(&str, &str)] = &[
+    ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
+    ("/usr/share/edk2/aarch64/QEMU_CODE.fd", "/usr/share/edk2/aarch64/QEMU_VARS.fd"),
+    ("/usr/share/qemu/edk2-aarch64-code.fd", "/usr/share/qemu/edk2-arm-vars.fd"),
+    ("/opt/homebrew/share/qemu/edk2-aarch64-code.fd", "/opt/homebrew/share/qemu/edk2-arm-vars.fd"),
+];
+
+impl Run {
+    pub(super) fn run(&self, global: &Global) -> Result<()> {
+        let scratch = tempfile::tempdir().at(|| "cannot create a directory for temporary files")?;
+        let mut env = super::env(global, scratch.path())?;
+        let subject = self.subject(scratch.path(), &mut env, global)?;
+        let command = self.command(&subject, scratch.path(), &mut env)?;
+        if self.dry_run {
+            return super::print(&format!("{}\n", command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")));
+        }
+        let (program, arguments) = command.split_first().ok_or_else(|| Error::new(Kind::Bug, "a command without a program"))?;
+        let missing = |error: std::io::Error| {
+            let package = if subject.arch == Arch::Aarch64 { "qemu-system-arm" } else { "qemu-system-x86" };
+            let error = Error::new(Kind::Environment, format!("{program} cannot be run")).because(error);
+            error.hint(format!("it is in Debian's package {package}, in QEMU elsewhere"))
+        };
+        let status = Command::new(program).args(arguments).status().map_err(missing)?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Io, format!("{program} ended with {status}"))),
+        }
+    }
+
+    fn subject(&self, scratch: &Path, env: &mut Env, global: &Global) -> Result<Subject> {
+        let place = || input::show(&self.image);
+        let opened = input::read(&self.image, None, &Opening::default(), env)?.input;
+        match &opened {
+            Input::Uki(file) => {
+                let arch = Kernel::identify(&crate::image::uki::boot(file).at(place)?.kernel.1).at(place)?.arch;
+                Ok(Subject { file: self.image.clone(), format: None, is_cd: false, arch, has_bios_loader: false })
+            }
+            Input::Disk { format, file, disk, .. } => {
+                if !is_the_file(file, &self.image) {
+                    let what = "it is packed, QEMU wants it unpacked";
+                    return Err(Error::unsupported(what).hint("convert it first: moby convert IMAGE -f qcow2").at(place()));
+                }
+                let file = self.image.clone();
+                of_disk(file, qemu_name(format.name()), disk, env)
+            }
+            Input::Tar(_) | Input::Container(_) => {
+                let conversion = Conversion::new(vec![find("qcow2")?], Request::default())?;
+                let source = convert::source(&opened, conversion.request(), env).at(place)?;
+                let artifacts = conversion.run(source, super::env(global, scratch)?, &global.ui())?;
+                let disk = artifacts.into_iter().flat_map(|artifact| artifact.files).next().unwrap_or_default();
+                let file = scratch.join("image.qcow2");
+                emit::emit(&[(Target::Path(file.clone()), disk)], Durability::Process, &formats::Silent)?;
+                let Input::Disk { disk, .. } = input::read(&file, None, &Opening::default(), env)?.input else {
+                    return Err(Error::new(Kind::Bug, "a disk of ours is none"));
+                };
+                of_disk(file, "qcow2", &disk, env)
+            }
+        }
+    }
+
+    /// The command: the program, and its arguments.
+    fn command(&self, subject: &Subject, scratch: &Path, env: &mut Env) -> Result<Vec<String>> {
+        let is_arm = subject.arch == Arch::Aarch64;
+        let is_uefi = self.uefi || is_arm || !self.bios && !subject.has_bios_loader;
+        if self.bios && is_arm {
+            return Err(Error::unsupported("--bios: machines of aarch64 have none").hint("leave it out"));
+        }
+        let (program, machine) = match (is_arm, is_uefi) {
+            (true, _) => ("qemu-system-aarch64", "virt"),
+            (false, true) => ("qemu-system-x86_64", "q35"),
+            (false, false) => ("qemu-system-x86_64", "pc"),
+        };
+        let accel = accelerator(subject.arch);
+        let mut words: Vec<String> = [program, "-machine", &format!("{machine},accel={accel}")].map(String::from).into();
+        words.extend(["-cpu", if accel == "tcg" { "max" } else { "host" }, "-m", &show_mib(self.memory)].map(String::from));
+        words.extend(["-smp", &self.cpus.to_string(), "-nographic", "-no-reboot"].map(String::from));
+        if is_uefi {
+            words.extend(firmware(if is_arm { AAVMF } else { OVMF }, is_arm, scratch)?);
+        }
+        let writes = if self.keep { "" } else { ",snapshot=on" };
+        match subject.format {
+            None => words.extend(["-kernel".into(), subject.file.display().to_string()]),
+            Some(_) if subject.is_cd => {
+                words.extend(["-drive".into(), format!("media=cdrom,readonly=on,format=raw,file={}", escaped(&subject.file))]);
+            }
+            Some(format) => words.extend(["-drive".into(), format!("if=virtio,format={format},file={}{writes}", escaped(&subject.file))]),
+        }
+        for disk in &self.disks {
+            let Input::Disk { format, .. } = input::read(disk, None, &Opening::default(), env)?.input else {
+                return Err(Error::bad_input("it is no disk").at(format!("--disk {}", disk.display())));
+            };
+            words.extend(["-drive".into(), format!("if=virtio,format={},file={}{writes}", qemu_name(format.name()), escaped(disk))]);
+        }
+        let forwards: String = self.publish.iter().map(|(host, guest)| format!(",hostfwd=tcp::{host}-:{guest}")).collect();
+        words.extend(["-nic".into(), format!("user,model=virtio-net-pci{forwards}")]);
+        Ok(words)
+    }
+}
+
+fn of_disk(file: PathBuf, format: &'static str, disk: &Blob, env: &mut Env) -> Result<Subject> {
+    // A disk of others has no kernel that we find; it is taken for one of this machine's.
+    let kernel = disk::boot_any(disk, &mut env.spool).and_then(|booted| Kernel::identify(&booted.kernel.1));
+    let arch = kernel.map_or(if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 }, |kernel| kernel.arch);
+    let has_bios_loader = disk.len() >= 512 && disk.read_array::<440>(0)? != [0; 440];
+    Ok(Subject { file, format: Some(format), is_cd: format == "raw" && iso9660::probe(disk)?, arch, has_bios_loader })
+}
+
+/// Whether a container is the file itself, and not what was unpacked of it.
+fn is_the_file(container: &Blob, path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.len() == container.len())
+}
+
+/// What QEMU calls a container of ours.
+fn qemu_name(name: &'static str) -> &'static str {
+    if name == "vhd" { "vpc" } else { name }
+}
+
+fn accelerator(arch: Arch) -> &'static str {
+    let is_native = cfg!(target_arch = "x86_64") && arch == Arch::X86_64 || cfg!(target_arch = "aarch64") && arch == Arch::Aarch64;
+    let kvm = || fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
+    match (is_native, cfg!(target_os = "macos")) {
+        (true, true) => "hvf",
+        (true, false) if kvm() => "kvm",
+        _ => "tcg",
+    }
+}
+
+/// The drives of a firmware; its variables are a copy.
+fn firmware(known: &[(&str, &str)], is_arm: bool, scratch: &Path) -> Result<Vec<String>> {
+    let (code, vars) = known.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists()).ok_or_else(|| {
+        let (what, package) = if is_arm { ("AAVMF", "qemu-efi-aarch64") } else { ("OVMF", "ovmf") };
+        let places: Vec<_> = known.iter().map(|(code, _)| *code).collect();
+        let error = Error::new(Kind::Environment, format!("there is no UEFI firmware ({what}) at {}", places.join(", ")));
+        error.hint(format!("it is in Debian's package {package}"))
+    })?;
+    let own = scratch.join("vars.fd");
+    fs::copy(vars, &own).at(|| *vars)?;
+    let drive = |mode: &str, file: &Path| ["-drive".to_owned(), format!("if=pflash,format=raw{mode},file={}", escaped(file))];
+    Ok([drive(",readonly=on", Path::new(code)), drive("", &own)].concat())
+}
+
+/// A path in an option of QEMU's.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+fn show_mib(bytes: u64) -> String {
+    format!("{}M", bytes >> 20)
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    let size = parse_size(text).map_err(|error| error.to_string())?;
+    match size >> 20 {
+        0 => Err(format!("{} is less than any machine has", show_size(size))),
+        _ => Ok(size),
+    }
+}
+
+fn ports(text: &str) -> Result<(u16, u16), String> {
+    let ports = text.split_once(':').and_then(|(host, guest)| Some((host.parse().ok()?, guest.parse().ok()?)));
+    ports.ok_or_else(|| "it must be two ports, as 8080:80".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_reach_a_shell_whole() {
+        assert_eq!(["a-b=c,d", "", "it's", "a b"].map(quoted), ["a-b=c,d", "''", r"'it'\''s'", "'a b'"]);
+        assert_eq!(escaped(Path::new("a,b")), "a,,b");
+    }
+
+    #[test]
+    fn sizes_and_ports_are_read() {
+        assert_eq!((memory("2G"), ports("8080:80")), (Ok(2 << 30), Ok((8080, 80))));
+        for bad in ["8080", "1:2:3", ":80", "70000:1"] {
+            assert!(ports(bad).is_err(), "{bad}");
+        }
+        assert!(memory("1k").is_err());
+    }
+}
