@@ -24,3 +24,6 @@ pub use image::{Image, Layer, select};
 pub use manifest::{Config, Descriptor, Execution, Index, Manifest, Platform, media_type};
 pub use reference::Reference;
 pub use store::{Store, blob_name, name_of, named};
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ mod oracle;
 mod ova;
 mod platforms;
 mod root;
+mod run;
 mod sd_card;
 mod system;
 mod tables;
