@@ -9,7 +9,6 @@ use formats::Kind;
 use net::{Settings, Sources};
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -58,8 +57,10 @@ fn a_helper_is_asked() {
         "#!/bin/sh\nread -r host\necho \"$host\" >> {}/calls\necho '{{\"Username\": \"user\", \"Secret\": \"geheim\"}}'\n",
         dir.path().display()
     );
-    fs::write(&helper, script).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = dir.path().join("script");
+    fs::write(&file, script).unwrap();
+    // By another process: nothing of this one has it open for writing when it is run.
+    run("install", &["-m", "755", text(&file), text(&helper)]);
     let mut with = with_file(dir.path(), r#"{"credsStore": "test"}"#);
     with.credentials.path = Some(format!("{}:/usr/bin:/bin", dir.path().display()).into());
     pulls(&client(with), &registry.repository("a"), &image);

@@ -80,14 +80,17 @@ fn mistakes_do_not_show_secrets() {
 #[cfg(unix)]
 mod helpers {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
 
     /// What the helper `docker-credential-test`, which is this script, makes of a file that names it.
     fn helped(script: &str, file: &str, host: &str) -> Result<Option<Login>> {
         let (mut sources, dir) = sources(&[file, r#"{"auths": {"a": {"auth": "YTox"}}}"#]);
         let helper = dir.path().join("docker-credential-test");
-        fs::write(&helper, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = dir.path().join("script");
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // By another process: what a thread of this one starts meanwhile inherits files that are open for writing, and no program is run
+        // while one is ("text file busy").
+        assert!(Command::new("install").args(["-m", "755"]).args([&text, &helper]).status().unwrap().success());
         sources.path = Some(format!("{}:/usr/bin:/bin", dir.path().display()).into());
         sources.find(host, "x")
     }
