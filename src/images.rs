@@ -20,8 +20,9 @@ pub(crate) use sources::Sources;
 use crate::error::{At, Result};
 use formats::{
     Blob, Progress, Spool,
-    oci::{Config, Descriptor, Image, Index, Layer, Manifest, Store, layer},
+    oci::{Config, Descriptor, Image, Index, Layer, Manifest, Store, layer, merge},
     parallel,
+    tar::{Dialect, Writer},
     tree::ShowPath,
 };
 use std::{
@@ -79,6 +80,16 @@ impl Pulled {
     pub(crate) fn parts(&self, manifest: &Descriptor) -> Result<Vec<Descriptor>> {
         let Manifest { config, layers, .. } = Manifest::parse(&self.store.document(manifest)?)?;
         Ok([vec![config], layers, vec![manifest.clone()]].concat())
+    }
+
+    /// The same image with one layer: its layers over one another by OCI's rules.
+    ///
+    /// # Errors
+    /// When they cannot be laid over one another; the error names layer and entry.
+    pub(crate) fn merged(self) -> Result<Self> {
+        let mut tar = Writer::new(Dialect::Pax);
+        tar.tree(&merge::tree(&self.tars)?)?;
+        Ok(Self { tars: vec![("layers".into(), tar.finish())], ..self })
     }
 
     /// A manifest, an index or a statement of its store.

@@ -61,6 +61,9 @@ pub(super) struct Build {
     #[arg(long)]
     dry_run: bool,
 
+    /// How the layers of an image lie over one another: as LinuxKit lays them, or by OCI's rules, which differ over opaque whiteouts
+    #[arg(long, value_name = "RULES", default_value = "linuxkit", help_heading = "Images")]
+    layers: Layers,
     #[command(flatten)]
     images: ImageArgs,
     /// Take exactly the images that `moby lock` wrote down, and fail on any other
@@ -76,6 +79,15 @@ pub(super) struct Build {
     /// Taken for LinuxKit's sake
     #[arg(long, hide = true)]
     docker: bool,
+}
+
+/// How layers lie over one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Layers {
+    /// From the top down, and of every name the first.
+    Linuxkit,
+    /// By the image specification.
+    Oci,
 }
 
 impl Build {
@@ -134,7 +146,17 @@ impl Build {
         }
         drop(step);
         let step = reporter.step("unpack");
-        images::unpack(found, env.threads, &*step, &|| spool(directory))
+        let pulled = images::unpack(found, env.threads, &*step, &|| spool(directory))?;
+        match self.layers {
+            Layers::Linuxkit => Ok(pulled),
+            Layers::Oci => {
+                let merged = |(name, image): (String, images::Pulled)| {
+                    let image = image.merged().at(|| format!("image {}", ShowPath(name.as_bytes())))?;
+                    Ok((name, image))
+                };
+                pulled.into_iter().map(merged).collect()
+            }
+        }
     }
 
     /// The images that are taken, and no others.

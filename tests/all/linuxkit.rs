@@ -212,6 +212,27 @@ fn outputs_are_called_after_the_last_configuration() {
     }
 }
 
+/// LinuxKit shows what an opaque whiteout hides; who wants that hidden says so, and is told of it.
+#[test]
+fn opaque_whiteouts_count_by_the_rules_of_oci() {
+    let Corpus { directory, cache } = &*CORPUS;
+    fs::write(directory.join("layers.yml"), "init: [\"lab/whiteout:1\"]\n").unwrap();
+    let build = |file: &str, more: &[&str]| {
+        let mut command = moby();
+        command.args(["build", "--no-sbom", "--offline", "-f", "tar", "-o", file]).args(more).arg("layers.yml");
+        let done = finish_with(command.current_dir(directory).env("LINUXKIT_CACHE", cache), b"").success();
+        let tree = formats::tar::tree(&fs::read(directory.join(file)).unwrap().into()).unwrap();
+        let has = ["opq/old", "opq/d/old2", "opq/new"].map(|path| tree.get(path.as_bytes()).is_some());
+        (has, done.errors())
+    };
+    let (has, said) = build("layers-linuxkit.tar", &[]);
+    assert_eq!(has, [true, true, true]);
+    assert!(said.contains("layers.yml:1:") && said.contains("opq/") && said.contains("--layers oci"), "{said}");
+    let (has, said) = build("layers-oci.tar", &["--layers", "oci"]);
+    assert_eq!(has, [false, false, true]);
+    assert!(!said.contains("warning"), "{said}");
+}
+
 #[test]
 fn a_lock_holds() {
     let Corpus { directory, cache } = &*CORPUS;
