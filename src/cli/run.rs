@@ -11,7 +11,9 @@ use crate::{
     request::Request,
 };
 use formats::{
-    Blob, Env, iso9660,
+    Blob, Env,
+    gpt::BIOS_BOOT,
+    iso9660,
     kernel::{Arch, Kernel},
     units::{parse_size, show_size},
 };
@@ -54,6 +56,9 @@ pub(super) struct Run {
     /// A TCP port of this machine that leads to one of the guest's. Repeatable
     #[arg(long, value_name = "HOST:GUEST", value_parser = ports)]
     publish: Vec<(u16, u16)>,
+    /// Who executes the guest [default: kvm or hvf where the machine has it, else tcg]
+    #[arg(long, value_name = "ACCEL", value_parser = ["kvm", "hvf", "tcg"])]
+    accel: Option<String>,
     /// Let the guest write to its disks; without it what it writes is thrown away
     #[arg(long)]
     keep: bool,
@@ -107,7 +112,10 @@ impl Run {
         let status = Command::new(program).args(arguments).status().map_err(missing)?;
         match status.success() {
             true => Ok(()),
-            false => Err(Error::new(Kind::Io, format!("{program} ended with {status}"))),
+            false => {
+                let hint = "where KVM is at fault, --accel tcg goes without it; --dry-run shows the command";
+                Err(Error::new(Kind::Io, format!("{program} ended with {status}")).hint(hint))
+            }
         }
     }
 
@@ -154,7 +162,7 @@ impl Run {
             (false, true) => ("qemu-system-x86_64", "q35"),
             (false, false) => ("qemu-system-x86_64", "pc"),
         };
-        let accel = accelerator(subject.arch);
+        let accel = self.accel.as_deref().unwrap_or_else(|| accelerator(subject.arch));
         let mut words: Vec<String> = [program, "-machine", &format!("{machine},accel={accel}")].map(String::from).into();
         words.extend(["-cpu", if accel == "tcg" { "max" } else { "host" }, "-m", &show_mib(self.memory)].map(String::from));
         words.extend(["-smp", &self.cpus.to_string(), "-nographic", "-no-reboot"].map(String::from));
@@ -185,7 +193,8 @@ fn of_disk(file: PathBuf, format: &'static str, disk: &Blob, env: &mut Env) -> R
     // A disk of others has no kernel that we find; it is taken for one of this machine's.
     let kernel = disk::boot_any(disk, &mut env.spool).and_then(|booted| Kernel::identify(&booted.kernel.1));
     let arch = kernel.map_or(if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 }, |kernel| kernel.arch);
-    let has_bios_loader = disk.len() >= 512 && disk.read_array::<440>(0)? != [0; 440];
+    // Ours has a partition of its own on GPT; what has no GPT was made for BIOS.
+    let has_bios_loader = disk::partitions(disk).map_or(true, |all| all.iter().any(|partition| partition.type_guid == BIOS_BOOT));
     Ok(Subject { file, format: Some(format), is_cd: format == "raw" && iso9660::probe(disk)?, arch, has_bios_loader })
 }
 
