@@ -67,7 +67,6 @@ fuzz:
 
 nightly: windows
 	@tests/setup.sh nightly
-	cargo test --locked --workspace --target $(musl) -- --ignored
 	$(mutate) --executions 1000000000 --seconds 600 --seed $$(($$(date +%s) / 86400))
 	$(mutate) --against-qemu 5000 --seed $$(($$(date +%s) / 86400))
 	cargo package --locked --workspace

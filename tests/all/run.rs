@@ -56,7 +56,6 @@ fn the_guest_comes_up() {
 }
 
 #[test]
-#[ignore = "nightly: the same by UEFI, from a CD"]
 fn the_guest_comes_up_from_a_cd_by_uefi() {
     let done = run("guest.iso", &["--uefi", "--accel", "tcg"]).success();
     assert!(done.text().contains("MOBY-MARKER-OK"), "{done}");

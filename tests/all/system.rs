@@ -141,7 +141,6 @@ fn it_runs_from_a_cd_on_uefi() {
 }
 
 #[test]
-#[ignore = "nightly: the other two ways round"]
 fn it_runs_from_a_disk_on_uefi_and_from_a_cd_on_bios() {
     runs(Machine::uefi(), Bus::VirtioBlk, "system.qcow2", "qcow2", "efi");
     runs(Machine::bios(), Bus::Cd, "system.iso", "raw", "bios");

@@ -18,11 +18,7 @@ pub(crate) fn small() -> &'static Images {
 
 /// Boots one output of `images` and checks everything that the test kernel reports.
 pub(crate) fn boots(images: &Images, file: &str, bus: Bus, machine: Machine) {
-    boots_as(images, file, if file.ends_with("qcow2") { "qcow2" } else { "raw" }, bus, machine);
-}
-
-/// The same, in a container that QEMU calls so.
-pub(crate) fn boots_as(images: &Images, file: &str, format: &str, bus: Bus, machine: Machine) {
+    let format = if file.ends_with("qcow2") { "qcow2" } else { "raw" };
     machine
         .disk(bus, &images.path(file), format)
         .run()
@@ -71,7 +67,6 @@ boots! {
 }
 
 #[test]
-#[ignore = "nightly: half a minute, and one of 1 GB is seen to arrive"]
 fn an_initrd_of_300_mb_arrives_whole() {
     let images = Images::of_test_kernel("boot-300", 300, "kernel+initrd,qcow2");
     boots(&images, "guest.qcow2", Bus::VirtioBlk, Machine::bios().memory(1024));
