@@ -233,9 +233,13 @@ fn long_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 
 /// What a run may not invent. The spool is an unlinked file in `directory`.
 fn env(global: &Global, directory: &Path) -> Result<Env> {
+    Ok(Env { spool: spool(directory)?, time: source_date_epoch()?, threads: global.threads(), progress: Arc::new(global.ui()) })
+}
+
+/// A spool: an unlinked file in `directory`, which is empty for the current one.
+fn spool(directory: &Path) -> Result<Spool> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let spool = tempfile::tempfile_in(directory).at(|| format!("cannot create a file in {}", directory.display()))?;
-    Ok(Env { spool: Spool::new(spool), time: source_date_epoch()?, threads: global.threads(), progress: Arc::new(global.ui()) })
+    Ok(Spool::new(tempfile::tempfile_in(directory).at(|| format!("cannot create a file in {}", directory.display()))?))
 }
 
 /// The time for formats that demand one: `SOURCE_DATE_EPOCH`, else 0, never the clock.

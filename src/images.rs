@@ -13,14 +13,12 @@ pub(crate) use export::archive_of;
 pub(crate) use layout::{Layout, file};
 pub(crate) use lock::Lock;
 pub(crate) use pull::Puller;
-#[cfg(feature = "net")]
-pub(crate) use pull::Wanted;
 pub(crate) use sources::Sources;
 
 use crate::error::{At, Result};
 use formats::{
     Blob, Progress, Spool,
-    oci::{Config, Descriptor, Image, Index, Layer, Manifest, Store, layer, merge},
+    oci::{Config, Descriptor, Digest, Image, Index, Layer, Manifest, Platform, Store, layer, merge},
     parallel,
     tar::{Dialect, Writer},
     tree::ShowPath,
@@ -40,6 +38,17 @@ pub(crate) fn host_arch() -> &'static str {
         "powerpc64" => "ppc64le",
         other => other,
     }
+}
+
+/// What of an index is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted<'a> {
+    /// The image for a platform.
+    pub(crate) platform: &'a Platform,
+    /// And all others.
+    pub(crate) all: bool,
+    /// Only the image of this digest will do.
+    pub(crate) digest: Option<&'a Digest>,
 }
 
 /// An image with its layers unpacked.

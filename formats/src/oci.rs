@@ -23,7 +23,7 @@ pub use digest::{Digest, Hasher};
 pub use image::{Image, Layer, select};
 pub use manifest::{Config, Descriptor, Execution, Index, Manifest, Platform, media_type};
 pub use reference::Reference;
-pub use store::{Store, blob_name, name_of, named};
+pub use store::{LAYOUT, Store, blob_name, named};
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use crate::{
     names::find,
     outputs::Output,
 };
-use formats::{Blob, Env, Silent, Spool, oci::Platform, tree::ShowPath};
+use formats::{Blob, Env, Silent, oci::Platform, tree::ShowPath};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -102,15 +102,16 @@ impl Build {
         let made = self.making.begin(Path::new(&name), || self.default(), global)?;
         config.warnings.iter().for_each(|warning| made.ui().warn(warning));
         trusted(&config, made.ui())?;
-        let mut env = super::env(global, &made.directory())?;
+        let directory = made.directory();
+        let mut env = super::env(global, &directory)?;
         let request = self.making.request(made.outputs(), Overrides::default(), false)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(&self.configurations.iter().filter_map(|path| FileId::of(path)).collect::<Vec<_>>())?;
 
-        let images = self.images(&config, made.ui(), &mut env, &made.directory())?;
+        let images = self.images(&config, made.ui(), &mut env, &directory)?;
         let wishes = Wishes { decompress_kernel: self.decompress_kernel, sbom: (!self.no_sbom).then(|| self.sbom_output.clone()) };
         let warn = |text: String| made.ui().warn(&text);
-        let parts = Parts { images: &images, sources: &Files, headers: spool(&made.directory())?, spool: &mut env.spool, warn: &warn };
+        let parts = Parts { images: &images, sources: &Files, headers: super::spool(&directory)?, spool: &mut env.spool, warn: &warn };
         let tar = linuxkit::tar(&config, &wishes, parts)?;
         drop(images);
         let source = self.source(tar, &conversion, &mut env)?;
@@ -146,7 +147,7 @@ impl Build {
         }
         drop(step);
         let step = reporter.step("unpack");
-        let pulled = images::unpack(found, env.threads, &*step, &|| spool(directory))?;
+        let pulled = images::unpack(found, env.threads, &*step, &|| super::spool(directory))?;
         match self.layers {
             Layers::Linuxkit => Ok(pulled),
             Layers::Oci => {
@@ -211,10 +212,4 @@ fn trusted(config: &Config, reporter: &dyn Reporter) -> Result<()> {
             Err(Error::unsupported(what).hint("verify them before, and leave it out").at(&cosign.key.at))
         }
     }
-}
-
-/// A spool of its own, for work beside others'.
-fn spool(directory: &Path) -> Result<Spool> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    Ok(Spool::new(tempfile::tempfile_in(directory).at(|| format!("cannot create a file in {}", directory.display()))?))
 }

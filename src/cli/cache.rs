@@ -10,7 +10,7 @@ use crate::{
 };
 use clap::Subcommand;
 use formats::{
-    oci::{self, Descriptor, Index, Manifest, Reference, Store, media_type},
+    oci::{Descriptor, Index, Reference, Store, media_type},
     tree::ShowPath,
     units::show_size,
 };
@@ -83,8 +83,8 @@ impl CacheCommand {
 fn list(cache: &Cache) -> Result<()> {
     let mut text = String::new();
     for descriptor in cache.index()? {
-        let name = oci::name_of(&descriptor).map_or_else(|| "-".into(), |name| ShowPath(name.as_bytes()).to_string());
-        let all = tree(cache, &descriptor);
+        let name = descriptor.name().map_or_else(|| "-".into(), |name| ShowPath(name.as_bytes()).to_string());
+        let all = (cache as &dyn Store).tree(&descriptor);
         let size = all.iter().filter(|blob| cache.has(blob)).map(|blob| blob.size).sum();
         let lacks = if all.iter().all(|blob| cache.has(blob)) { "" } else { ", in part" };
         text += &format!("{name}\n  {}  {}{lacks}  {}\n", descriptor.digest, show_size(size), platforms(cache, &descriptor));
@@ -98,32 +98,18 @@ fn platforms(cache: &Cache, descriptor: &Descriptor) -> String {
     index.and_then(|bytes| Index::parse(&bytes).ok()).map_or_else(String::new, |index| index.platforms())
 }
 
-/// All that a descriptor leads to, as far as it is there, itself first.
-fn tree(store: &dyn Store, descriptor: &Descriptor) -> Vec<Descriptor> {
-    let mut all = vec![descriptor.clone()];
-    let Ok(bytes) = store.document(descriptor) else { return all };
-    if let Ok(index) = Index::parse(&bytes) {
-        all.extend(
-            index.manifests.iter().filter(|manifest| manifest.digest != descriptor.digest).flat_map(|manifest| tree(store, manifest)),
-        );
-    } else if let Ok(Manifest { config, layers, .. }) = Manifest::parse(&bytes) {
-        all.extend([config].into_iter().chain(layers));
-    }
-    all
-}
-
 fn import(cache: &Cache, place: &Place, global: &Global) -> Result<()> {
     let ui = global.ui();
     let mut env = super::env(global, &std::env::temp_dir())?;
     let store = place.open(&mut env).at(|| place.to_string())?;
     let mut count = 0;
     for descriptor in store.index()? {
-        let Some(name) = oci::name_of(&descriptor) else {
+        let Some(name) = descriptor.name() else {
             ui.warn(&format!("{place}: image {} has no name and is left out", descriptor.digest));
             continue;
         };
         let reference: Reference = name.parse().at(|| place.to_string())?;
-        for blob in tree(&*store, &descriptor).iter().filter(|blob| !cache.has(blob)) {
+        for blob in store.tree(&descriptor).iter().filter(|blob| !cache.has(blob)) {
             if let Some(body) = store.open(&blob.digest)? {
                 cache.copy(&blob.digest, &body).at(|| format!("{place}: blob {}", blob.digest))?;
             }
@@ -144,7 +130,7 @@ fn export(cache: &Cache, image: &Reference, output: &Path, global: &Global) -> R
     let name = image.to_string();
     let lost = || Error::bad_input(format!("image {name} is not in {}", cache.name())).hint("`moby cache ls` lists what is");
     let descriptor = cache.named(&name)?.ok_or_else(lost)?;
-    let archive = archive_of(cache, &descriptor, &name, tree(cache, &descriptor))?;
+    let archive = archive_of(cache, &descriptor, &name, (cache as &dyn Store).tree(&descriptor))?;
     let target = if output.as_os_str() == "-" { Target::Stdout } else { Target::Path(output.to_owned()) };
     let files = [(target, archive)];
     let step = ui.step("write");
@@ -166,7 +152,8 @@ fn clean(cache: &Cache, all: bool, images: &[Reference], global: &Global) -> Res
         cache.forget(|name| all || name.is_some_and(|name| names.iter().any(|other| other == name)))?;
     }
     let freed = cache.prune(|| {
-        let needed: HashSet<_> = cache.index()?.iter().flat_map(|descriptor| tree(cache, descriptor)).map(|blob| blob.digest).collect();
+        let needed: HashSet<_> =
+            cache.index()?.iter().flat_map(|descriptor| (cache as &dyn Store).tree(descriptor)).map(|blob| blob.digest).collect();
         Ok(needed)
     })?;
     global.ui().note(format_args!("{:>8}: {}", "freed", show_size(freed)));

@@ -12,7 +12,7 @@ use super::layout::Layout;
 use crate::error::{At, Error, Result};
 use formats::{
     Blob,
-    oci::{Descriptor, Digest, Hasher, Store, blob_name, named},
+    oci::{Descriptor, Digest, Hasher, LAYOUT, Store, blob_name, named},
     units,
 };
 use serde_json::{Value, json};
@@ -22,11 +22,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
-
-const NAME: &str = "org.opencontainers.image.ref.name";
-/// What containerd calls the same.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
-const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// A cache in a directory, which is made when something is put into it.
 #[derive(Debug)]
@@ -110,18 +105,9 @@ impl Cache {
     /// # Errors
     /// When the index is damaged or cannot be replaced.
     pub(crate) fn list(&self, descriptor: &Descriptor, name: &str) -> Result<()> {
-        let platform = descriptor.platform.as_ref().map(|platform| json!({"os": platform.os, "architecture": platform.architecture}));
-        let mut entry = json!({
-            "mediaType": descriptor.media_type,
-            "digest": descriptor.digest.as_str(),
-            "size": descriptor.size,
-            "annotations": {NAME: name, CONTAINERD_NAME: name},
-        });
-        if let Some(platform) = platform {
-            entry["platform"] = platform;
-        }
+        let entry = descriptor.clone().called(name).json();
         self.change(|manifests| {
-            manifests.retain(|entry| !is_called(entry, name));
+            manifests.retain(|entry| !Descriptor::read(entry).is_ok_and(|entry| entry.is_called(name)));
             manifests.push(entry);
         })
     }
@@ -142,9 +128,8 @@ impl Cache {
     /// # Errors
     /// When the index is damaged or cannot be replaced.
     pub(crate) fn forget(&self, is_unwanted: impl Fn(Option<&str>) -> bool) -> Result<()> {
-        let name =
-            |entry: &Value| [CONTAINERD_NAME, NAME].iter().find_map(|key| entry.get("annotations")?.get(key)?.as_str()).map(str::to_owned);
-        self.change(|manifests| manifests.retain(|entry| !is_unwanted(name(entry).as_deref())))
+        let is_kept = |entry: &Value| !is_unwanted(Descriptor::read(entry).ok().as_ref().and_then(Descriptor::name));
+        self.change(|manifests| manifests.retain(is_kept))
     }
 
     /// Changes the list of images.
@@ -296,11 +281,6 @@ impl Write for Ingest<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
-}
-
-/// Whether an entry of an index has a name.
-fn is_called(entry: &Value, name: &str) -> bool {
-    [NAME, CONTAINERD_NAME].iter().any(|key| entry.get("annotations").and_then(|all| all.get(key)).and_then(Value::as_str) == Some(name))
 }
 
 /// Hashes a file from where it stands to its end.

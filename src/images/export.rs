@@ -4,7 +4,7 @@ use super::Cache;
 use crate::error::{At, Result};
 use formats::{
     Blob,
-    oci::{Descriptor, Store, blob_name, media_type},
+    oci::{Descriptor, LAYOUT, Store, blob_name, media_type},
     tar::{Dialect, Writer},
     tree::{Content, Inode},
 };
@@ -16,12 +16,11 @@ use std::collections::BTreeMap;
 /// # Errors
 /// When a blob is damaged.
 pub(crate) fn archive_of(cache: &Cache, top: &Descriptor, name: &str, all: Vec<Descriptor>) -> Result<Blob> {
-    let annotations = json!({"org.opencontainers.image.ref.name": name, "io.containerd.image.name": name});
-    let entry = json!({"mediaType": top.media_type, "digest": top.digest.as_str(), "size": top.size, "annotations": annotations});
+    let entry = top.clone().called(name).json();
     let index = json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [entry]});
     let mut tar = Writer::new(Dialect::Ustar);
     let mut add = |path: &str, body: Blob| tar.add(path.as_bytes(), &Inode::new(Content::File(body), 0o644));
-    add("oci-layout", Blob::bytes(br#"{"imageLayoutVersion":"1.0.0"}"#.as_slice()))?;
+    add("oci-layout", Blob::bytes(LAYOUT.as_bytes()))?;
     add("index.json", Blob::bytes(index.to_string().into_bytes()))?;
     // Images for other platforms need not be there.
     let blobs: BTreeMap<_, _> = all.into_iter().filter(|blob| cache.has(blob)).map(|blob| (blob_name(&blob.digest), blob)).collect();

@@ -1,10 +1,10 @@
 //! From registries into the cache: only what is wanted and not there, several blobs at a time.
 
-use super::{Cache, cache::Ingest};
+use super::{Cache, Wanted, cache::Ingest};
 use crate::error::{At, Error, Result};
 use formats::{
     Progress,
-    oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, Store, media_type},
+    oci::{Descriptor, Digest, Index, Manifest, Reference, Store, media_type},
     parallel, units,
 };
 use net::{Client, Repository};
@@ -12,17 +12,6 @@ use std::{io::Write, num::NonZeroUsize, sync::Arc};
 
 /// Blobs that are under way at once.
 const AT_ONCE: NonZeroUsize = NonZeroUsize::new(4).unwrap();
-
-/// What of an index is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted<'a> {
-    /// The image for a platform.
-    pub(crate) platform: &'a Platform,
-    /// And all others.
-    pub(crate) all: bool,
-    /// Only the image of this digest will do.
-    pub(crate) digest: Option<&'a Digest>,
-}
 
 /// Pulls images.
 pub(crate) struct Puller {

@@ -1,9 +1,6 @@
 //! Where images are looked for, one place after the other.
 
-use super::{
-    Cache, Found, Lock,
-    pull::{Puller, Wanted},
-};
+use super::{Cache, Found, Lock, Puller, Wanted};
 use crate::error::{At, Error, Kind, Result};
 use formats::{
     Progress,

@@ -35,7 +35,7 @@ fn only(store: &dyn Store, env: &mut Env) -> Result<Input> {
     let index = store.index()?;
     let first = index.first().ok_or_else(|| Error::bad_input("there is no image in it"))?;
     if index.iter().any(|other| other.digest != first.digest) {
-        let names: Vec<_> = index.iter().map(|entry| ShowPath(oci::name_of(entry).unwrap_or("?").as_bytes()).to_string()).collect();
+        let names: Vec<_> = index.iter().map(|entry| ShowPath(entry.name().unwrap_or("?").as_bytes()).to_string()).collect();
         let what = format!("there are {} images in it, must be one: {}", names.len(), names.join(", "));
         return Err(Error::bad_input(what).hint("`docker save NAME` and `moby cache export NAME` write one"));
     }

@@ -76,12 +76,12 @@ impl Archive {
             let blob = self.file(path.as_bytes()).ok_or_else(|| missing(path.as_bytes()))?;
             // Docker writes plain tars, which their diff_id names; others may compress them.
             let is_plain = super::layer::codec(&blob)?.is_none();
-            let digest = if is_plain { diff_id.clone() } else { digest_of(&blob)? };
-            layers.push(json!({"mediaType": media_type::LAYER, "digest": digest.as_str(), "size": blob.len()}));
+            let digest = if is_plain { diff_id.clone() } else { super::Hasher::default().of(&blob)? };
+            layers.push(descriptor(media_type::LAYER, &digest, blob.len()).json());
             self.blobs.insert(digest, blob);
         }
         let config_digest = Digest::sha256(&config_bytes);
-        let config_descriptor = json!({"mediaType": media_type::CONFIG, "digest": config_digest.as_str(), "size": config_blob.len()});
+        let config_descriptor = descriptor(media_type::CONFIG, &config_digest, config_blob.len()).json();
         let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config_descriptor, "layers": layers});
         let manifest = manifest.to_string().into_bytes();
         let (digest, size) = (Digest::sha256(&manifest), crate::units::bytes(manifest.len()));
@@ -91,14 +91,11 @@ impl Archive {
         let names = tags.iter().map(|tag| tag.parse::<Reference>().map(|reference| Some(reference.to_string())));
         let names = if tags.is_empty() { vec![None] } else { names.collect::<Result<_>>()? };
         for name in names {
-            let descriptor = Descriptor {
-                media_type: media_type::MANIFEST.into(),
-                digest: digest.clone(),
-                size,
-                platform: None,
-                annotations: Vec::new(),
-            };
-            self.index.push(name.into_iter().fold(descriptor, Descriptor::called));
+            let descriptor = descriptor(media_type::MANIFEST, &digest, size);
+            self.index.push(match name {
+                Some(name) => descriptor.called(&name),
+                None => descriptor,
+            });
         }
         Ok(())
     }
@@ -134,10 +131,8 @@ fn missing(path: &[u8]) -> Error {
     Error::bad_input(format!("it names {}, which is not in the archive", ShowPath(path)))
 }
 
-fn digest_of(blob: &Blob) -> Result<Digest> {
-    let mut hasher = super::Hasher::default();
-    std::io::copy(&mut blob.reader(), &mut hasher)?;
-    Ok(hasher.finish())
+fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Descriptor {
+    Descriptor { media_type: media_type.into(), digest: digest.clone(), size, platform: None, annotations: Vec::new() }
 }
 
 /// The files of a tar by path, if it begins as images in a tar may; else nothing is read but its first entries.

@@ -59,15 +59,7 @@ impl Digest {
     /// # Errors
     /// When they have another, or cannot be read.
     pub fn check_blob(&self, blob: &Blob) -> Result<()> {
-        let mut hasher = self.hasher();
-        let mut chunk = vec![0; 256 << 10];
-        let mut reader = blob.reader();
-        loop {
-            match reader.read(&mut chunk)? {
-                0 => return self.expect(&hasher.finish()),
-                len => hasher.update(&chunk[..len]),
-            }
-        }
+        self.expect(&self.hasher().of(blob)?)
     }
 
     /// Checks that a digest that was made is this one.
@@ -130,6 +122,21 @@ impl Hasher {
         match self {
             Self::Sha256(hash) => hash.update(bytes),
             Self::Sha512(hash) => hash.update(bytes),
+        }
+    }
+
+    /// The digest of these bytes and those of a blob behind them.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(mut self, blob: &Blob) -> Result<Digest> {
+        let mut chunk = vec![0; 256 << 10];
+        let mut reader = blob.reader();
+        loop {
+            match reader.read(&mut chunk)? {
+                0 => return Ok(self.finish()),
+                len => self.update(&chunk[..len]),
+            }
         }
     }
 

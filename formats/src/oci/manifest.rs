@@ -5,13 +5,12 @@ use super::{
     json::{self, Object},
 };
 use crate::{At, Error, Result, tree::ShowPath};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt;
 
-/// The annotation of a layout's index that names an image.
-pub(super) const NAME: &str = "org.opencontainers.image.ref.name";
-/// The same as containerd writes it, which holds the whole reference where the other may be a tag alone.
-pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// The annotations of a layout's index that name an image: the specification's, and containerd's, which holds the whole reference where the
+/// other may be a tag alone.
+const NAMES: [&str; 2] = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
 
 /// Media types that we know by name.
 pub mod media_type {
@@ -117,14 +116,44 @@ impl Descriptor {
         self.annotations.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The same, under a name in the index of a layout.
+    /// The same, under a name in the index of a layout, and under no other.
     #[must_use]
-    pub fn called(mut self, name: String) -> Self {
-        self.annotations.push((NAME.into(), name));
+    pub fn called(mut self, name: &str) -> Self {
+        self.annotations.retain(|(key, _)| !NAMES.contains(&key.as_str()));
+        self.annotations.extend(NAMES.map(|key| (key.to_owned(), name.to_owned())));
         self
     }
 
-    fn read(value: &Value) -> Result<Self> {
+    /// Whether the index of a layout has it under a name: a whole reference, as LinuxKit, containerd and skopeo write it.
+    pub fn is_called(&self, name: &str) -> bool {
+        NAMES.iter().any(|key| self.annotation(key) == Some(name))
+    }
+
+    /// The name in the index of a layout: the longer of two, for one may be a tag alone.
+    pub fn name(&self) -> Option<&str> {
+        NAMES.iter().filter_map(|key| self.annotation(key)).max_by_key(|name| name.len())
+    }
+
+    /// As a manifest or an index has it.
+    pub fn json(&self) -> Value {
+        let mut value = json!({"mediaType": self.media_type, "digest": self.digest.as_str(), "size": self.size});
+        if let Some(Platform { os, architecture, variant }) = &self.platform {
+            value["platform"] = json!({"os": os, "architecture": architecture});
+            if !variant.is_empty() {
+                value["platform"]["variant"] = variant.as_str().into();
+            }
+        }
+        if !self.annotations.is_empty() {
+            value["annotations"] = self.annotations.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+        }
+        value
+    }
+
+    /// Reads one out of a manifest or an index.
+    ///
+    /// # Errors
+    /// When it is malformed; the error names the field.
+    pub fn read(value: &Value) -> Result<Self> {
         let object = Object::of(value)?;
         Ok(Self {
             media_type: object.text("mediaType")?.unwrap_or_default().to_owned(),

@@ -1,9 +1,6 @@
 //! Stores: where the blobs of images are, and which images have a name there (OCI image specification, "Image Layout").
 
-use super::{
-    Descriptor, Digest, json,
-    manifest::{CONTAINERD_NAME, NAME},
-};
+use super::{Descriptor, Digest, Index, Manifest, json};
 use crate::{Blob, Result};
 
 /// A place with images: a layout in a directory, an archive.
@@ -23,6 +20,9 @@ pub trait Store: Sync {
     /// When it cannot be read.
     fn open(&self, digest: &Digest) -> Result<Option<Blob>>;
 }
+
+/// The file `oci-layout` of a layout.
+pub const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// The path of a blob in a layout.
 pub fn blob_name(digest: &Digest) -> String {
@@ -54,16 +54,23 @@ impl dyn Store + '_ {
         descriptor.digest.check(&bytes).map_err(place)?;
         Ok(bytes)
     }
-}
 
-/// The name that an index gives an image: the longer of both where there are two, for one may be a tag alone.
-pub fn name_of(entry: &Descriptor) -> Option<&str> {
-    [CONTAINERD_NAME, NAME].iter().filter_map(|key| entry.annotation(key)).max_by_key(|name| name.len())
+    /// All that a descriptor leads to, itself first, as far as manifests and indexes are there.
+    pub fn tree(&self, descriptor: &Descriptor) -> Vec<Descriptor> {
+        let mut all = vec![descriptor.clone()];
+        let Ok(bytes) = self.document(descriptor) else { return all };
+        if let Ok(index) = Index::parse(&bytes) {
+            all.extend(index.manifests.iter().flat_map(|manifest| self.tree(manifest)));
+        } else if let Ok(Manifest { config, layers, .. }) = Manifest::parse(&bytes) {
+            all.extend([config].into_iter().chain(layers));
+        }
+        all
+    }
 }
 
 /// What an index lists under a name: a whole reference, as LinuxKit and skopeo write it. Manifests come before indexes.
 pub fn named<'a>(index: &'a [Descriptor], name: &str) -> Option<&'a Descriptor> {
-    let has_name = |entry: &&Descriptor| [NAME, CONTAINERD_NAME].iter().any(|key| entry.annotation(key) == Some(name));
+    let has_name = |entry: &&Descriptor| entry.is_called(name);
     let is_manifest = |entry: &&Descriptor| super::media_type::is_manifest(&entry.media_type);
     index.iter().filter(has_name).find(is_manifest).or_else(|| index.iter().find(has_name))
 }

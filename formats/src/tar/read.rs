@@ -97,11 +97,7 @@ impl<'a> Members<'a> {
         }
         let block = self.blocks.read(self.at)?;
         if block == [0; 512] {
-            if left >= 2 * BLOCK && self.blocks.read(self.at + BLOCK)? != [0; 512] {
-                let found = format!("there is a single block of zeros at byte {}, two must end an archive", self.at);
-                return Err(Error::bad_input(found).hint("it is damaged, or several archives were joined"));
-            }
-            return Ok(None);
+            return self.blocks.end(self.at).map(|()| None);
         }
         let header = Header::read_from_bytes(&block).map_err(|_| Error::bad_input("a header has 512 bytes"))?;
         header.verify().map_err(|what| self.not_a_header(&what))?;
@@ -263,11 +259,11 @@ fn device(header: &Header, records: &Records) -> Result<Device> {
     Ok(Device { major: number_u32("devmajor", major)?, minor: number_u32("devminor", minor)? })
 }
 
-fn field(name: &str, field: &[u8]) -> Result<i64> {
+pub(super) fn field(name: &str, field: &[u8]) -> Result<i64> {
     header::number(field).ok_or_else(|| Error::bad_input(format!("its {name} is '{}', must be an octal number", field.escape_ascii())))
 }
 
-fn u64_field(name: &str, bytes: &[u8]) -> Result<u64> {
+pub(super) fn u64_field(name: &str, bytes: &[u8]) -> Result<u64> {
     let value = field(name, bytes)?;
     u64::try_from(value).map_err(|_| Error::bad_input(format!("its {name} is {value}, must not be negative")))
 }
@@ -297,6 +293,15 @@ impl<'a> Blocks<'a> {
             bytes.extend_from_slice(&block[..block.len().min(units::index(len) - bytes.len())]);
         }
         Ok(bytes)
+    }
+
+    /// Sees that an archive ends at a block of zeros: with another one, or at its last byte.
+    pub(super) fn end(&mut self, at: u64) -> Result<()> {
+        if self.archive.len() - at >= 2 * BLOCK && self.read(at + BLOCK)? != [0; 512] {
+            let found = format!("there is a single block of zeros at byte {at}, two must end an archive");
+            return Err(Error::bad_input(found).hint("it is damaged, or several archives were joined"));
+        }
+        Ok(())
     }
 
     pub(super) fn read(&mut self, at: u64) -> Result<[u8; 512]> {

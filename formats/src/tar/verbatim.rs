@@ -7,7 +7,7 @@ use super::{
     BLOCK,
     header::{self, Header, USTAR, typeflag},
     pax, place,
-    read::Blocks,
+    read::{Blocks, field, u64_field},
     sparse,
 };
 use crate::{At, Blob, Error, Result, Spool, tree::ShowPath, units};
@@ -167,9 +167,7 @@ impl<'a> Entries<'a> {
         }
         let block = self.blocks.read(self.at)?;
         if block == [0; 512] {
-            let is_end = left < 2 * BLOCK || self.blocks.read(self.at + BLOCK)? == [0; 512];
-            let single = || Error::bad_input(format!("there is a single block of zeros at byte {}, two must end an archive", self.at));
-            return if is_end { Ok(None) } else { Err(single()) };
+            return self.blocks.end(self.at).map(|()| None);
         }
         let header = Header::read_from_bytes(&block).map_err(|_| Error::bad_input("a header has 512 bytes"))?;
         let at = self.at;
@@ -192,7 +190,7 @@ impl<'a> Entries<'a> {
     }
 
     fn extension(&mut self, header: &Header, extensions: &mut Extensions) -> Result<Vec<u8>> {
-        let len = unsigned("size", &header.size)?;
+        let len = u64_field("size", &header.size)?;
         extensions.len = extensions.len.saturating_add(len).saturating_add(1);
         if extensions.len > EXTENSION_MAX {
             let total = extensions.len;
@@ -206,7 +204,7 @@ impl<'a> Entries<'a> {
         let Extensions { records, raw, path, link, .. } = extensions;
         let record = |keyword: &str| records.get(keyword.as_bytes()).filter(|value| !value.is_empty());
         let bytes = |keyword: &str, field: &[u8]| record(keyword).cloned().unwrap_or_else(|| header::text(field).to_vec());
-        let number = |keyword: &str, field: &[u8]| record(keyword).map_or_else(|| signed(keyword, field), |value| pax::decimal(value));
+        let number = |keyword: &str, bytes: &[u8]| record(keyword).map_or_else(|| field(keyword, bytes), |value| pax::decimal(value));
         let time = |keyword: &str| record(keyword).map(|value| pax::time(value)).transpose();
         let is_v7 = !header.magic.starts_with(b"ustar");
         let named = |field: &'static str, value| if is_v7 { bytes(field, b"") } else { bytes(field, value) };
@@ -214,27 +212,27 @@ impl<'a> Entries<'a> {
             path: path.or_else(|| record("path").cloned()).unwrap_or(name),
             link: link.unwrap_or_else(|| bytes("linkpath", &header.linkname)),
             kind: header.typeflag,
-            mode: signed("mode", &header.mode)?,
+            mode: field("mode", &header.mode)?,
             uid: number("uid", &header.uid)?,
             gid: number("gid", &header.gid)?,
             uname: named("uname", &header.uname),
             gname: named("gname", &header.gname),
-            mtime: time("mtime")?.map_or_else(|| signed("mtime", &header.mtime).map(whole), |time| Ok(of_record(time)))?,
+            mtime: time("mtime")?.map_or_else(|| field("mtime", &header.mtime).map(whole), |time| Ok(of_record(time)))?,
             atime: time("atime")?.map(of_record),
             ctime: time("ctime")?.map(of_record),
             device: match is_v7 {
                 true => (0, 0),
-                false => (signed("devmajor", &header.devmajor)?, signed("devminor", &header.devminor)?),
+                false => (field("devmajor", &header.devmajor)?, field("devminor", &header.devminor)?),
             },
             records: BTreeMap::new(),
         };
         let (atime, ctime) = header.times();
-        entry.atime = entry.atime.or(atime.map(|field| signed("atime", field)).transpose()?.map(whole));
-        entry.ctime = entry.ctime.or(ctime.map(|field| signed("ctime", field)).transpose()?.map(whole));
+        entry.atime = entry.atime.or(atime.map(|bytes| field("atime", bytes)).transpose()?.map(whole));
+        entry.ctime = entry.ctime.or(ctime.map(|bytes| field("ctime", bytes)).transpose()?.map(whole));
         if entry.kind == typeflag::FILE_V7 {
             entry.kind = if entry.path.ends_with(b"/") { typeflag::DIRECTORY } else { typeflag::FILE };
         }
-        let size = record("size").map_or_else(|| unsigned("size", &header.size), |value| pax::unsigned(value))?;
+        let size = record("size").map_or_else(|| u64_field("size", &header.size), |value| pax::unsigned(value))?;
         let body = self.body(&mut entry, size, &raw)?;
         entry.records = records;
         Ok((entry, body))
@@ -271,15 +269,6 @@ fn whole(seconds: i64) -> Time {
 
 fn of_record((seconds, nanos): (i64, u32)) -> Time {
     Time { seconds, nanos }
-}
-
-fn signed(name: &str, field: &[u8]) -> Result<i64> {
-    header::number(field).ok_or_else(|| Error::bad_input(format!("its {name} is '{}', must be an octal number", field.escape_ascii())))
-}
-
-fn unsigned(name: &str, field: &[u8]) -> Result<u64> {
-    let value = signed(name, field)?;
-    u64::try_from(value).map_err(|_| Error::bad_input(format!("its {name} is {value}, must not be negative")))
 }
 
 /// Makes an archive out of entries. The same calls make the same bytes.
