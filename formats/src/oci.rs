@@ -22,7 +22,7 @@ mod store;
 pub use digest::{Digest, Hasher};
 pub use image::{Image, Layer, select};
 pub use manifest::{Config, Descriptor, Execution, Index, Manifest, Platform, media_type};
-pub use reference::Reference;
+pub use reference::{Reference, is_tag};
 pub use store::{LAYOUT, Store, blob_name, named};
 
 #[cfg(test)]

@@ -27,8 +27,10 @@ use crate::{
     url::{Url, is_loopback},
 };
 use auth::Auth;
-use formats::{At, Error, Kind, Result};
-use repository::{Algorithm, digest_parts, is_tag};
+use formats::{
+    At, Error, Kind, Result,
+    oci::{Digest, is_tag},
+};
 use std::{path::PathBuf, sync::Arc};
 use ureq::http::Method;
 
@@ -148,8 +150,8 @@ impl Client {
     /// As [`Client::manifest`].
     pub fn referrers(&self, repository: &Repository, digest: &str) -> Result<Option<Manifest>> {
         let place = || format!("{repository}@{}: referrers", shown(digest, SHOWN));
-        let (algorithm, hex) = digest_parts(digest).at(place)?;
-        let tag = format!("{}-{hex}", algorithm.name());
+        let digest: Digest = digest.parse().at(place)?;
+        let tag = format!("{}-{}", digest.algorithm(), digest.hex());
         let place_of = self.place(repository).at(place)?;
         let found = self.fetch(&place_of, &format!("referrers/{digest}"), None).at(place)?;
         let found = match found {
@@ -165,7 +167,7 @@ impl Client {
     /// As [`Client::manifest`].
     pub fn has_blob(&self, repository: &Repository, digest: &str) -> Result<bool> {
         let has = || -> Result<bool> {
-            digest_parts(digest)?;
+            let digest: Digest = digest.parse()?;
             let place = self.place(repository)?;
             let below = format!("blobs/{digest}");
             persist(&self.http.transport.limits, &*self.http.clock, &below, || {
@@ -182,15 +184,15 @@ impl Client {
 
     /// The manifest, or what the registry says when it has none.
     fn manifest_or_none(&self, repository: &Repository, what: &str) -> Result<Result<Manifest>> {
-        let digest = what.contains(':').then(|| digest_parts(what)).transpose()?;
+        let digest: Option<Digest> = what.contains(':').then(|| what.parse()).transpose()?;
         if digest.is_none() && !is_tag(what) {
             return Err(Error::bad_input("is neither a tag nor a digest (sha256: and 64 hexadecimal digits)"));
         }
-        self.fetch(&self.place(repository)?, &format!("manifests/{what}"), digest)
+        self.fetch(&self.place(repository)?, &format!("manifests/{what}"), digest.as_ref())
     }
 
     /// Manifests and what looks like them; within, what the registry says when there is none.
-    fn fetch(&self, place: &Place, below: &str, digest: Option<(Algorithm, &str)>) -> Result<Result<Manifest>> {
+    fn fetch(&self, place: &Place, below: &str, digest: Option<&Digest>) -> Result<Result<Manifest>> {
         let accept = [("Accept", MEDIA_TYPES.join(", "))];
         persist(&self.http.transport.limits, &*self.http.clock, below, || {
             let mut answer = self.ask(place, Method::GET, below, &accept)?;
@@ -201,18 +203,16 @@ impl Client {
                 return Err(self.refused(place, answer));
             }
             let bytes = answer.bytes(MANIFEST_MAX)?;
-            let claimed = answer.header("docker-content-digest").and_then(|claimed| digest_parts(claimed).ok());
-            for (algorithm, hex) in digest.into_iter().chain(claimed) {
-                let found = algorithm.hex(&bytes);
-                if found != hex {
-                    let name = algorithm.name();
-                    return Err(Failure::from(remote(&answer.url, format!("sends another manifest: {name}:{found}, not {name}:{hex}"))));
+            let claimed = answer.header("docker-content-digest").and_then(|claimed| claimed.parse::<Digest>().ok());
+            for wanted in digest.into_iter().chain(&claimed) {
+                let found = wanted.alike(&bytes);
+                if found != *wanted {
+                    return Err(Failure::from(remote(&answer.url, format!("sends another manifest: {found}, not {wanted}"))));
                 }
             }
-            let (algorithm, hex) =
-                digest.map_or_else(|| (Algorithm::Sha256, Algorithm::Sha256.hex(&bytes)), |(a, hex)| (a, hex.to_owned()));
+            let digest = digest.cloned().unwrap_or_else(|| Digest::sha256(&bytes)).to_string();
             let media_type = answer.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-            Ok(Ok(Manifest { media_type: media_type.to_ascii_lowercase(), digest: format!("{}:{hex}", algorithm.name()), bytes }))
+            Ok(Ok(Manifest { media_type: media_type.to_ascii_lowercase(), digest, bytes }))
         })
     }
 

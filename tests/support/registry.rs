@@ -1,31 +1,19 @@
 //! Debian's `docker-registry` on loopback.
 
-use super::tools::{run, tool};
+use super::{
+    docker_registry::{Running, serve},
+    tools::run,
+};
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
-    sync::mpsc,
-    thread,
-    time::Duration,
 };
-
-/// How long it may take until it listens.
-const UP: Duration = Duration::from_secs(30);
 
 /// A registry without a door. It ends with the value.
 pub struct Registry {
-    child: Child,
+    _running: Running,
     store: PathBuf,
     pub port: u16,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Registry {
@@ -38,22 +26,8 @@ impl Registry {
             root.display()
         );
         fs::write(&config, text).expect("the scratch directory can be written");
-        let mut command = tool("docker-registry");
-        command.arg("serve").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("docker-registry cannot be run: {error}; see tests/setup.sh"));
-        let log = BufReader::new(child.stderr.take().expect("its standard error is a pipe"));
-        let (found, port) = mpsc::channel();
-        // It says which port it got; its log is read to the end, so that it never waits for us.
-        thread::spawn(move || {
-            for line in log.lines().map_while(std::io::Result::ok) {
-                if let Some(rest) = line.split("listening on 127.0.0.1:").nth(1) {
-                    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                    let _ = found.send(digits.parse().expect("a port"));
-                }
-            }
-        });
-        let port = port.recv_timeout(UP).expect("docker-registry listens in time");
-        Self { child, store: root, port }
+        let (running, port) = serve(&config);
+        Self { _running: running, store: root, port }
     }
 
     /// `--mirror`: this one in the place of Docker's.

@@ -19,7 +19,7 @@ pub struct Digest {
 impl Digest {
     /// SHA-256 of bytes.
     pub fn sha256(bytes: &[u8]) -> Self {
-        let mut hasher = Hasher::Sha256(Sha256::new());
+        let mut hasher = Hasher::default();
         hasher.update(bytes);
         hasher.finish()
     }
@@ -44,14 +44,20 @@ impl Digest {
         if self.algorithm() == "sha512" { Hasher::Sha512(Sha512::new()) } else { Hasher::Sha256(Sha256::new()) }
     }
 
+    /// The digest that its algorithm gives bytes.
+    #[must_use]
+    pub fn alike(&self, bytes: &[u8]) -> Self {
+        let mut hasher = self.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
     /// Checks that bytes have this digest.
     ///
     /// # Errors
     /// When they have another, which is named.
     pub fn check(&self, bytes: &[u8]) -> Result<()> {
-        let mut hasher = self.hasher();
-        hasher.update(bytes);
-        self.expect(&hasher.finish())
+        self.expect(&self.alike(bytes))
     }
 
     /// Checks that the bytes of a blob have this digest.
@@ -176,15 +182,24 @@ mod tests {
         let error = digest.check(b"x").unwrap_err().to_string();
         assert!(error.contains("must be sha256:e3b0") && error.contains("its digest is sha256:2d71"), "{error}");
         let long = format!("sha512:{}", "0".repeat(128));
-        assert!(long.parse::<Digest>().unwrap().check(b"").is_err());
+        let long: Digest = long.parse().unwrap();
+        assert!(long.check(b"").is_err() && long.alike(b"").hex().starts_with("cf83e1357eefb8bd"));
     }
 
     #[test]
     fn what_is_no_digest_is_refused() {
         let upper = format!("sha256:{}", "A".repeat(64));
-        for text in
-            ["", "sha256", "sha256:", "md5:d41d8cd98f00b204e9800998ecf8427e", "sha256:../../etc/passwd", "sha256:12\u{1b}[2J", &upper]
-        {
+        for text in [
+            "",
+            "x",
+            "sha256",
+            "sha256:",
+            "sha256:12",
+            "md5:d41d8cd98f00b204e9800998ecf8427e",
+            "sha256:../../etc/passwd",
+            "sha256:12\u{1b}[2J",
+            &upper,
+        ] {
             let error = text.parse::<Digest>().unwrap_err().to_string();
             assert!(error.contains("no digest") && !error.contains('\u{1b}'), "{error:?}");
         }

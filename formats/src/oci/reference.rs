@@ -132,7 +132,8 @@ fn is_path_component(text: &str) -> bool {
     ends_well && text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(is_separator)
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether a text can be a tag.
+pub fn is_tag(text: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let mut bytes = text.bytes();
     text.len() <= TAG_MAX && bytes.next().is_some_and(is_word) && bytes.all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'))

@@ -1,12 +1,12 @@
 //! Blobs: in one piece where it goes well, and on from where it broke where it does not.
 
-use super::{Client, Place, Repository, repository::digest_parts};
+use super::{Client, Place, Repository};
 use crate::{
     http::{Answer, remote},
     retry::{Failure, persist},
     text::{SHOWN, shown},
 };
-use formats::{At, Error, Progress, Result, Stage, units};
+use formats::{At, Error, Progress, Result, Stage, oci::Digest, units};
 use ureq::http::Method;
 
 /// What went well for so long before it broke is not counted as an attempt: bytes.
@@ -47,7 +47,7 @@ impl Client {
         progress: &dyn Progress,
     ) -> Result<()> {
         let mut transfer = || -> Result<()> {
-            digest_parts(digest)?;
+            let digest: Digest = digest.parse()?;
             let left = size.checked_sub(from).ok_or_else(|| Error::bad_input(format!("there are {from} bytes already, of {size}")))?;
             let place = self.place(repository)?;
             let below = format!("blobs/{digest}");

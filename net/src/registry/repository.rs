@@ -1,11 +1,10 @@
-//! What is asked for: repositories, tags and digests.
+//! What is asked: repositories.
 
 use crate::{
     text::{SHOWN, shown},
     url::host_and_port,
 };
 use formats::{Error, Result};
-use sha2::{Digest, Sha256, Sha512};
 use std::fmt;
 
 /// A repository of a registry.
@@ -65,52 +64,10 @@ impl fmt::Display for Repository {
     }
 }
 
-/// Whether a word can be a tag.
-pub(crate) fn is_tag(word: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    word.len() <= 128 && word.bytes().next().is_some_and(is_word) && word.bytes().all(|byte| is_word(byte) || b".-".contains(&byte))
-}
-
-/// What a digest is made by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    Sha256,
-    Sha512,
-}
-
-impl Algorithm {
-    /// As it stands in a digest.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Sha256 => "sha256",
-            Self::Sha512 => "sha512",
-        }
-    }
-
-    /// The digest of bytes, in hexadecimal.
-    pub(crate) fn hex(self, bytes: &[u8]) -> String {
-        let digest = match self {
-            Self::Sha256 => Sha256::digest(bytes).to_vec(),
-            Self::Sha512 => Sha512::digest(bytes).to_vec(),
-        };
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-/// `sha256:HEX` or `sha512:HEX`, taken apart.
-pub(crate) fn digest_parts(digest: &str) -> Result<(Algorithm, &str)> {
-    let is_hex =
-        |hex: &str, digits: usize| hex.len() == digits && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    match digest.split_once(':') {
-        Some(("sha256", hex)) if is_hex(hex, 64) => Ok((Algorithm::Sha256, hex)),
-        Some(("sha512", hex)) if is_hex(hex, 128) => Ok((Algorithm::Sha512, hex)),
-        _ => Err(Error::bad_input(format!("'{}' is no digest: sha256: and 64 hexadecimal digits in lower case", shown(digest, SHOWN)))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use formats::oci::is_tag;
 
     #[test]
     fn docker_has_many_names() {
@@ -141,16 +98,5 @@ mod tests {
             assert!(Repository::new(registry, path).is_err(), "{registry}/{path}");
         }
         assert!(is_tag("v1.2-x_y") && !is_tag("") && !is_tag(".a") && !is_tag("a/b") && !is_tag(&"a".repeat(129)));
-        for digest in ["sha256:12", "md5:00000000000000000000000000000000", &format!("sha256:{}", "A".repeat(64)), "x"] {
-            assert!(digest_parts(digest).is_err(), "{digest}");
-        }
-    }
-
-    #[test]
-    fn digests_are_computed() {
-        let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let (algorithm, hex) = digest_parts(empty).unwrap();
-        assert_eq!(algorithm.hex(b""), hex);
-        assert!(Algorithm::Sha512.hex(b"").starts_with("cf83e1357eefb8bd"));
     }
 }

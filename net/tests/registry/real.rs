@@ -1,32 +1,21 @@
 //! Real servers: Debian's registry and proxy, certificates, and what is put into a registry.
 
+use crate::docker_registry::{Running, serve};
 use formats::{Result, Silent};
 use net::{Client, Limits, Manifest, Repository, Settings, Sink, clock::Clock};
 use sha2::{Digest, Sha256};
 use std::{
     fs,
-    io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// A server may take so long to be up.
 const UP: Duration = Duration::from_secs(30);
-
-/// A process that ends with its test.
-pub(crate) struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Runs a foreign program that must succeed; its standard output.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
@@ -78,25 +67,7 @@ impl Registry {
             yml += &format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display());
         }
         fs::write(&config, yml).unwrap();
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("docker-registry cannot be run: {error}; see tests/setup.sh"));
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let running = Running(child);
-        let (found, port) = mpsc::channel();
-        // To the end, so that it never waits for us.
-        thread::spawn(move || {
-            let mut said = Vec::new();
-            for line in log.lines().map_while(std::io::Result::ok) {
-                let port = line.split("listening on 127.0.0.1:").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit).collect());
-                if let Some(port) = port.and_then(|port: String| port.parse().ok()) {
-                    let _ = found.send(Ok(port));
-                }
-                said.push(line);
-            }
-            let _ = found.send(Err(said.join("\n")));
-        });
-        let port = port.recv_timeout(UP).expect("docker-registry listens in time").unwrap_or_else(|log| panic!("docker-registry:\n{log}"));
+        let (running, port) = serve(&config);
         Self { _running: running, port }
     }
 
