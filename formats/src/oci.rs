@@ -20,7 +20,7 @@ mod reference;
 mod store;
 
 pub use digest::{Digest, Hasher};
-pub use image::{Image, Layer, select};
+pub use image::{Image, Layer, is_index, select};
 pub use manifest::{Config, Descriptor, Execution, Index, Manifest, Platform, media_type};
 pub use reference::{Reference, is_tag};
 pub use store::{LAYOUT, Store, blob_name, named};

@@ -4,7 +4,7 @@ use super::{Cache, Wanted, cache::Ingest};
 use crate::error::{At, Error, Result};
 use formats::{
     Progress,
-    oci::{Descriptor, Digest, Index, Manifest, Reference, Store, media_type},
+    oci::{Descriptor, Digest, Index, Manifest, Reference, Store, is_index, media_type},
     parallel, units,
 };
 use net::{Client, Repository};
@@ -65,7 +65,7 @@ impl Puller {
             let what = format!("it has no image for {}; there are: {}", wanted.platform, index.platforms());
             Error::bad_input(what).hint("choose another with --arch, or name an image that has it")
         })?;
-        let is_about = |manifest: &&Descriptor| manifest.annotation("vnd.docker.reference.digest") == Some(chosen.digest.as_str());
+        let is_about = |manifest: &&Descriptor| manifest.refers_to(&chosen.digest);
         Ok(Some([chosen].into_iter().chain(index.manifests.iter().filter(is_about)).cloned().collect()))
     }
 
@@ -107,10 +107,11 @@ impl Puller {
 
 /// The media type, which some registries leave out.
 fn known(media_type: String, bytes: &[u8]) -> String {
-    if media_type::is_index(&media_type) || media_type::is_manifest(&media_type) {
-        return media_type;
+    match is_index(&media_type, bytes) {
+        _ if media_type::is_index(&media_type) || media_type::is_manifest(&media_type) => media_type,
+        true => media_type::INDEX.into(),
+        false => media_type::MANIFEST.into(),
     }
-    if Index::parse(bytes).is_ok() { media_type::INDEX.into() } else { media_type::MANIFEST.into() }
 }
 
 struct Sink<'a>(Ingest<'a>);

@@ -157,7 +157,7 @@ impl<'a> Build<'a> {
             let to = &mut self.to;
             let shown = filesystem::each(&image.tars, &tag, "", Resolver::Link, |entry, body| {
                 if entry.path == APK {
-                    installed.push(body.to_vec(APK_MAX)?);
+                    installed.push(body.to_vec(APK_MAX).at(|| format!("entry {}", ShowPath(APK)))?);
                 }
                 to.add(&entry, &body)
             });

@@ -100,16 +100,7 @@ fn runtime<'a>(label: Option<&'a Runtime>, yml: Option<&'a Runtime>) -> Merged<'
         from.into_iter().flatten().find_map(|runtime| field(runtime).as_ref())
     }
     let from = [yml, label];
-    let interfaces = of(from, |runtime| &runtime.interfaces).into_iter().flatten().map(|interface| {
-        let mut fields = Map::new();
-        for (name, value) in [("name", &interface.name), ("add", &interface.add), ("peer", &interface.peer)] {
-            if !value.is_empty() {
-                fields.insert(name.into(), value.as_str().into());
-            }
-        }
-        fields.insert("createInRoot".into(), interface.create_in_root.into());
-        fields.into()
-    });
+    let interfaces = of(from, |runtime| &runtime.interfaces).into_iter().flatten();
     let namespaces: [(&str, Field); 7] = [
         ("cgroup", |ns| &ns.cgroup),
         ("ipc", |ns| &ns.ipc),
@@ -127,7 +118,7 @@ fn runtime<'a>(label: Option<&'a Runtime>, yml: Option<&'a Runtime>) -> Merged<'
         cgroups: of(from, |runtime| &runtime.cgroups).map_or(&[], Vec::as_slice),
         mounts: of(from, |runtime| &runtime.mounts).map_or(&[], Vec::as_slice),
         mkdir: of(from, |runtime| &runtime.mkdir).map_or(&[], Vec::as_slice),
-        interfaces: interfaces.collect(),
+        interfaces: interfaces.map(|interface| metadata::interface(interface, Form::Json)).collect(),
         bind_ns: bind_ns.into_iter().collect(),
         namespace: of(from, |runtime| &runtime.namespace).map_or("", |text| text.value.as_str()),
     }

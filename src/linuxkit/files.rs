@@ -12,7 +12,7 @@ use formats::{
     Blob,
     tar::{
         typeflag,
-        verbatim::{Entry, clean},
+        verbatim::{Entry, clean, split},
     },
     tree::ShowPath,
 };
@@ -129,8 +129,7 @@ fn both(one: &str, other: &str, at: &Place) -> Error {
 
 /// The directories that lead to a path, from the top, each clean.
 fn parents(path: &str) -> Vec<Vec<u8>> {
-    let cut = path.rfind('/').map_or(0, |at| at + 1);
-    let directory = clean(&path.as_bytes()[..cut]);
+    let directory = clean(split(path.as_bytes()).0);
     let mut all: Vec<Vec<u8>> = Vec::new();
     for part in directory.split(|byte| *byte == b'/').filter(|part| *part != b".") {
         let parent =

@@ -9,11 +9,11 @@ use formats::{
     oci::merge::{OPAQUE, WHITEOUT},
     tar::{
         typeflag,
-        verbatim::{Entries, Entry, clean},
+        verbatim::{Entries, Entry, clean, split},
     },
     tree::ShowPath,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A layer unpacked, with what messages call it.
 pub(crate) type Tar = (String, Blob);
@@ -24,7 +24,7 @@ struct Seen {
     /// Names that came by; `true` where they hide what is below them.
     names: HashMap<Vec<u8>, bool>,
     /// Directories that an opaque whiteout empties by OCI's rules, of the layers above.
-    opaque: Vec<Vec<u8>>,
+    opaque: HashSet<Vec<u8>>,
     /// The same of this layer.
     opaque_here: Vec<Vec<u8>>,
 }
@@ -46,12 +46,10 @@ pub(crate) fn each(layers: &[Tar], mut take: impl FnMut(Entry, Blob) -> Result<(
                 if shown.is_none() && seen.is_opaque(&entry.path) {
                     shown = Some(ShowPath(&entry.path).to_string());
                 }
-                let path = entry.path.clone();
-                take(entry, body).at(|| format!("entry {}", ShowPath(&path))).at(|| name)?;
+                take(entry, body).at(|| name)?;
             }
         }
-        let here = std::mem::take(&mut seen.opaque_here);
-        seen.opaque.extend(here);
+        seen.opaque.extend(seen.opaque_here.drain(..));
     }
     Ok(shown)
 }
@@ -60,14 +58,14 @@ impl Seen {
     /// Whether an entry is part of the result; remembers it.
     fn is_visible(&mut self, entry: &Entry) -> bool {
         let path = &entry.path;
-        let cut = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-        let hidden = path[cut..].strip_prefix(WHITEOUT);
+        let (directory, name) = split(path);
+        let hidden = name.strip_prefix(WHITEOUT);
         let is_directory = entry.kind == typeflag::DIRECTORY;
-        if &path[cut..] == OPAQUE {
-            self.opaque_here.push(path[..cut].to_vec());
+        if name == OPAQUE {
+            self.opaque_here.push(clean(directory));
         }
         let key = match hidden {
-            Some(name) if !is_directory => clean(&[&path[..cut], name].concat()),
+            Some(name) if !is_directory => clean(&[directory, name].concat()),
             _ => path.clone(),
         };
         if self.names.contains_key(&key) || parents(&key).any(|parent| self.names.get(parent) == Some(&true)) {
@@ -78,7 +76,7 @@ impl Seen {
     }
 
     fn is_opaque(&self, path: &[u8]) -> bool {
-        self.opaque.iter().any(|directory| path.starts_with(directory) && path.len() > directory.len())
+        !self.opaque.is_empty() && parents(path).any(|parent| self.opaque.contains(parent))
     }
 }
 

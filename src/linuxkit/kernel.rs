@@ -12,7 +12,7 @@ use formats::{
     compress::Codec,
     tar::{
         typeflag,
-        verbatim::{Entries, Entry, clean},
+        verbatim::{Entries, Entry, clean, split},
     },
     tree::ShowPath,
 };
@@ -96,8 +96,7 @@ fn followed(layers: &[flatten::Tar], tag: &Tag, entry: &Entry, body: Blob) -> Re
         let target = match entry.kind {
             typeflag::HARD_LINK => clean(&entry.link),
             typeflag::SYMLINK => {
-                let cut = entry.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-                let base: &[u8] = if entry.link.starts_with(b"/") { b"" } else { &entry.path[..cut] };
+                let base: &[u8] = if entry.link.starts_with(b"/") { b"" } else { split(&entry.path).0 };
                 clean(&[base, &entry.link].concat())
             }
             typeflag::FILE | typeflag::CONTIGUOUS => return Ok(body),

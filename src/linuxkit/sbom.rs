@@ -16,7 +16,6 @@ use formats::{
 use serde_json::{Map, Value, json};
 
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
-const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 const STATEMENT: &str = "application/vnd.in-toto+json";
 const SPDX: &str = "https://spdx.dev/Document";
@@ -85,8 +84,7 @@ pub(super) struct Sbom {
 pub(super) fn add(sbom: &mut Sbom, prefix: &str, image: &Pulled) -> Result<()> {
     let Some(index) = &image.index else { return Ok(()) };
     let is_ours = |manifest: &&Descriptor| {
-        manifest.annotation(REFERENCE_TYPE) == Some("attestation-manifest")
-            && manifest.annotation(REFERENCE_DIGEST) == Some(image.manifest.digest.as_str())
+        manifest.annotation(REFERENCE_TYPE) == Some("attestation-manifest") && manifest.refers_to(&image.manifest.digest)
     };
     let Some(attestation) = index.manifests.iter().find(is_ours) else { return Ok(()) };
     let place = || format!("attestation {}", attestation.digest);

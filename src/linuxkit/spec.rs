@@ -204,8 +204,7 @@ fn strings(map: Option<&BTreeMap<String, String>>) -> Value {
 }
 
 fn mappings(list: Option<&Vec<IdMapping>>) -> Value {
-    let mapping = |mapping: &IdMapping| json!({"containerID": mapping.container_id, "hostID": mapping.host_id, "size": mapping.size});
-    list.into_iter().flatten().map(mapping).collect()
+    list.into_iter().flatten().map(|mapping| metadata::mapping(mapping, Form::Json)).collect()
 }
 
 fn resources(resources: Option<&Resources>, rules: Vec<Value>) -> Value {

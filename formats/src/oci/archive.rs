@@ -9,7 +9,10 @@
 use super::{Config, Descriptor, Digest, Index, Reference, Store, blob_name, json, media_type};
 use crate::{
     At, Blob, Error, Result,
-    tar::{Entry, Members},
+    tar::{
+        Entry, Members,
+        verbatim::{clean, split},
+    },
     tree::{Content, Inode, ShowPath},
 };
 use serde_json::{Value, json};
@@ -140,17 +143,14 @@ fn files(tar: &Blob) -> Result<Option<HashMap<Vec<u8>, File>>> {
     let mut files = HashMap::new();
     for (nth, member) in Members::new(tar).enumerate() {
         let Ok(member) = member else { return Ok(None) };
-        let path = crate::tar::verbatim::clean(&member.path);
+        let path = clean(&member.path);
         if nth >= MEMBERS_MAX || !may_stand_in_an_archive(&path) {
             return Ok(None);
         }
         let file = match member.entry {
             Entry::Inode(Inode { content: Content::File(body), .. }) => File::Body(body),
-            Entry::Inode(Inode { content: Content::Symlink(target), .. }) => {
-                let cut = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-                File::Link(crate::tar::verbatim::clean(&[&path[..cut], &target].concat()))
-            }
-            Entry::HardLink(target) => File::Link(crate::tar::verbatim::clean(&target)),
+            Entry::Inode(Inode { content: Content::Symlink(target), .. }) => File::Link(clean(&[split(&path).0, &target].concat())),
+            Entry::HardLink(target) => File::Link(clean(&target)),
             Entry::Inode(Inode { content: Content::Directory, .. }) => continue,
             Entry::Inode(_) => return Ok(None),
         };

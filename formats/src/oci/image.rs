@@ -36,7 +36,7 @@ pub struct Layer {
 pub fn select(store: &dyn Store, descriptor: &Descriptor, platform: &Platform) -> Result<Image> {
     let bytes = store.document(descriptor)?;
     let place = || format!("{}: blob {}", store.name(), descriptor.digest);
-    if !is_index(descriptor, &bytes) {
+    if !is_index(&descriptor.media_type, &bytes) {
         return open(store, descriptor.clone(), &bytes, None);
     }
     let index = Index::parse(&bytes).at(place)?;
@@ -52,13 +52,9 @@ pub fn select(store: &dyn Store, descriptor: &Descriptor, platform: &Platform) -
     open(store, chosen.clone(), &bytes, Some(descriptor.clone()))
 }
 
-/// By the media type where there is one, else by what only an index has.
-pub(super) fn is_index(descriptor: &Descriptor, bytes: &[u8]) -> bool {
-    match descriptor.media_type.as_str() {
-        known if media_type::is_index(known) => true,
-        known if media_type::is_manifest(known) => false,
-        _ => Index::parse(bytes).is_ok(),
-    }
+/// Whether a document is an index: by its media type where that is known, else by what only an index has.
+pub fn is_index(media_type: &str, bytes: &[u8]) -> bool {
+    media_type::is_index(media_type) || !media_type::is_manifest(media_type) && Index::parse(bytes).is_ok()
 }
 
 fn open(store: &dyn Store, descriptor: Descriptor, bytes: &[u8], index: Option<Descriptor>) -> Result<Image> {

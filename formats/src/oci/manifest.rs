@@ -134,6 +134,11 @@ impl Descriptor {
         NAMES.iter().filter_map(|key| self.annotation(key)).max_by_key(|name| name.len())
     }
 
+    /// Whether it is about the manifest of a digest, as BuildKit's attestations are.
+    pub fn refers_to(&self, digest: &Digest) -> bool {
+        self.annotation("vnd.docker.reference.digest") == Some(digest.as_str())
+    }
+
     /// As a manifest or an index has it.
     pub fn json(&self) -> Value {
         let mut value = json!({"mediaType": self.media_type, "digest": self.digest.as_str(), "size": self.size});

@@ -12,7 +12,7 @@
 
 use crate::{
     At, Blob, Error, Result, Tree,
-    tar::{Entry, Member, Members},
+    tar::{Entry, Member, Members, verbatim::split},
     tree::{self, Content, ShowPath},
 };
 
@@ -60,9 +60,7 @@ fn lay(tree: &mut tree::Builder, layer: &Blob) -> Result<()> {
 
 /// Directory and name of a whiteout.
 fn whiteout(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    let path = path.strip_suffix(b"/").unwrap_or(path);
-    let cut = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-    let (directory, name) = path.split_at(cut);
+    let (directory, name) = split(path.strip_suffix(b"/").unwrap_or(path));
     name.starts_with(WHITEOUT).then_some((directory, name))
 }
 

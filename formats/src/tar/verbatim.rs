@@ -468,8 +468,13 @@ fn special(name: &[u8], kind: u8, content: &[u8]) -> Result<Vec<u8>> {
 
 /// Go's `path.Join(dir, "PaxHeaders.0", base)` of a path.
 fn pax_name(path: &[u8]) -> Vec<u8> {
-    let cut = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-    clean(&[&path[..cut], b"/PaxHeaders.0/", &path[cut..]].concat()[usize::from(cut == 0)..])
+    let (directory, base) = split(path);
+    clean(&[directory, b"/PaxHeaders.0/", base].concat()[usize::from(directory.is_empty())..])
+}
+
+/// A path at its last `/`, which stays with the directory (Go's `path.Split`).
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    path.split_at(path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1))
 }
 
 /// A path as Go's `path.Clean` gives it: no empty or `.` components, `..` taken back where something stands before it; `.` for nothing.
