@@ -7,13 +7,16 @@ mod lock;
 #[cfg_attr(not(feature = "net"), path = "images/no_pull.rs")]
 mod pull;
 mod sources;
+mod trust;
 
 pub(crate) use cache::Cache;
 pub(crate) use export::archive_of;
 pub(crate) use layout::{Layout, file};
 pub(crate) use lock::Lock;
+use pull::PublicKey;
 pub(crate) use pull::Puller;
 pub(crate) use sources::Sources;
+pub(crate) use trust::{Demand, key};
 
 use crate::error::{At, Result};
 use formats::{

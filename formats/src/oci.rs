@@ -10,6 +10,7 @@
 //! Judged by skopeo, umoci and LinuxKit. Not done: layers that are not distributable, encrypted ones.
 
 pub mod archive;
+pub mod cosign;
 mod digest;
 mod image;
 mod json;

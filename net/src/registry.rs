@@ -143,6 +143,15 @@ impl Client {
         }
     }
 
+    /// The manifest or the index of a tag, if there is one.
+    ///
+    /// # Errors
+    /// As [`Client::manifest`], but for its absence.
+    pub fn tagged(&self, repository: &Repository, tag: &str) -> Result<Option<Manifest>> {
+        let found = self.manifest_or_none(repository, tag).at(|| format!("{repository}:{}", shown(tag, SHOWN)))?;
+        Ok(found.ok())
+    }
+
     /// What refers to a manifest, as signatures do: an index of the referrers API, or where the registry has none, of the tag that
     /// stands for it (`sha256-HEX`). None: nothing does. Only the first page of a long list.
     ///

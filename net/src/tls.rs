@@ -94,7 +94,10 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>> {
 }
 
 /// What computes TLS. There is one, so that connections can be shared.
-fn provider() -> Result<Arc<CryptoProvider>> {
+///
+/// # Errors
+/// When this processor is too old for it (environment).
+pub(crate) fn provider() -> Result<Arc<CryptoProvider>> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let missing = missing();
     if !missing.is_empty() {

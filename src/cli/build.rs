@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     convert::{self, Conversion, Reporter, Source},
-    error::{At, Error, Result},
+    error::{At, Result},
     image::Overrides,
-    images::{self, Lock, Sources},
+    images::{self, Demand, Lock},
     input::{FileId, Input, STDIN},
     linuxkit::{self, Config, Parts, Wishes},
     names::find,
@@ -101,14 +101,14 @@ impl Build {
         let name = if last == Path::new(STDIN) { "moby".into() } else { last.file_stem().unwrap_or_default().to_owned() };
         let made = self.making.begin(Path::new(&name), || self.default(), global)?;
         config.warnings.iter().for_each(|warning| made.ui().warn(warning));
-        trusted(&config, made.ui())?;
+        let trust = demands(&config, made.ui())?;
         let directory = made.directory();
         let mut env = super::env(global, &directory)?;
         let request = self.making.request(made.outputs(), Overrides::default(), false)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(&self.configurations.iter().filter_map(|path| FileId::of(path)).collect::<Vec<_>>())?;
 
-        let images = self.images(&config, made.ui(), &mut env, &directory)?;
+        let images = self.images(&config, trust, made.ui(), &mut env, &directory)?;
         let wishes = Wishes { decompress_kernel: self.decompress_kernel, sbom: (!self.no_sbom).then(|| self.sbom_output.clone()) };
         let warn = |text: String| made.ui().warn(&text);
         let parts = Parts { images: &images, sources: &Files, headers: super::spool(&directory)?, spool: &mut env.spool, warn: &warn };
@@ -128,9 +128,17 @@ impl Build {
     }
 
     /// The images of the configuration, unpacked.
-    fn images(&self, config: &Config, reporter: &dyn Reporter, env: &mut Env, directory: &Path) -> Result<HashMap<String, images::Pulled>> {
-        let lock = self.lock()?;
-        let sources = Sources { lock, ..self.images.sources(env)? };
+    fn images(
+        &self,
+        config: &Config,
+        trust: Vec<Demand>,
+        reporter: &dyn Reporter,
+        env: &mut Env,
+        directory: &Path,
+    ) -> Result<HashMap<String, images::Pulled>> {
+        let mut sources = self.images.sources(env)?;
+        sources.lock = self.lock()?;
+        sources.trust.extend(trust);
         let platform = Platform::linux(&self.arch);
         let mut found = Vec::new();
         let step = reporter.step("fetch");
@@ -198,18 +206,23 @@ impl linuxkit::Sources for Files {
     }
 }
 
-/// Whose signatures are asked for: we verify none, so nobody is to believe that we do.
-fn trusted(config: &Config, reporter: &dyn Reporter) -> Result<()> {
+/// What the configuration says must be signed.
+fn demands(config: &Config, reporter: &dyn Reporter) -> Result<Vec<Demand>> {
     let trust = &config.trust;
     if let Some(first) = trust.org.iter().chain(&trust.image).next() {
         reporter.warn(&format!("{}: trust: org and image, Notary's, verify nothing any more", first.at));
     }
-    match trust.cosign.first() {
-        None => Ok(()),
-        Some(cosign) => {
-            let images: Vec<_> = cosign.image.iter().map(|image| ShowPath(image.as_bytes()).to_string()).collect();
-            let what = format!("trust: cosign: signatures are not verified yet, those of {} are asked for", images.join(", "));
-            Err(Error::unsupported(what).hint("verify them before, and leave it out").at(&cosign.key.at))
+    let mut demands = Vec::new();
+    for cosign in &trust.cosign {
+        let key = images::key(&cosign.key, linuxkit::Sources::open(&Files, &cosign.key)).at(|| &cosign.key.at)?;
+        for image in &cosign.image {
+            let demand = Demand { keys: vec![key.clone()], images: vec![image.value.clone()] };
+            if !linuxkit::references(config).iter().any(|(used, _)| used.expanded.parse().is_ok_and(|used| demand.covers(&used))) {
+                let shown = ShowPath(image.value.as_bytes());
+                reporter.warn(&format!("{}: trust: cosign: no image is called or begins with '{shown}'", image.at));
+            }
+            demands.push(demand);
         }
     }
+    Ok(demands)
 }

@@ -5,10 +5,10 @@ use super::registries::RegistryArgs;
 use super::{CacheArgs, place::Place};
 use crate::{
     error::{At, Result},
-    images::{Cache, Puller, Sources},
+    images::{Cache, Demand, Puller, Sources, file, key},
 };
 use formats::Env;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 /// Where images are looked for.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,6 +26,9 @@ pub(super) struct ImageArgs {
     #[cfg(feature = "net")]
     #[arg(long, conflicts_with = "offline")]
     pull: bool,
+    /// Every image must be signed by this key, or by one of several: a public key in PEM, as cosign.pub. Repeatable
+    #[arg(long, value_name = "FILE")]
+    verify_key: Vec<PathBuf>,
     /// Ask no registry
     #[arg(long)]
     offline: bool,
@@ -40,7 +43,10 @@ impl ImageArgs {
         let named = self.places.iter().map(|place| place.open(env).at(|| format!("--images {place}"))).collect::<Result<_>>()?;
         let cache = Arc::new(Cache::new(self.cache.path()?));
         let registries = if self.offline { None } else { self.puller(&cache)? };
-        Ok(Sources { named, cache, registries, always: self.always(), lock: None })
+        let key = |path: &PathBuf| key(&path.to_string_lossy(), file(path)).at(|| "--verify-key");
+        let keys: Vec<_> = self.verify_key.iter().map(key).collect::<Result<_>>()?;
+        let trust = if keys.is_empty() { Vec::new() } else { vec![Demand { keys, images: Vec::new() }] };
+        Ok(Sources { named, cache, registries, always: self.always(), lock: None, trust })
     }
 
     #[cfg(feature = "net")]

@@ -4,9 +4,10 @@ use super::{Cache, Wanted, cache::Ingest};
 use crate::error::{At, Error, Result};
 use formats::{
     Progress,
-    oci::{Descriptor, Digest, Index, Manifest, Reference, Store, is_index, media_type},
+    oci::{Descriptor, Digest, Index, Manifest, Reference, Store, cosign, is_index, media_type},
     parallel, units,
 };
+pub(crate) use net::PublicKey;
 use net::{Client, Repository};
 use std::{io::Write, num::NonZeroUsize, sync::Arc};
 
@@ -51,6 +52,41 @@ impl Puller {
         Ok(descriptor)
     }
 
+    /// Brings the signatures of a manifest or an index into the cache, and lists them there under their tags. There may be none.
+    ///
+    /// # Errors
+    /// As [`Puller::pull`].
+    pub(crate) fn signatures(&self, reference: &Reference, digest: &Digest, progress: &dyn Progress) -> Result<()> {
+        let repository = Repository::new(reference.host(), reference.path())?;
+        let [signed, referrers] = cosign::tags(digest);
+        let found =
+            [(self.client.tagged(&repository, &signed)?, signed), (self.client.referrers(&repository, digest.as_str())?, referrers)];
+        for (manifest, tag) in found {
+            let Some(manifest) = manifest else { continue };
+            let place = || format!("{repository}:{tag}");
+            let (descriptor, bytes) = self.keep(manifest)?;
+            let manifests = match is_index(&descriptor.media_type, &bytes) {
+                false => vec![(descriptor.clone(), bytes)],
+                true => {
+                    let list = Index::parse(&bytes).at(place)?.manifests;
+                    list.iter().map(|descriptor| self.listed(&repository, descriptor)).collect::<Result<_>>()?
+                }
+            };
+            for (_, bytes) in manifests {
+                for layer in Manifest::parse(&bytes).at(place)?.layers.iter().filter(|layer| cosign::is_signature(layer)) {
+                    if layer.size > net::registry::MANIFEST_MAX {
+                        return Err(Error::bad_input(format!("signature {} has {} bytes", layer.digest, layer.size)).at(place()));
+                    }
+                    if !self.cache.has(layer) {
+                        self.blob(&repository, layer, progress)?;
+                    }
+                }
+            }
+            self.cache.list(&descriptor, &reference.tagged(&tag))?;
+        }
+        Ok(())
+    }
+
     /// The images of an index that are wanted, with what is attested about them; nothing of what is no index.
     fn manifests(&self, (descriptor, bytes): &(Descriptor, Vec<u8>), wanted: Wanted<'_>) -> Result<Option<Vec<Descriptor>>> {
         if !media_type::is_index(&descriptor.media_type) {
@@ -82,7 +118,10 @@ impl Puller {
 
     /// A manifest or an index, put into the cache.
     fn document(&self, repository: &Repository, object: &str) -> Result<(Descriptor, Vec<u8>)> {
-        let net::Manifest { bytes, media_type, digest } = self.client.manifest(repository, object)?;
+        self.keep(self.client.manifest(repository, object)?)
+    }
+
+    fn keep(&self, net::Manifest { bytes, media_type, digest }: net::Manifest) -> Result<(Descriptor, Vec<u8>)> {
         let digest: Digest = digest.parse()?;
         self.cache.put(&digest, &bytes)?;
         let size = units::bytes(bytes.len());

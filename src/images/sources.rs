@@ -1,6 +1,6 @@
 //! Where images are looked for, one place after the other.
 
-use super::{Cache, Found, Lock, Puller, Wanted};
+use super::{Cache, Demand, Found, Lock, Puller, Wanted};
 use crate::error::{At, Error, Kind, Result};
 use formats::{
     Progress,
@@ -21,31 +21,41 @@ pub(crate) struct Sources {
     pub(crate) always: bool,
     /// Which images are taken, and no others.
     pub(crate) lock: Option<Lock>,
+    /// Whose signatures they must have.
+    pub(crate) trust: Vec<Demand>,
 }
 
 impl Sources {
     /// The image of a reference for a platform, and where it is. With `all`, what else its index lists is brought along.
     ///
     /// # Errors
-    /// When no place has it, or one has it and it is damaged, or a registry fails.
+    /// When no place has it, or one has it and it is damaged, or a registry fails, or a signature that it must have is missing.
     pub(crate) fn find(&self, name: &str, platform: &Platform, all: bool, progress: &dyn Progress) -> Result<Found> {
-        let place = || format!("image {}", ShowPath(name.as_bytes()));
         let reference: Reference = name.parse()?;
+        let found = self.look(name, &reference, platform, all, progress)?;
+        for demand in self.trust.iter().filter(|demand| demand.covers(&reference)) {
+            demand.check(&reference, &found, self, progress).at(|| format!("image {}", ShowPath(name.as_bytes())))?;
+        }
+        Ok(found)
+    }
+
+    fn look(&self, name: &str, reference: &Reference, platform: &Platform, all: bool, progress: &dyn Progress) -> Result<Found> {
+        let place = || format!("image {}", ShowPath(name.as_bytes()));
         let locked = self.lock.as_ref().map(|lock| lock.get(name, &platform.to_string())).transpose()?;
         let wanted = locked.or(reference.digest());
         for store in &self.named {
-            if let Some(found) = look(store, name, wanted, platform).at(place)? {
+            if let Some(found) = image_in(store, name, wanted, platform).at(place)? {
                 return Ok(found);
             }
         }
         let cache = Arc::clone(&self.cache) as Arc<dyn Store>;
-        let cached = if self.always { Ok(None) } else { look(&cache, name, wanted, platform) };
+        let cached = if self.always { Ok(None) } else { image_in(&cache, name, wanted, platform) };
         match (cached, &self.registries) {
             (Ok(Some(found)), _) => Ok(found),
             (cached, None) => cached.at(place)?.ok_or_else(|| self.missing(name)),
             // What the cache lacks or has damaged is brought anew.
-            (cached, Some(registries)) => match (registries.pull(&reference, Wanted { platform, all, digest: wanted }, progress), cached) {
-                (Ok(_), _) => look(&cache, name, wanted, platform).at(place)?.ok_or_else(|| self.missing(name)),
+            (cached, Some(registries)) => match (registries.pull(reference, Wanted { platform, all, digest: wanted }, progress), cached) {
+                (Ok(_), _) => image_in(&cache, name, wanted, platform).at(place)?.ok_or_else(|| self.missing(name)),
                 (Err(failed), Ok(_)) => Err(failed),
                 // What is wrong with it here says more than that nobody else was reached.
                 (Err(failed), Err(error)) => Err(error.hint(format!("it was asked for again, in vain: {failed}")).at(place())),
@@ -64,7 +74,7 @@ impl Sources {
 }
 
 /// The image of a name in a store, if it has one, and, where only one is wanted, that.
-fn look(store: &Arc<dyn Store>, name: &str, wanted: Option<&Digest>, platform: &Platform) -> Result<Option<Found>> {
+fn image_in(store: &Arc<dyn Store>, name: &str, wanted: Option<&Digest>, platform: &Platform) -> Result<Option<Found>> {
     let index = store.index()?;
     let is_wanted = |descriptor: &&oci::Descriptor| wanted.is_none_or(|digest| descriptor.digest == *digest);
     let Some(descriptor) = oci::named(&index, name).filter(is_wanted) else { return Ok(None) };

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The images of `everything.yml`: their layouts in the corpus, and their names.
-const EVERYTHING: [(&str, &str); 7] = [
+pub(crate) const EVERYTHING: [(&str, &str); 7] = [
     ("kernel-multi", "lab/kernel:multi"),
     ("init-a", "lab/init:a"),
     ("init-b", "lab/init:b"),
@@ -29,7 +29,7 @@ const EVERYTHING: [(&str, &str); 7] = [
 ];
 
 /// A registry with the images of `everything.yml`.
-fn registry(name: &str) -> Registry {
+pub(crate) fn registry(name: &str) -> Registry {
     let registry = Registry::start(&scratch(name));
     for (layout, image) in EVERYTHING {
         registry.push(&CORPUS.directory.join("layouts").join(layout), image);
@@ -38,14 +38,14 @@ fn registry(name: &str) -> Registry {
 }
 
 /// A build of `everything.yml` in the corpus with a cache of its own.
-fn build(cache: &Path, output: &Path, more: &[&str]) -> Command {
+pub(crate) fn build(cache: &Path, output: &Path, more: &[&str]) -> Command {
     let mut command = moby();
     command.args(["build", "--quiet", "--no-sbom", "--cache", text(cache), "-o", text(output), "-f", "tar"]);
     command.args(more).arg("yml/everything.yml").current_dir(&CORPUS.directory);
     command
 }
 
-fn everything() -> Vec<u8> {
+pub(crate) fn everything() -> Vec<u8> {
     fs::read(CORPUS.directory.join("expected/everything.tar")).unwrap()
 }
 

@@ -28,6 +28,7 @@ mod system;
 mod tables;
 mod tidy;
 mod transcript;
+mod trust;
 mod uki;
 
 #[path = "../support/mod.rs"]

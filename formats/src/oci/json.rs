@@ -48,6 +48,11 @@ impl<'a> Object<'a> {
         self.typed(name, "an object", |value| Self::of(value).ok())
     }
 
+    /// An object that must be there.
+    pub(super) fn within(self, name: &str) -> Result<Object<'a>> {
+        self.required(name, self.object(name)?)
+    }
+
     pub(super) fn list(self, name: &str) -> Result<Option<&'a Vec<Value>>> {
         self.typed(name, "a list", Value::as_array)
     }

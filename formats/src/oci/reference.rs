@@ -46,6 +46,11 @@ impl Reference {
         self.digest.as_ref().map(Digest::as_str).or(self.tag()).unwrap_or("latest")
     }
 
+    /// What a tag names in the same repository.
+    pub fn tagged(&self, tag: &str) -> String {
+        format!("{}/{}:{tag}", self.host, self.path)
+    }
+
     /// The same image by its digest.
     #[must_use]
     pub fn pinned(&self, digest: Digest) -> Self {
