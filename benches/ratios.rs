@@ -7,6 +7,8 @@
 
 #[path = "ratios/boot.rs"]
 mod boot;
+#[path = "ratios/builds.rs"]
+mod builds;
 #[path = "ratios/inputs.rs"]
 mod inputs;
 #[path = "../tests/support/mod.rs"]
@@ -52,6 +54,9 @@ const CONTESTS: &[(&str, Contest)] = &[
     ("containers", containers),
     ("disks", disks),
     ("boot", boot::race),
+    ("build", builds::builds),
+    ("pull", builds::pulls),
+    ("start", builds::starts),
 ];
 
 fn main() {

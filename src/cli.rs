@@ -31,7 +31,7 @@ use crate::{
     error::{self, At, Error, Kind, Result},
     input, ui,
 };
-use ::formats::{Env, Spool, Timestamp};
+use ::formats::{Env, Spool, Timestamp, oci::Reference, units};
 use clap::{Parser, Subcommand};
 use std::{
     ffi::OsString,
@@ -112,13 +112,17 @@ struct ReadingArgs {
     /// Read also an image that is marked dirty or corrupt
     #[arg(long)]
     force: bool,
+    /// Of an archive or a layout with several container images, this one
+    #[arg(long, value_name = "NAME")]
+    image: Option<Reference>,
 }
 
 impl ReadingArgs {
     /// For the image of this path: its neighbours are looked for beside it.
     fn of(&self, path: &Path) -> input::Opening {
         let directory = || path.parent().map(Path::to_owned).unwrap_or_default();
-        input::Opening { snapshot: self.snapshot.clone(), force: self.force, follow: self.follow.then(directory) }
+        let (snapshot, image) = (self.snapshot.clone(), self.image.clone());
+        input::Opening { snapshot, force: self.force, follow: self.follow.then(directory), image, arch: None }
     }
 }
 
@@ -239,7 +243,31 @@ fn env(global: &Global, directory: &Path) -> Result<Env> {
 /// A spool: an unlinked file in `directory`, which is empty for the current one.
 fn spool(directory: &Path) -> Result<Spool> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    Ok(Spool::new(tempfile::tempfile_in(directory).at(|| format!("cannot create a file in {}", directory.display()))?))
+    let file = tempfile::tempfile_in(directory).at(|| format!("cannot create a file in {}", directory.display()))?;
+    let shown = directory.display().to_string();
+    Ok(Spool::guarded(file, Box::new(move |file| room(file).map_or(Ok(()), |(free, size)| is_enough(free, size).at(|| &shown)))))
+}
+
+/// Whatever an input unpacks to, the machine goes on: of the file system that it goes to, a part stays free.
+fn is_enough(free: u64, size: u64) -> Result<()> {
+    let kept = units::GIB.min(size / 8);
+    if free >= kept {
+        return Ok(());
+    }
+    let what = format!("{} are free, and {} are left free", units::show_size(free), units::show_size(kept));
+    let hint = "name another place for temporary files: TMPDIR, or --dir; or the input unpacks to more than it should";
+    Err(Error::new(Kind::Environment, what).hint(hint))
+}
+
+/// What is free for us on the file system of a file, and its size, in bytes.
+#[cfg(unix)]
+fn room(file: &std::fs::File) -> Option<(u64, u64)> {
+    rustix::fs::fstatvfs(file).ok().map(|all| (all.f_bavail.saturating_mul(all.f_frsize), all.f_blocks.saturating_mul(all.f_frsize)))
+}
+
+#[cfg(not(unix))]
+fn room(_: &std::fs::File) -> Option<(u64, u64)> {
+    None
 }
 
 /// The time for formats that demand one: `SOURCE_DATE_EPOCH`, else 0, never the clock.
@@ -266,6 +294,14 @@ fn print(text: &str) -> Result<()> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_part_of_the_file_system_stays_free() {
+        is_enough(units::GIB, 100 * units::GIB).unwrap();
+        is_enough(units::MIB, 8 * units::MIB).unwrap();
+        let error = is_enough(units::GIB - 1, 100 * units::GIB).unwrap_err();
+        assert!(error.kind() == Kind::Environment && error.to_string().contains("left free"), "{error}");
+    }
 
     #[test]
     fn the_command_line_is_sound() {

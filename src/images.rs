@@ -1,6 +1,8 @@
 //! Where container images come from, and what is in them.
 
 mod cache;
+#[cfg_attr(not(feature = "net"), path = "images/no_daemon.rs")]
+mod daemon;
 mod export;
 mod layout;
 mod lock;
@@ -10,6 +12,7 @@ mod sources;
 mod trust;
 
 pub(crate) use cache::Cache;
+pub(crate) use daemon::Docker;
 pub(crate) use export::archive_of;
 pub(crate) use layout::{Layout, file};
 pub(crate) use lock::Lock;
@@ -21,7 +24,7 @@ pub(crate) use trust::{Demand, key};
 use crate::error::{At, Result};
 use formats::{
     Blob, Progress, Spool,
-    oci::{Config, Descriptor, Digest, Image, Index, Layer, Manifest, Platform, Store, layer, merge},
+    oci::{self, Config, Descriptor, Digest, Image, Index, Layer, Manifest, Platform, Store, layer, merge},
     parallel,
     tar::{Dialect, Writer},
     tree::ShowPath,
@@ -82,6 +85,17 @@ pub(crate) struct Found {
     pub(crate) store: Arc<dyn Store>,
     /// The image.
     pub(crate) image: Image,
+}
+
+impl Found {
+    /// The image of a name in a store, if it has one, and, where only one is wanted, that.
+    fn of(store: &Arc<dyn Store>, name: &str, wanted: Option<&Digest>, platform: &Platform) -> Result<Option<Self>> {
+        let index = store.index()?;
+        let is_wanted = |descriptor: &&Descriptor| wanted.is_none_or(|digest| descriptor.digest == *digest);
+        let Some(descriptor) = oci::named(&index, name).filter(is_wanted) else { return Ok(None) };
+        let image = oci::select(&**store, descriptor, platform)?;
+        Ok(Some(Self { store: Arc::clone(store), image }))
+    }
 }
 
 impl Pulled {

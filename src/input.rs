@@ -1,6 +1,6 @@
 //! Opening what the user names: a file, `-` for standard input, compressed or not, as one [`Blob`].
 
-mod container;
+pub(crate) mod container;
 mod file_id;
 mod firmware;
 mod parts;
@@ -13,7 +13,10 @@ use crate::{
 use formats::{
     Blob, Env, FORMATS, Format, Reading, Stage, Tree,
     compress::{self, Codec},
-    gcp, iso9660, ova, raw, tar, uki,
+    gcp, iso9660,
+    kernel::Arch,
+    oci::{Platform, Reference},
+    ova, raw, tar, uki,
 };
 use std::{
     fs::File,
@@ -137,14 +140,32 @@ pub struct Opening {
     pub force: bool,
     /// Where the other files are looked for that the disk names; without it they are not opened.
     pub follow: Option<PathBuf>,
+    /// Of several container images this one.
+    pub image: Option<Reference>,
+    /// Of a container image's architectures this one [default: this machine's].
+    pub arch: Option<Arch>,
 }
 
 impl Opening {
-    /// Refuses a choice that only disks have where there is none among the inputs.
+    /// The machine that a container image has to be for.
+    pub(crate) fn platform(&self) -> Platform {
+        Platform::linux(match self.arch {
+            Some(Arch::X86) => "386",
+            Some(Arch::X86_64) => "amd64",
+            Some(Arch::Aarch64) => "arm64",
+            Some(Arch::Riscv64) => "riscv64",
+            None => crate::images::host_arch(),
+        })
+    }
+
+    /// Refuses a choice that only disks have where there is none among the inputs, and one that only container images have.
     ///
     /// # Errors
     /// Names the option.
-    pub fn refuse_unless_disk(&self, inputs: &[&Input]) -> Result<()> {
+    pub fn refuse_unless_heeded(&self, inputs: &[&Input]) -> Result<()> {
+        if self.image.is_some() && !inputs.iter().any(|input| matches!(input, Input::Container(_))) {
+            return Err(Error::unsupported("--image is for container images, and this is none").hint("leave it out"));
+        }
         let choices = [("--snapshot", self.snapshot.is_some()), ("--force", self.force), ("--follow", self.follow.is_some())];
         match choices.into_iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) if !inputs.iter().any(|input| matches!(input, Input::Disk { .. })) => {
@@ -161,7 +182,7 @@ impl Opening {
 /// As those two, and when a choice is made that only disks have. The place is named.
 pub fn read(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut Env) -> Result<Opened> {
     let opened = read_any(path, from, opening, env)?;
-    opening.refuse_unless_disk(&[&opened.input]).at(|| show(path))?;
+    opening.refuse_unless_heeded(&[&opened.input]).at(|| show(path))?;
     Ok(opened)
 }
 
@@ -171,7 +192,7 @@ pub fn read(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut Env) -
 /// As [`open`], and when nothing claims the file, or it is malformed.
 pub fn read_any(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut Env) -> Result<Opened> {
     if path.is_dir() {
-        let input = container::of_layout(path, env).at(|| show(path))?;
+        let input = container::of_layout(path, opening, env).at(|| show(path))?;
         return Ok(Opened { input, files: Vec::new() });
     }
     let file = open(path, env)?;
@@ -196,7 +217,7 @@ fn recognise(file: &Blob, from: Option<Kind>, opening: &Opening, parts: &Parts, 
     if !tar::probe(file)? {
         return disk(file, recognised(file)?, opening, parts, env);
     }
-    if let Some(image) = container::of_archive(file, env)? {
+    if let Some(image) = container::of_archive(file, opening, env)? {
         return Ok(image);
     }
     // A tar may be no more than the packaging of a disk.

@@ -14,7 +14,7 @@ mod images;
 pub mod input;
 pub mod layout;
 mod lint;
-mod linuxkit;
+pub mod linuxkit;
 pub mod loaders;
 mod losses;
 pub mod names;

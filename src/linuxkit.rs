@@ -28,6 +28,14 @@ pub(crate) use files::Sources;
 pub(crate) use package::resolve as package;
 pub(crate) use tagged::T0;
 
+/// What a configuration says, as it stands in an image (`/etc/linuxkit.yml`). `name` is what messages call it; `@pkg:` is not resolved.
+///
+/// # Errors
+/// When it is no configuration; the error names every fault with its line and column.
+pub fn metadata(name: &str, yml: &[u8]) -> crate::error::Result<String> {
+    Ok(metadata::text(&Config::parse(name, yml, None)?, metadata::Form::Yaml))
+}
+
 /// The merged configuration as `--dry-run` prints it.
 pub(crate) fn dry_run(config: &Config) -> String {
     metadata::text(config, metadata::Form::DryRun)

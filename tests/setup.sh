@@ -273,13 +273,13 @@ group_lint() {
     steps+=(rust_toolchain cargo_deny)
 }
 
-# `make demo`: a PC with both firmwares, and Debian for it. `kmod` reads the modules of its kernel.
+# `make demo`: a PC with both firmwares, Debian for it, and a registry. `kmod` reads the modules of its kernel.
 group_demo() {
     group_build
-    packages+=(qemu-system-x86 qemu-utils ovmf kmod)
-    programs+=(qemu-system-x86_64 qemu-img)
+    packages+=(qemu-system-x86 qemu-utils ovmf kmod docker-registry skopeo)
+    programs+=(qemu-system-x86_64 qemu-img docker-registry skopeo)
     files+=(/usr/share/OVMF/OVMF_CODE.fd /usr/share/OVMF/OVMF_CODE_4M.fd)
-    steps+=(guest_amd64)
+    steps+=(guest_amd64 container_runtime)
 }
 
 # `make fuzz`: what makes its corpus.
@@ -332,14 +332,14 @@ group_test() {
         xorriso genisoimage # ISO 9660; the latter has isoinfo
         squashfs-tools squashfs-tools-ng erofs-utils cryptsetup-bin dmsetup # root file systems, verified ones
         p7zip-full libxml2-utils python3-venv # readers of containers
-        docker-registry apache2-utils skopeo openssl tinyproxy # a registry, its users, what pushes to it, certificates, a proxy
+        apache2-utils umoci openssl tinyproxy # users of a registry, what unpacks images, certificates, a proxy
     )
     programs+=(
         qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
-        veritysetup dmsetup 7z xmllint objdump docker-registry htpasswd skopeo openssl tinyproxy
+        veritysetup dmsetup 7z xmllint objdump htpasswd umoci openssl tinyproxy
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd)
-    steps+=(python_oracles guest_arm64 container_runtime ukify erofs_zstd)
+    steps+=(python_oracles guest_arm64 ukify erofs_zstd)
 }
 
 # `make bench`: what it compares with.
@@ -349,8 +349,9 @@ group_bench() {
         time libarchive-tools pigz zstd lz4 xz-utils
         mtools dosfstools gdisk fdisk xorriso squashfs-tools erofs-utils
         syslinux syslinux-common systemd-boot-efi
+        umoci openssl
     )
-    programs+=(bsdtar pigz zstd lz4 xz mcopy fsck.vfat sgdisk xorriso mksquashfs mkfs.erofs syslinux)
+    programs+=(bsdtar pigz zstd lz4 xz mcopy fsck.vfat sgdisk xorriso mksquashfs mkfs.erofs syslinux umoci openssl)
 }
 
 [ $# -gt 0 ] || set -- test loaders bench nightly

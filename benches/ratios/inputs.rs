@@ -38,7 +38,12 @@ pub fn tar(work: &Path, mib: u64) -> PathBuf {
     path
 }
 
-/// Files of `/usr` in the order of their names, until their sizes use up `left`.
+/// Files of `/usr` in the order of their names, until their sizes come to `bytes`.
+pub fn paths(bytes: u64) -> Vec<String> {
+    files(&mut bytes.clone()).lines().map(str::to_owned).collect()
+}
+
+/// As [`paths`], one a line; `left` is what they do not come to.
 fn files(left: &mut u64) -> String {
     let listing = run("find", ["/usr/bin", "/usr/lib", "/usr/share", "-xdev", "-type", "f", "-size", "-32M", "-printf", "%s %p\n"]);
     let mut lines: Vec<_> = listing.lines().filter_map(|line| line.split_once(' ')).collect();

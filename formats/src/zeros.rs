@@ -1,5 +1,6 @@
 //! Finding zeros: a disk that somebody else made may hold zeros as data.
 
+pub use crate::blob::is_zero;
 use crate::{Blob, Env, Result, Stage, parallel, units};
 use std::ops::Range;
 
@@ -69,13 +70,6 @@ pub(crate) fn data_runs(bytes: &[u8]) -> Vec<Range<u64>> {
         }
     }
     runs
-}
-
-/// Whether all bytes are 0.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    // Wide words, combined before the test: the compiler makes vector instructions of it.
-    let (chunks, rest) = bytes.as_chunks::<64>();
-    chunks.iter().all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@
 //! ```
 
 pub mod clock;
+mod daemon;
+mod document;
 mod http;
 mod proxy;
 pub mod registry;
@@ -23,6 +25,8 @@ mod text;
 mod tls;
 mod url;
 
+pub use daemon::Daemon;
+pub use document::document;
 pub use http::Transport;
 pub use proxy::Proxies;
 pub use registry::{Client, Manifest, Mirror, Repository, Settings, Sink};

@@ -10,7 +10,7 @@ mod auth;
 mod blob;
 mod challenge;
 mod mirror;
-mod refusal;
+pub(crate) mod refusal;
 mod repository;
 
 pub use blob::Sink;

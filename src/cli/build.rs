@@ -76,8 +76,8 @@ pub(super) struct Build {
     #[arg(long, value_name = "TAR", hide = true)]
     #[cfg_attr(feature = "net", arg(conflicts_with = "pull"))]
     input_tar: Option<PathBuf>,
-    /// Taken for LinuxKit's sake
-    #[arg(long, hide = true)]
+    /// Ask the Docker daemon of this machine before the cache, where there is one; DOCKER_HOST names another socket
+    #[arg(long, help_heading = "Images")]
     docker: bool,
 }
 
@@ -92,7 +92,7 @@ enum Layers {
 
 impl Build {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
-        let config = configuration(&self.configurations)?;
+        let config = configuration(&self.configurations, &|url, most| self.images.document(url, most))?;
         if self.dry_run {
             return super::print(&format!("{}\n", linuxkit::dry_run(&config)));
         }
@@ -139,6 +139,9 @@ impl Build {
         let mut sources = self.images.sources(env)?;
         sources.lock = self.lock()?;
         sources.trust.extend(trust);
+        if self.docker && !self.images.always() {
+            sources.docker = images::Docker::find(super::spool(directory)?);
+        }
         let platform = Platform::linux(&self.arch);
         let mut found = Vec::new();
         let step = reporter.step("fetch");

@@ -84,8 +84,8 @@ impl Compare {
         let [of_first, of_second] = self.openings();
         let first = input::read_any(&self.first, self.from, &of_first, &mut env)?.input;
         let second = input::read_any(&self.second, self.second_from, &of_second, &mut env)?.input;
-        of_first.refuse_unless_disk(&[&first, &second])?;
-        of_second.refuse_unless_disk(&[&first, &second])?;
+        of_first.refuse_unless_heeded(&[&first, &second])?;
+        of_second.refuse_unless_heeded(&[&first, &second])?;
         let first = first.image(&mut env).at(|| input::show(&self.first))?;
         let second = second.image(&mut env).at(|| input::show(&self.second))?;
         let lines = files::differences(&first, &second, &env)?;

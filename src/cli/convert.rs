@@ -1,17 +1,18 @@
 //! `moby convert`: an input becomes artifacts.
 
-use super::{Global, making::Making, values::named};
+use super::{Global, images::ImageArgs, making::Making, values::named};
 use crate::{
     convert::{self, Conversion, Reporter, Source},
     error::{At, Error, Result},
     image::Overrides,
-    input::{self, FileId},
+    input::{self, FileId, Opened, Opening},
     names::find,
     outputs::Output,
 };
 use formats::{
     Blob, Env, Silent,
     kernel::{Arch, Kernel},
+    oci::Reference,
 };
 use std::{
     path::{Path, PathBuf},
@@ -26,6 +27,7 @@ Examples:
   moby convert - -o app.qcow2 -c --opt compression_type=zstd < image.tar
   moby convert rootfs.tar --kernel vmlinuz --cmdline 'console=ttyS0' -f raw
   moby convert image.tar -f rpi4 --firmware firmware/boot
+  moby convert oci://ghcr.io/me/app:1 --kernel vmlinuz -f qcow2,iso
   moby convert disk.vmdk -f qcow2,vhdx
 
 A file that exists is replaced only once the new one is complete, however the program ends; see --sync for power cuts.";
@@ -34,7 +36,8 @@ A file that exists is replaced only once the new one is complete, however the pr
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Convert {
-    /// A tagged tar, a unified kernel image or a disk, plain or compressed (gzip, zstd, xz, lz4, bzip2); - for standard input
+    /// A tagged tar, a container image (docker save, an OCI archive or layout, oci://NAME at a registry), a unified kernel image or a
+    /// disk, plain or compressed (gzip, zstd, xz, lz4, bzip2); - for standard input
     #[arg(value_name = "INPUT|-")]
     input: PathBuf,
 
@@ -65,11 +68,13 @@ pub(super) struct Convert {
     decompress_kernel: bool,
     #[command(flatten)]
     reading: super::ReadingArgs,
+    #[command(flatten)]
+    images: ImageArgs,
 }
 
 impl Convert {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
-        let made = self.making.begin(&self.input, || self.default(), global)?;
+        let made = self.making.begin(&self.named_after(), || self.default(), global)?;
         let mut env = super::env(global, &made.directory())?;
         let overrides = self.overrides(&mut env)?;
         let request = self.making.request(made.outputs(), overrides, self.decompress_kernel)?;
@@ -77,7 +82,11 @@ impl Convert {
         made.refuse_inputs(&self.inputs())?;
         let read = made.ui().step("read");
         env.progress = Arc::clone(&read);
-        let opened = input::read(&self.input, self.from, &self.reading.of(&self.input), &mut env)?;
+        let opening = Opening { arch: self.arch, ..self.reading.of(&self.input) };
+        let opened = match self.registry_name() {
+            Some(name) => self.pulled(name, &opening, &mut env).at(|| input::show(&self.input))?,
+            None => input::read(&self.input, self.from, &opening, &mut env)?,
+        };
         made.refuse_inputs(&opened.files)?;
         let source = convert::source(&opened.input, conversion.request(), &mut env).at(|| input::show(&self.input))?;
         env.progress = Arc::new(Silent);
@@ -89,6 +98,27 @@ impl Convert {
             made.ui().warn(&format!("the input is a disk: its consoles stay as they are, --target {name} cannot change them"));
         }
         made.finish(&self.making, conversion, source, env)
+    }
+
+    /// What outputs are named after: the input's name, of an image at a registry without host and tag.
+    fn named_after(&self) -> PathBuf {
+        match self.registry_name().map(str::parse::<Reference>) {
+            Some(Ok(name)) => name.path().rsplit('/').next().unwrap_or_default().into(),
+            _ => self.input.clone(),
+        }
+    }
+
+    /// The name of an image that is at a registry.
+    fn registry_name(&self) -> Option<&str> {
+        self.input.to_str()?.strip_prefix("oci://")
+    }
+
+    /// A container image by its name.
+    fn pulled(&self, name: &str, opening: &Opening, env: &mut Env) -> Result<Opened> {
+        let name: Reference = name.parse()?;
+        let sources = self.images.sources(env)?;
+        let found = sources.find(&name.to_string(), &opening.platform(), false, &*Arc::clone(&env.progress))?;
+        Ok(Opened { input: input::container::of_image(found.image, env)?, files: Vec::new() })
     }
 
     /// What is made where no format is named.

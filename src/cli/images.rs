@@ -4,7 +4,7 @@
 use super::registries::RegistryArgs;
 use super::{CacheArgs, place::Place};
 use crate::{
-    error::{At, Result},
+    error::{At, Error, Result},
     images::{Cache, Demand, Puller, Sources, file, key},
 };
 use formats::Env;
@@ -46,7 +46,24 @@ impl ImageArgs {
         let key = |path: &PathBuf| key(&path.to_string_lossy(), file(path)).at(|| "--verify-key");
         let keys: Vec<_> = self.verify_key.iter().map(key).collect::<Result<_>>()?;
         let trust = if keys.is_empty() { Vec::new() } else { vec![Demand { keys, images: Vec::new() }] };
-        Ok(Sources { named, cache, registries, always: self.always(), lock: None, trust })
+        Ok(Sources { named, docker: None, cache, registries, always: self.always(), lock: None, trust })
+    }
+
+    /// What a URL names, of at most so many bytes.
+    ///
+    /// # Errors
+    /// When it is not to be had.
+    #[cfg(feature = "net")]
+    pub(super) fn document(&self, url: &str, most: u64) -> Result<Vec<u8>> {
+        match self.offline {
+            true => Err(Error::bad_input("--offline asks nobody for it").hint("save it as a file")),
+            false => self.registries.document(url, most),
+        }
+    }
+
+    #[cfg(not(feature = "net"))]
+    pub(super) fn document(&self, _: &str, _: u64) -> Result<Vec<u8>> {
+        Err(Error::unsupported("this program was built without network code").hint("save it as a file"))
     }
 
     #[cfg(feature = "net")]
@@ -55,7 +72,7 @@ impl ImageArgs {
     }
 
     #[cfg(feature = "net")]
-    fn always(&self) -> bool {
+    pub(super) fn always(&self) -> bool {
         self.pull
     }
 
@@ -65,7 +82,7 @@ impl ImageArgs {
     }
 
     #[cfg(not(feature = "net"))]
-    fn always(&self) -> bool {
+    pub(super) fn always(&self) -> bool {
         false
     }
 }

@@ -44,7 +44,7 @@ impl LockCommand {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let ui = global.ui();
         let output = self.output.clone().map_or_else(|| lock_beside(&self.configurations), Ok)?;
-        let config = configuration(&self.configurations)?;
+        let config = configuration(&self.configurations, &|url, most| self.images.document(url, most))?;
         let mut env = super::env(global, &std::env::temp_dir())?;
         let sources = self.images.sources(&mut env)?;
         let mut lock = Lock::default();

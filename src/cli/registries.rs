@@ -25,11 +25,24 @@ impl RegistryArgs {
     /// # Errors
     /// When a mirror is malformed, or the file of `--ca` cannot be read.
     pub(super) fn puller(&self, cache: Arc<Cache>) -> Result<Puller> {
-        let mut settings = net::Settings::from_env(&net::process_variables)?;
-        settings.transport.roots.ca = self.ca.clone();
+        let mut settings = self.settings()?;
         for mirror in &self.mirror {
             settings.mirrors.push(net::Mirror::parse(mirror)?);
         }
         Ok(Puller::new(net::Client::new(settings, Arc::new(net::clock::Machine))?, cache))
+    }
+
+    /// What a URL names, of at most so many bytes.
+    ///
+    /// # Errors
+    /// When it is not to be had.
+    pub(super) fn document(&self, url: &str, most: u64) -> Result<Vec<u8>> {
+        net::document(url, most, self.settings()?.transport, Arc::new(net::clock::Machine))
+    }
+
+    fn settings(&self) -> Result<net::Settings> {
+        let mut settings = net::Settings::from_env(&net::process_variables)?;
+        settings.transport.roots.ca = self.ca.clone();
+        Ok(settings)
     }
 }

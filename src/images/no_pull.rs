@@ -8,7 +8,8 @@ use formats::{
 };
 
 /// There is none: what verifies signatures is what computes TLS.
-pub(crate) enum PublicKey {}
+#[derive(Clone, Debug)]
+pub(crate) struct PublicKey;
 
 impl PublicKey {
     /// # Errors
@@ -19,7 +20,7 @@ impl PublicKey {
 
     /// Nobody gets here.
     pub(crate) fn signed(&self, _: &[u8], _: &[u8]) -> bool {
-        match *self {}
+        false
     }
 }
 

@@ -1,10 +1,10 @@
 //! Where images are looked for, one place after the other.
 
-use super::{Cache, Demand, Found, Lock, Puller, Wanted};
+use super::{Cache, Demand, Docker, Found, Lock, Puller, Wanted};
 use crate::error::{At, Error, Kind, Result};
 use formats::{
     Progress,
-    oci::{self, Digest, Platform, Reference, Store},
+    oci::{Platform, Reference, Store},
     tree::ShowPath,
 };
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub(crate) struct Sources {
     /// Those that the user names, in order.
     pub(crate) named: Vec<Arc<dyn Store>>,
+    /// A Docker daemon, which is asked behind those; what it does not give is looked for on.
+    pub(crate) docker: Option<Docker>,
     /// The cache, which is asked last.
     pub(crate) cache: Arc<Cache>,
     /// Who brings into the cache what is not there.
@@ -34,7 +36,9 @@ impl Sources {
         let reference: Reference = name.parse()?;
         let found = self.look(name, &reference, platform, all, progress)?;
         for demand in self.trust.iter().filter(|demand| demand.covers(&reference)) {
-            demand.check(&reference, &found, self, progress).at(|| format!("image {}", ShowPath(name.as_bytes())))?;
+            demand
+                .check(&reference, &found, &self.cache, self.registries.as_ref(), progress)
+                .at(|| format!("image {}", ShowPath(name.as_bytes())))?;
         }
         Ok(found)
     }
@@ -44,18 +48,21 @@ impl Sources {
         let locked = self.lock.as_ref().map(|lock| lock.get(name, &platform.to_string())).transpose()?;
         let wanted = locked.or(reference.digest());
         for store in &self.named {
-            if let Some(found) = image_in(store, name, wanted, platform).at(place)? {
+            if let Some(found) = Found::of(store, name, wanted, platform).at(place)? {
                 return Ok(found);
             }
         }
+        if let Some(found) = self.docker.as_ref().and_then(|docker| docker.image(name, wanted, platform).transpose()) {
+            return found.at(place);
+        }
         let cache = Arc::clone(&self.cache) as Arc<dyn Store>;
-        let cached = if self.always { Ok(None) } else { image_in(&cache, name, wanted, platform) };
+        let cached = if self.always { Ok(None) } else { Found::of(&cache, name, wanted, platform) };
         match (cached, &self.registries) {
             (Ok(Some(found)), _) => Ok(found),
             (cached, None) => cached.at(place)?.ok_or_else(|| self.missing(name)),
             // What the cache lacks or has damaged is brought anew.
             (cached, Some(registries)) => match (registries.pull(reference, Wanted { platform, all, digest: wanted }, progress), cached) {
-                (Ok(_), _) => image_in(&cache, name, wanted, platform).at(place)?.ok_or_else(|| self.missing(name)),
+                (Ok(_), _) => Found::of(&cache, name, wanted, platform).at(place)?.ok_or_else(|| self.missing(name)),
                 (Err(failed), Ok(_)) => Err(failed),
                 // What is wrong with it here says more than that nobody else was reached.
                 (Err(failed), Err(error)) => Err(error.hint(format!("it was asked for again, in vain: {failed}")).at(place())),
@@ -71,13 +78,4 @@ impl Sources {
         let what = format!("image {}{as_locked} is in none of: {}", ShowPath(name.as_bytes()), places.join(", "));
         Error::new(Kind::BadInput, what)
     }
-}
-
-/// The image of a name in a store, if it has one, and, where only one is wanted, that.
-fn image_in(store: &Arc<dyn Store>, name: &str, wanted: Option<&Digest>, platform: &Platform) -> Result<Option<Found>> {
-    let index = store.index()?;
-    let is_wanted = |descriptor: &&oci::Descriptor| wanted.is_none_or(|digest| descriptor.digest == *digest);
-    let Some(descriptor) = oci::named(&index, name).filter(is_wanted) else { return Ok(None) };
-    let image = oci::select(&**store, descriptor, platform)?;
-    Ok(Some(Found { store: Arc::clone(store), image }))
 }

@@ -1,6 +1,6 @@
 //! Whose signatures images must have: cosign's, by key.
 
-use super::{Found, PublicKey, Sources};
+use super::{Cache, Found, PublicKey, Puller};
 use crate::error::{At, Error, Result};
 use formats::{
     Blob, Progress,
@@ -50,15 +50,22 @@ impl Demand {
     ///
     /// # Errors
     /// When there is none; the error says what was found instead.
-    pub(super) fn check(&self, image: &Reference, found: &Found, sources: &Sources, progress: &dyn Progress) -> Result<()> {
+    pub(super) fn check(
+        &self,
+        image: &Reference,
+        found: &Found,
+        cache: &Arc<Cache>,
+        registries: Option<&Puller>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let top = found.image.index.as_ref().map(|index| &index.digest);
         let digests: Vec<&Digest> = top.into_iter().chain([&found.image.manifest.digest]).collect();
-        let here = [Arc::clone(&found.store), Arc::clone(&sources.cache) as Arc<dyn Store>];
+        let here = [Arc::clone(&found.store), Arc::clone(cache) as Arc<dyn Store>];
         let mut refused = Vec::new();
         if self.is_met(image, &digests, &here, &mut refused)? {
             return Ok(());
         }
-        if let Some(registries) = &sources.registries {
+        if let Some(registries) = registries {
             digests.iter().try_for_each(|digest| registries.signatures(image, digest, progress))?;
             refused.clear();
             if self.is_met(image, &digests, &here[1..], &mut refused)? {

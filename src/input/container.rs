@@ -1,13 +1,13 @@
 //! A container image as an input: a root file system.
 
-use super::Input;
+use super::{Input, Opening};
 use crate::{
     error::{At, Error, Result},
     images::Layout,
 };
 use formats::{
     Blob, Env, Tree,
-    oci::{self, Config, Descriptor, Execution, Platform, Store, archive::Archive, layer, merge},
+    oci::{self, Execution, Image, Store, archive::Archive, layer, merge},
     tree::{Content, ShowPath},
 };
 use std::{path::Path, sync::Arc};
@@ -15,43 +15,55 @@ use std::{path::Path, sync::Arc};
 /// The image in a tar of images; nothing where the tar is none.
 ///
 /// # Errors
-/// When there is not exactly one, or it is damaged.
-pub(super) fn of_archive(tar: &Blob, env: &mut Env) -> Result<Option<Input>> {
-    Archive::open(tar, "archive of images")?.map(|archive| only(&archive, env)).transpose()
+/// When there are several and none is named, or it is damaged.
+pub(super) fn of_archive(tar: &Blob, opening: &Opening, env: &mut Env) -> Result<Option<Input>> {
+    Archive::open(tar, "archive of images")?.map(|archive| of_store(&archive, opening, env)).transpose()
 }
 
 /// The image in a directory that is an image layout.
 ///
 /// # Errors
 /// As [`of_archive`], and when it is none.
-pub(super) fn of_layout(path: &Path, env: &mut Env) -> Result<Input> {
+pub(super) fn of_layout(path: &Path, opening: &Opening, env: &mut Env) -> Result<Input> {
     if !path.join("oci-layout").exists() {
         return Err(Error::bad_input("is a directory, must be a file, an OCI image layout, or - for standard input"));
     }
-    only(&Layout::open(path)?, env)
+    of_store(&Layout::open(path)?, opening, env)
 }
 
-fn only(store: &dyn Store, env: &mut Env) -> Result<Input> {
+/// The image that is named, or the only one.
+fn of_store(store: &dyn Store, opening: &Opening, env: &mut Env) -> Result<Input> {
     let index = store.index()?;
-    let first = index.first().ok_or_else(|| Error::bad_input("there is no image in it"))?;
-    if index.iter().any(|other| other.digest != first.digest) {
-        let names: Vec<_> = index.iter().map(|entry| ShowPath(entry.name().unwrap_or("?").as_bytes()).to_string()).collect();
-        let what = format!("there are {} images in it, must be one: {}", names.len(), names.join(", "));
-        return Err(Error::bad_input(what).hint("`docker save NAME` and `moby cache export NAME` write one"));
-    }
-    let (tree, config) = unpacked(store, first, env)?;
-    if !has_init(&tree) {
-        env.progress.warn(&format!("the image has no /init that could run: {}", nobody_starts(&config.execution)));
-    }
-    Ok(Input::Container(tree))
+    let names = || index.iter().map(|entry| ShowPath(entry.name().unwrap_or("?").as_bytes()).to_string()).collect::<Vec<_>>().join(", ");
+    let chosen = match &opening.image {
+        Some(name) => {
+            oci::named(&index, &name.to_string()).ok_or_else(|| Error::bad_input(format!("it has no image {name}, but: {}", names())))?
+        }
+        None => {
+            let first = index.first().ok_or_else(|| Error::bad_input("there is no image in it"))?;
+            if index.iter().any(|other| other.digest != first.digest) {
+                let what = format!("there are {} images in it, must be one: {}", index.len(), names());
+                return Err(Error::bad_input(what).hint("choose one with --image"));
+            }
+            first
+        }
+    };
+    of_image(oci::select(store, chosen, &opening.platform())?, env)
 }
 
-fn unpacked(store: &dyn Store, descriptor: &Descriptor, env: &mut Env) -> Result<(Tree, Config)> {
-    let image = oci::select(store, descriptor, &Platform::linux(crate::images::host_arch()))?;
+/// A container image as a root file system: its layers over one another by OCI's rules. Where nothing in it would start, that is said.
+///
+/// # Errors
+/// When a layer is damaged.
+pub(crate) fn of_image(image: Image, env: &mut Env) -> Result<Input> {
     let progress = Arc::clone(&env.progress);
     let tar = |layer: &oci::Layer| Ok((format!("layer {}", layer.descriptor.digest), layer::unpack(layer, &mut env.spool, &*progress)?));
     let layers = image.layers.iter().map(tar).collect::<Result<Vec<_>>>()?;
-    Ok((merge::tree(&layers).at(|| "layers")?, image.config))
+    let tree = merge::tree(&layers).at(|| "layers")?;
+    if !has_init(&tree) {
+        env.progress.warn(&format!("the image has no /init that could run: {}", nobody_starts(&image.config.execution)));
+    }
+    Ok(Input::Container(tree))
 }
 
 /// Whether there is an `/init` that the kernel could run, as far as its inode tells.

@@ -8,13 +8,14 @@ use crate::{
         tools::{Finished, finish, moby, run},
     },
 };
+use formats::oci::Digest;
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::Instant,
 };
 
 /// The images of `everything.yml`: their layouts in the corpus, and their names.
@@ -126,32 +127,48 @@ fn a_blob_that_was_changed_on_the_server_is_refused() {
     assert!(files(&cache).keys().all(|path| !text(path).contains(&digest[7..])));
 }
 
-/// A cache that was killed at any time is sound: what comes after it finds or pulls everything.
+/// A cache whose writer was killed at any of 100 points is sound: what comes after finds or pulls everything.
 #[test]
 fn a_pull_that_is_killed_harms_nothing() {
+    const KILLS: u32 = 100;
     let registry = registry("images-killed-registry");
     let directory = scratch("images-killed");
-    let (cache, output) = (directory.join("cache"), directory.join("out.tar"));
-    for nth in 0..40 {
-        if nth % 8 == 0 {
+    let (cache, output, whole) = (directory.join("cache"), directory.join("out.tar"), directory.join("whole.tar"));
+    let mirror = registry.mirror();
+    let began = Instant::now();
+    finish(&mut build(&cache, &whole, &["--mirror", &mirror])).success();
+    let took = began.elapsed();
+    let (mut killed, mut random) = (0, 1_u32);
+    for nth in 0..KILLS {
+        if nth % 2 == 0 {
             let _ = fs::remove_dir_all(&cache);
         }
-        let mut child =
-            build(&cache, &output, &["--mirror", &registry.mirror()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_micros(nth * 2500));
+        // Knuth's multiplicative hash: spread over the time that a whole run takes.
+        random = random.wrapping_mul(2_654_435_761).wrapping_add(nth);
+        let mut child = build(&cache, &output, &["--mirror", &mirror]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(took.mul_f64(f64::from(random >> 16) / 65_536.0));
         let _ = child.kill();
         let ended = child.wait().unwrap();
+        killed += u32::from(!ended.success());
         assert!(ended.success() || !output.exists() || fs::read(&output).unwrap() == everything(), "half an output");
+        let _ = fs::remove_file(&output);
         for (path, bytes) in files(&cache).iter().filter(|(path, _)| path.starts_with("blobs/sha256")) {
-            let sum = run("sha256sum", [text(&cache.join(path))]);
-            assert!(sum.starts_with(text(path).rsplit('/').next().unwrap()), "{} bytes at {}", bytes.len(), path.display());
+            assert!(text(path).ends_with(Digest::sha256(bytes).hex()), "{} bytes at {}", bytes.len(), path.display());
         }
-        if nth % 8 == 7 {
-            finish(&mut build(&cache, &directory.join("whole.tar"), &["--mirror", &registry.mirror()])).success();
-            assert!(fs::read(directory.join("whole.tar")).unwrap() == everything());
-            finish(&mut build(&cache, &directory.join("whole.tar"), &["--offline"])).success();
+        if nth % 5 == 4 {
+            finish(&mut build(&cache, &whole, &["--mirror", &mirror])).success();
+            assert!(fs::read(&whole).unwrap() == everything());
+            finish(&mut build(&cache, &whole, &["--offline"])).success();
         }
     }
+    assert!(killed > KILLS / 3, "{killed} of {KILLS} ended by being killed");
+    // Whatever was in the way of being written has no name of its own.
+    let debris: Vec<_> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .filter(|name| name != "cache" && name != "whole.tar")
+        .collect();
+    assert!(debris.iter().all(|name| name.to_string_lossy().starts_with(".out.tar.moby-")), "{debris:?}");
 }
 
 fn cache(directory: &Path, arguments: &[&str]) -> Finished {

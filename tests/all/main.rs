@@ -11,6 +11,7 @@ mod boot_erofs;
 mod cli;
 mod disks;
 mod golden;
+mod hostile;
 mod identity;
 mod image;
 mod images;

@@ -3,7 +3,7 @@
 use formats::{
     Blob, Tree,
     compress::{Codec, Encoding},
-    oci::{Digest, blob_name},
+    oci::{Digest, LAYOUT, blob_name},
     tar::{Dialect, Writer},
 };
 use serde_json::{Value, json};
@@ -11,6 +11,28 @@ use std::{fs, num::NonZeroUsize, path::Path};
 
 /// Writes images into one layout: the name of each, its config, and the tree in its only layer, which gzip packs.
 pub fn write(directory: &Path, images: &[(&str, Value, Tree)]) {
+    let mut manifests = Vec::new();
+    for (name, config, tree) in images {
+        let mut writer = Writer::new(Dialect::Pax);
+        writer.tree(tree).expect("a tar holds the tree");
+        let tar = writer.finish();
+        let hex: String = tar.sha256().expect("memory can be read").iter().map(|byte| format!("{byte:02x}")).collect();
+        let config = json!({"architecture": "amd64", "os": "linux", "config": config, "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{hex}")]}});
+        manifests.push(image(directory, name, config.to_string().as_bytes(), &[packed(&tar)]));
+    }
+    write_index(directory, &manifests);
+}
+
+/// A layer as gzip packs it.
+pub fn packed(tar: &Blob) -> Vec<u8> {
+    let mut packed = Vec::new();
+    let encoding = Encoding::new(Codec::Gzip, Some(1)).expect("gzip has a level 1");
+    encoding.write(tar, NonZeroUsize::new(2).expect("two"), &formats::Silent, &mut packed).expect("memory takes it");
+    packed
+}
+
+/// Writes an image, whatever its config and its layers are; gives its entry of the index.
+pub fn image(directory: &Path, name: &str, config: &[u8], layers: &[Vec<u8>]) -> Value {
     let put = |bytes: &[u8]| {
         let digest = Digest::sha256(bytes);
         let path = directory.join(blob_name(&digest));
@@ -18,26 +40,19 @@ pub fn write(directory: &Path, images: &[(&str, Value, Tree)]) {
         fs::write(path, bytes).expect("the scratch directory can be written");
         json!({"digest": digest.as_str(), "size": bytes.len()})
     };
-    let mut manifests = Vec::new();
-    for (name, config, tree) in images {
-        let mut writer = Writer::new(Dialect::Pax);
-        writer.tree(tree).expect("a tar holds the tree");
-        let tar = writer.finish();
-        let mut packed = Vec::new();
-        let encoding = Encoding::new(Codec::Gzip, Some(1)).expect("gzip has a level 1");
-        let threads = NonZeroUsize::new(2).expect("two");
-        encoding.write(&tar, threads, &formats::Silent, &mut packed).expect("memory takes it");
-        let hex: String = tar.sha256().expect("memory can be read").iter().map(|byte| format!("{byte:02x}")).collect();
-        let config = json!({"architecture": "amd64", "os": "linux", "config": config, "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{hex}")]}});
-        let manifest = json!({"schemaVersion": 2, "config": put(config.to_string().as_bytes()), "layers": [put(&packed)]});
-        let mut entry = put(manifest.to_string().as_bytes());
-        entry["mediaType"] = "application/vnd.oci.image.manifest.v1+json".into();
-        entry["annotations"] = json!({"org.opencontainers.image.ref.name": format!("docker.io/{name}")});
-        manifests.push(entry);
+    let layers: Vec<_> = layers.iter().map(|layer| put(layer)).collect();
+    let mut entry = put(json!({"schemaVersion": 2, "config": put(config), "layers": layers}).to_string().as_bytes());
+    entry["mediaType"] = "application/vnd.oci.image.manifest.v1+json".into();
+    entry["annotations"] = json!({"org.opencontainers.image.ref.name": format!("docker.io/{name}")});
+    entry
+}
+
+/// Makes a layout of a directory with these images.
+pub fn write_index(directory: &Path, manifests: &[Value]) {
+    let files = [("index.json", json!({"schemaVersion": 2, "manifests": manifests}).to_string()), ("oci-layout", LAYOUT.to_owned())];
+    for (name, text) in files {
+        fs::write(directory.join(name), text).expect("the scratch directory can be written");
     }
-    fs::write(directory.join("index.json"), json!({"schemaVersion": 2, "manifests": manifests}).to_string())
-        .expect("the scratch directory can be written");
-    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("the scratch directory can be written");
 }
 
 /// A tree as a directory of this machine holds it, behind a prefix; root's, without times.

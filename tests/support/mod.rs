@@ -10,6 +10,7 @@ pub mod initrd;
 pub mod layouts;
 pub mod qemu;
 pub mod registry;
+pub mod system;
 pub mod tagged_tar;
 pub mod tools;
 pub mod ustar;

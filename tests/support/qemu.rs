@@ -3,7 +3,7 @@
 //! Without KVM ([`accel`]) a guest is slow and a busy host makes it slower, so no test asserts a time: limits only end what hangs. At most
 //! as many guests run at once as the host has cores, whatever number of tests and test binaries asks for them.
 
-mod accel;
+pub mod accel;
 
 use super::{text, tools};
 use std::{

@@ -24,7 +24,8 @@ fn env() -> Env {
     Env::scratch(1)
 }
 
-fn with_env<R>(work: impl FnOnce(&mut Env) -> R) -> R {
+/// Work with an environment whose spool is not full.
+pub fn with_env<R>(work: impl FnOnce(&mut Env) -> R) -> R {
     ENV.with_borrow_mut(|held| {
         if held.spool.position() > SPOOL_MAX {
             *held = env();

@@ -1,7 +1,7 @@
 //! A deterministic mutator on stable Rust.
 //!
 //! ```text
-//! cargo run --release --bin mutate -- [--executions N] [--seconds N] [--seed N] [--format NAME]    every 20th execution writes
+//! cargo run --release --bin mutate -- [--executions N] [--seconds N] [--seed N] [--format NAME]    every third reads what is no disk, every 20th writes
 //! cargo run --release --bin mutate -- --against-qemu N [--seed N] [--format NAME]    what we read, qemu-img has to read alike
 //! ```
 //! The corpus is made by `qemu-img` (QEMU 7.2), small images in every sub-format; what is mutated is what is not zero. Three of four
@@ -11,9 +11,11 @@
 mod corpus;
 mod mutants;
 mod qemu;
+mod readers;
 
 use corpus::{Image, Random};
 use formats::{Blob, FORMATS, Format};
+use readers::Reader;
 use std::{
     collections::BTreeMap,
     fs,
@@ -50,7 +52,8 @@ fn main() -> ExitCode {
     let finds = if mutants > 0 {
         qemu::compare(&corpus, mutants, random)
     } else {
-        Run::new(seed, corpus).all(executions, Duration::from_secs(seconds), random)
+        let readers = if only.is_none() { readers::all() } else { Vec::new() };
+        Run::new(seed, corpus, readers).all(executions, Duration::from_secs(seconds), random)
     };
     if finds == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -68,13 +71,15 @@ struct Tally {
 struct Run {
     seed: u64,
     corpus: Vec<Image>,
+    /// None when one format alone is wanted.
+    readers: Vec<Reader>,
     finds: u64,
     tallies: BTreeMap<String, Tally>,
 }
 
 impl Run {
-    fn new(seed: u64, corpus: Vec<Image>) -> Self {
-        Self { seed, corpus, finds: 0, tallies: BTreeMap::new() }
+    fn new(seed: u64, corpus: Vec<Image>, readers: Vec<Reader>) -> Self {
+        Self { seed, corpus, readers, finds: 0, tallies: BTreeMap::new() }
     }
 
     /// Executes, and gives the number of finds.
@@ -84,6 +89,10 @@ impl Run {
         while executions < wanted && since.elapsed() < time {
             let turn = executions;
             executions += 1;
+            if turn % 3 == 0 && !self.readers.is_empty() {
+                self.read(turn, &mut random);
+                continue;
+            }
             let image = random.below(self.corpus.len());
             // What is only read is read in this turn, too.
             if turn % 20 == 0 && self.corpus[image].format.is_written() {
@@ -124,6 +133,15 @@ impl Run {
             || fuzz::decode_as(format, &file, &beside).is_some(),
             || [bytes(&file), bytes(&beside)].concat(),
         );
+    }
+
+    fn read(&mut self, turn: u64, random: &mut Random) {
+        let reader = random.below(self.readers.len());
+        let (name, bytes) = (self.readers[reader].name, self.readers[reader].mutant(random));
+        // Moved out, for the tally is ours too.
+        let readers = std::mem::take(&mut self.readers);
+        self.execution(turn, &format!("read {name}"), || fuzz::with_env(|env| readers[reader].reads(&bytes, env)), || bytes.clone());
+        self.readers = readers;
     }
 
     fn execution(&mut self, turn: u64, kind: &str, work: impl FnOnce() -> bool, input: impl Fn() -> Vec<u8>) {

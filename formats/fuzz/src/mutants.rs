@@ -108,6 +108,92 @@ fn mutate(file: &mut Sparse, random: &mut Random) {
     }
 }
 
+/// What means something in a yml, in JSON, in a tar or in an archive of them.
+const WORDS: &[&[u8]] = &[
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b"'",
+    b": ",
+    b"- ",
+    b"\n",
+    b"\t",
+    b"\r\n",
+    b"  ",
+    b"&a ",
+    b"*a",
+    b"!!binary ",
+    b"| ",
+    b"> ",
+    b"? ",
+    b"#",
+    b"%",
+    b"---\n",
+    b"...",
+    b"<<: ",
+    b"null",
+    b"~",
+    b"1e99",
+    b"-1",
+    b"18446744073709551616",
+    b"0x7f",
+    b"true",
+    b"../",
+    b"/",
+    b".wh.",
+    b".wh..wh..opq",
+    b"\0",
+    b"\x1b[2J",
+    b"\xff",
+    b"\xe2\x80\xae",
+    b"@pkg:",
+    b"sha256:",
+    b"\\u0000",
+];
+
+/// One change, of those that binaries and texts break by; `donor` is another input of the same kind.
+pub(crate) fn splice(bytes: &mut Vec<u8>, donor: &[u8], random: &mut Random) {
+    let at = random.below(bytes.len() + 1);
+    let end = (at + random.below([4, 64, 1024][random.below(3)])).min(bytes.len());
+    match random.below(9) {
+        0 => drop(bytes.drain(at..end)),
+        1 => bytes.truncate(at),
+        2 => {
+            let again = bytes[at..end].to_vec();
+            bytes.splice(at..at, again);
+        }
+        3 | 4 => {
+            let word = WORDS[random.below(WORDS.len())];
+            bytes.splice(at..at, word.iter().copied().cycle().take(word.len() * [1, 1, 1, 2, 400][random.below(5)]));
+        }
+        5 => {
+            let from = random.below(donor.len() + 1);
+            let to = (from + random.below(512)).min(donor.len());
+            bytes.splice(at..at, donor[from..to].iter().copied());
+        }
+        6 if at + 8 <= bytes.len() => {
+            let value = INTERESTING[random.below(INTERESTING.len())];
+            let octal = format!("{value:011o}\0");
+            match random.below(3) {
+                0 => bytes[at..at + 8].copy_from_slice(&value.to_le_bytes()),
+                1 => bytes[at..at + 4].copy_from_slice(&value.to_be_bytes()[4..]),
+                // Numbers of tar stand at multiples of four behind the beginning of a block.
+                _ if at / 4 * 4 + 12 <= bytes.len() => {
+                    bytes[at / 4 * 4..at / 4 * 4 + 12].copy_from_slice(&octal.as_bytes()[octal.len() - 12..])
+                }
+                _ => {}
+            }
+        }
+        _ => {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << random.below(8);
+            }
+        }
+    }
+}
+
 /// Makes the checksums of a VHD's footers and dynamic headers right.
 fn seal_vhd(bytes: &mut [u8]) {
     for (cookie, len, at) in [(b"conectix", 512, 64), (b"cxsparse", 1024, 36)] {

@@ -10,6 +10,7 @@ mod containers;
 mod cpio_oracle;
 mod erofs;
 mod iso_oracle;
+mod oci;
 mod squashfs;
 mod support;
 mod tar_oracle;

@@ -12,7 +12,7 @@ use ureq::http::StatusCode;
 const SAID_MAX: u64 = 64 << 10;
 
 /// An answer that is not what was asked for; `does` is what the server does.
-pub(super) fn of_server(mut answer: Answer, does: &str) -> Failure {
+pub(crate) fn of_server(mut answer: Answer, does: &str) -> Failure {
     let status = answer.status;
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("a status nobody knows");
     let asked = answer.retry_after();

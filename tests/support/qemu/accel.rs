@@ -18,7 +18,7 @@ const LEFT: i32 = 0x21;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The accelerator of a PC, by QEMU's name; found out once a process.
-pub(super) fn of_a_pc() -> &'static str {
+pub fn of_a_pc() -> &'static str {
     static FOUND: OnceLock<&str> = OnceLock::new();
     FOUND.get_or_init(|| match env::var("MOBY_ACCEL").as_deref() {
         Ok("kvm") => "kvm",

@@ -1,0 +1,332 @@
+//! What is read beside disks: archives, container images, configurations. One row each.
+
+use crate::{corpus::Random, mutants::splice};
+use formats::{
+    Blob, Env, FORMATS, Kind, Options, Result, Silent, compress,
+    compress::{Codec, Encoding},
+    cpio, iso9660,
+    kernel::Kernel,
+    oci::{
+        self, Config, Descriptor, Digest, Image, Index, Layer, Manifest, Platform, Reference, Store, archive::Archive, cosign, layer, merge,
+    },
+    ova,
+    tar::{self, Dialect, Writer, verbatim},
+    tree::{Content, Tree},
+    uki, units,
+};
+use std::{
+    fs,
+    io::Read,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+/// Most bytes that a mutant is unpacked to: a bomb is met by whoever looks at what he reads.
+const UNPACKED_MAX: u64 = 8 * units::MIB;
+
+/// A reader, and what it reads when nothing is wrong.
+pub(crate) struct Reader {
+    pub(crate) name: &'static str,
+    /// Reads; whether the input was taken. Panics when a promise is broken.
+    read: fn(&[u8], &mut Env) -> Result<()>,
+    corpus: Vec<Vec<u8>>,
+}
+
+impl Reader {
+    /// A mutant of one of its inputs.
+    pub(crate) fn mutant(&self, random: &mut Random) -> Vec<u8> {
+        let donor = &self.corpus[random.below(self.corpus.len())];
+        let mut bytes = self.corpus[random.below(self.corpus.len())].clone();
+        for _ in 0..=random.below(4) {
+            splice(&mut bytes, donor, random);
+        }
+        bytes
+    }
+
+    /// Whether the input was taken.
+    pub(crate) fn reads(&self, bytes: &[u8], env: &mut Env) -> bool {
+        match (self.read)(bytes, env) {
+            Ok(()) => true,
+            Err(error) if matches!(error.kind(), Kind::BadInput | Kind::Unsupported) => {
+                let text = error.to_string();
+                assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{}: {text:?} reaches a terminal", self.name);
+                false
+            }
+            Err(error) => panic!("{}: {error:?}", self.name),
+        }
+    }
+}
+
+/// All of them, with their corpora: what the tests of `moby build` are held against, and what we write ourselves.
+pub(crate) fn all() -> Vec<Reader> {
+    let fixtures = fixtures();
+    let files = |is_wanted: &dyn Fn(&str, &[u8]) -> bool| -> Vec<Vec<u8>> {
+        fixtures.iter().filter(|(path, bytes)| is_wanted(path, bytes)).map(|(_, bytes)| bytes.clone()).collect()
+    };
+    let is_json = |path: &str, bytes: &[u8]| bytes.starts_with(b"{") && path.starts_with("layouts/");
+    let layers = files(&|path, bytes| path.starts_with("layouts/") && Codec::sniff(bytes) != Codec::None);
+    let tars: Vec<_> = layers.iter().map(|bytes| unpacked(bytes)).chain(files(&|path, _| path.ends_with(".tar"))).collect();
+    let trees: Vec<_> = tars.iter().filter_map(|bytes| tar::tree(&Blob::bytes(bytes.as_slice())).ok()).collect();
+    let bytes = |blob: Blob| blob.to_vec(u64::MAX).expect("it is in memory");
+    let reader = |name, read, corpus: Vec<Vec<u8>>| Reader { name, read, corpus };
+    vec![
+        reader("tar", read_tar, tars.clone()),
+        reader("tar verbatim", read_verbatim, tars),
+        reader("cpio", read_cpio, trees.iter().filter_map(|tree| cpio::archive(tree).ok()).map(bytes).collect()),
+        reader("iso9660", read_iso, trees.iter().filter_map(volume).map(bytes).collect()),
+        reader("compressed", read_compressed, compressed()),
+        reader("kernel", read_kernel, vec![bzimage(), prebuilt("testkernel.bzimage")]),
+        reader("uki", |file, _| uki::divide(&Blob::bytes(file)).map(drop), vec![pe()]),
+        reader(
+            "ova",
+            read_ova,
+            vec![archive_of(&[("a.ovf", b"<Envelope/>".to_vec()), ("a.vmdk", vec![7; 900]), ("a.mf", b"SHA256(a.ovf)= 00".to_vec())])],
+        ),
+        reader("oci json", read_json, files(&is_json)),
+        reader("oci layer", read_layer, layers),
+        reader("oci archive", read_archive, vec![saved(&fixtures)]),
+        reader("cosign", read_cosign, signatures()),
+        reader(
+            "reference",
+            read_reference,
+            [
+                &b"lab/app:1"[..],
+                b"[::1]:5000/a/b__c@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                b"localhost/x",
+            ]
+            .map(<[u8]>::to_vec)
+            .into(),
+        ),
+        reader("yml", |text, _| moby::linuxkit::metadata("fuzz.yml", text).map(drop), files(&|path, _| path.ends_with(".yml"))),
+        reader("options", read_options, vec![b"subformat=streamOptimized\nlevel=9\ncluster_size=64k".to_vec()]),
+    ]
+}
+
+/// The files that the tests of `moby build` have: small ones of the corpus, and the ymls.
+fn fixtures() -> Vec<(String, Vec<u8>)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/linuxkit");
+    let ymls = fs::read_dir(directory.join("yml")).expect("the fixtures are there").map(|entry| entry.expect("a name").path());
+    let yml = |path: PathBuf| (path.display().to_string(), fs::read(path).expect("a file"));
+    let archive = unpacked(&fs::read(directory.join("corpus.tar.zst")).expect("the fixtures are there"));
+    let files = tar::files(&Blob::bytes(archive)).expect("a tar");
+    let text = |path: Vec<u8>| String::from_utf8(path).expect("names of ours");
+    let files = files.into_iter().map(|(path, body)| (text(path), body.to_vec(u64::MAX).expect("it is in memory")));
+    ymls.map(yml).chain(files).filter(|(_, bytes)| bytes.len() < 1 << 16).collect()
+}
+
+fn unpacked(bytes: &[u8]) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    let mut reader = compress::reader(Codec::sniff(bytes), bytes).expect("it begins well");
+    reader.read_to_end(&mut unpacked).expect("fixtures are whole");
+    unpacked
+}
+
+fn archive_of(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut writer = Writer::new(Dialect::Pax);
+    for (path, bytes) in files {
+        let body = Content::File(Blob::bytes(bytes.as_slice()));
+        writer.add(path.as_bytes(), &formats::tree::Inode::new(body, 0o644)).expect("a plain file");
+    }
+    writer.finish().to_vec(u64::MAX).expect("it is in memory")
+}
+
+/// A layout of the corpus, as an archive.
+fn saved(fixtures: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let prefix = "layouts/app/";
+    let files: Vec<_> = fixtures.iter().filter_map(|(path, bytes)| Some((path.strip_prefix(prefix)?, bytes.clone()))).collect();
+    archive_of(&files)
+}
+
+fn compressed() -> Vec<Vec<u8>> {
+    let plain: Vec<u8> = (0..20_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+    let pack = |codec| {
+        let mut packed = Vec::new();
+        let encoding = Encoding::new(codec, None).expect("a default level");
+        encoding.write(&Blob::bytes(plain.as_slice()), NonZeroUsize::MIN, &Silent, &mut packed).expect("memory takes it");
+        packed
+    };
+    Codec::written().filter(|codec| *codec != Codec::None).map(pack).collect()
+}
+
+fn volume(tree: &Tree) -> Option<Blob> {
+    let volume = iso9660::Volume {
+        tree,
+        identifier: "FUZZ",
+        application: "fuzz",
+        time: formats::tree::Timestamp::default(),
+        joliet: true,
+        boot: None,
+        start: iso9660::DESCRIPTORS_END,
+        placed: Vec::new(),
+        tail: 0,
+        size_multiple: 2048,
+    };
+    volume.write().ok()
+}
+
+/// The fields that identify a kernel (Documentation/arch/x86/boot.rst), and a payload.
+fn bzimage() -> Vec<u8> {
+    let payload = compressed().swap_remove(0);
+    let mut file = vec![0; 2 * 512];
+    file[0x1f1] = 1;
+    file[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    file[0x202..0x206].copy_from_slice(b"HdrS");
+    file[0x206..0x208].copy_from_slice(&0x20f_u16.to_le_bytes());
+    file[0x211] = 1;
+    file[0x24c..0x250].copy_from_slice(&u32::try_from(payload.len()).expect("a small payload").to_le_bytes());
+    file.extend(payload);
+    file
+}
+
+fn prebuilt(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../boot/prebuilt").join(name);
+    fs::read(path).expect("the loaders are there")
+}
+
+fn pe() -> Vec<u8> {
+    let loader = Blob::bytes(prebuilt("bootx64.efi"));
+    let sections = [
+        uki::Section { name: ".cmdline", body: Blob::bytes(&b"quiet"[..]) },
+        uki::Section { name: ".linux", body: Blob::bytes(bzimage()) },
+    ];
+    uki::unite(&loader, &sections).expect("room for sections").to_vec(u64::MAX).expect("it is in memory")
+}
+
+fn signatures() -> Vec<Vec<u8>> {
+    let digest = Digest::sha256(b"");
+    vec![
+        format!(r#"{{"critical":{{"identity":{{"docker-reference":"a"}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"cosign container image signature"}}}}"#).into_bytes(),
+        br#"{"verificationMaterial":{"publicKey":{}},"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"c2ln"}]}}"#.to_vec(),
+    ]
+}
+
+fn read_tar(file: &[u8], _: &mut Env) -> Result<()> {
+    let file = Blob::bytes(file);
+    tar::probe(&file)?;
+    tar::tree(&file).map(drop)
+}
+
+/// What is read can be written, and reads back alike.
+fn read_verbatim(file: &[u8], env: &mut Env) -> Result<()> {
+    let file = Blob::bytes(file);
+    let entries = verbatim::Entries::new(&file).collect::<Result<Vec<_>>>()?;
+    let fresh = Env::scratch(1).spool;
+    let mut writer = verbatim::Writer::new(std::mem::replace(&mut env.spool, fresh));
+    for (entry, body) in &entries {
+        // Not everything that can be read can be said by PAX.
+        writer.add(entry, body)?;
+    }
+    let again = writer.finish()?;
+    let read = verbatim::Entries::new(&again).collect::<Result<Vec<_>>>().expect("what was just written");
+    assert_eq!(read.len(), entries.len());
+    Ok(())
+}
+
+fn read_cpio(file: &[u8], _: &mut Env) -> Result<()> {
+    cpio::Members::new(&Blob::bytes(file)).try_for_each(|member| member.map(drop))
+}
+
+fn read_iso(file: &[u8], _: &mut Env) -> Result<()> {
+    let file = Blob::bytes(file);
+    iso9660::probe(&file)?;
+    iso9660::dump(&file, &mut formats::dump::Dump::new())?;
+    iso9660::read(&file).map(drop)
+}
+
+fn read_compressed(file: &[u8], _: &mut Env) -> Result<()> {
+    let reader = compress::reader(Codec::sniff(file), file)?;
+    std::io::copy(&mut reader.take(UNPACKED_MAX), &mut std::io::sink())?;
+    Ok(())
+}
+
+fn read_kernel(file: &[u8], _: &mut Env) -> Result<()> {
+    let file = Blob::bytes(file);
+    let kernel = Kernel::identify(&file)?;
+    kernel.facts()?;
+    std::io::copy(&mut kernel.content()?.take(UNPACKED_MAX), &mut std::io::sink())?;
+    Ok(())
+}
+
+fn read_ova(file: &[u8], env: &mut Env) -> Result<()> {
+    let files = tar::files(&Blob::bytes(file)).unwrap_or_default();
+    ova::unwrap(&files, env).map(drop)
+}
+
+fn read_json(text: &[u8], _: &mut Env) -> Result<()> {
+    let index = Index::parse(text).map(|index| drop(index.platforms()));
+    let manifest = Manifest::parse(text).map(drop);
+    let config = Config::parse(text).map(drop);
+    index.or(manifest).or(config)
+}
+
+/// A layer that is what its digests say, however damaged: what is in it is judged.
+fn read_layer(file: &[u8], env: &mut Env) -> Result<()> {
+    let descriptor = Descriptor {
+        media_type: String::new(),
+        digest: Digest::sha256(file),
+        size: units::bytes(file.len()),
+        platform: None,
+        annotations: Vec::new(),
+    };
+    let layer = Layer { descriptor, diff_id: None, blob: Blob::bytes(file) };
+    let tar = layer::unpack(&layer, &mut env.spool, &Silent)?;
+    merge::tree(&[("below".into(), tar.clone()), ("above".into(), tar)]).map(drop)
+}
+
+fn read_archive(file: &[u8], env: &mut Env) -> Result<()> {
+    let Some(archive) = Archive::open(&Blob::bytes(file), "fuzz.tar")? else { return Ok(()) };
+    let store: &dyn Store = &archive;
+    for descriptor in store.index()? {
+        let Image { layers, .. } = oci::select(store, &descriptor, &Platform::linux("amd64"))?;
+        let unpack = |layer: &Layer| Ok((String::new(), layer::unpack(layer, &mut env.spool, &Silent)?));
+        merge::tree(&layers.iter().map(unpack).collect::<Result<Vec<_>>>()?)?;
+    }
+    Ok(())
+}
+
+/// A store that has one document under every name.
+#[derive(Debug)]
+struct One<'a>(&'a [u8]);
+
+impl Store for One<'_> {
+    fn name(&self) -> String {
+        "fuzz".into()
+    }
+
+    fn index(&self) -> Result<Vec<Descriptor>> {
+        Ok(Vec::new())
+    }
+
+    fn open(&self, _: &Digest) -> Result<Option<Blob>> {
+        Ok(Some(Blob::bytes(self.0)))
+    }
+}
+
+fn read_cosign(text: &[u8], _: &mut Env) -> Result<()> {
+    let layer = |media_type: &str| Descriptor {
+        media_type: media_type.into(),
+        digest: Digest::sha256(text),
+        size: units::bytes(text.len()),
+        platform: None,
+        annotations: vec![("dev.cosignproject.cosign/signature".into(), "c2ln".into())],
+    };
+    let layers = ["application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.dev.sigstore.bundle.v0.3+json"].map(layer);
+    let manifest = Manifest { config: layers[0].clone(), layers: layers.into(), annotations: Vec::new() };
+    cosign::signatures(&One(text), &manifest, &Digest::sha256(b""))?.into_iter().try_for_each(|signature| signature.map(drop))
+}
+
+/// What is a reference reads back from what is shown of it.
+fn read_reference(text: &[u8], _: &mut Env) -> Result<()> {
+    let reference: Reference = String::from_utf8_lossy(text).parse()?;
+    assert_eq!(reference.to_string().parse::<Reference>().expect("what was shown"), reference);
+    Ok(())
+}
+
+fn read_options(text: &[u8], _: &mut Env) -> Result<()> {
+    let text = String::from_utf8_lossy(text);
+    let pairs: Vec<_> = text.lines().filter_map(|line| line.split_once('=')).collect();
+    FORMATS.iter().try_for_each(|format| {
+        let options = Options::parse_known(format.options(), pairs.iter().copied())?;
+        if format.is_written() { format.plan(&options).map(drop) } else { Ok(()) }
+    })
+}
