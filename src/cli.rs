@@ -31,7 +31,7 @@ use crate::{
     error::{self, At, Error, Kind, Result},
     input, ui,
 };
-use ::formats::{Env, Spool, Timestamp, oci::Reference, units};
+use ::formats::{Env, Spool, Timestamp, oci::Reference, plain::Plain, units};
 use clap::{Parser, Subcommand};
 use std::{
     ffi::OsString,
@@ -220,7 +220,7 @@ fn tell(error: &Error) {
     // Standard error may be closed; the exit code still tells.
     let _: io::Result<()> = writeln!(to, "moby: error: {error}");
     if let Some(hint) = error.hint_text() {
-        let _: io::Result<()> = writeln!(to, "  hint: {hint}");
+        let _: io::Result<()> = writeln!(to, "  hint: {}", Plain(hint));
     }
 }
 

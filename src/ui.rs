@@ -3,6 +3,7 @@
 use crate::{convert::Reporter, emit::Target, input};
 use formats::{
     Blob, Progress,
+    plain::Plain,
     units::{KIB, show_size},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -110,7 +111,7 @@ impl Progress for Ui {
 
 /// Standard error may be closed; that is no reason to fail.
 fn say(line: std::fmt::Arguments<'_>) {
-    let _: std::io::Result<()> = writeln!(std::io::stderr(), "{line}");
+    let _: std::io::Result<()> = writeln!(std::io::stderr(), "{}", Plain(line));
 }
 
 /// A bar of nothing yet: its length grows as work is announced.

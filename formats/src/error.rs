@@ -1,5 +1,6 @@
 //! One error type for the whole library: a kind, where it happened, what was found and what to do.
 
+use crate::plain::Plain;
 use std::{fmt, io};
 
 /// What sort of thing went wrong. The program turns each kind into one exit code.
@@ -19,7 +20,7 @@ pub enum Kind {
     Bug,
 }
 
-/// An error: `where: what (hint)`, with the error that caused it.
+/// An error: `where: what (hint)`, with the error that caused it. Shown, it has nothing that a terminal would execute.
 pub struct Error {
     kind: Kind,
     places: Vec<String>,
@@ -88,11 +89,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for place in self.places.iter().rev() {
-            write!(f, "{place}: ")?;
+            write!(f, "{}: ", Plain(place))?;
         }
-        f.write_str(&self.what)?;
+        write!(f, "{}", Plain(&self.what))?;
         match &self.source {
-            Some(source) => write!(f, ": {source}"),
+            Some(source) => write!(f, ": {}", Plain(source)),
             None => Ok(()),
         }
     }

@@ -44,6 +44,7 @@ pub mod ova;
 pub mod parallel;
 pub mod parallels;
 mod pe;
+pub mod plain;
 pub mod qcow2;
 pub mod qed;
 pub mod raw;

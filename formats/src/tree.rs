@@ -8,7 +8,7 @@ mod hierarchy;
 pub use builder::{Builder, components};
 pub use hierarchy::{Child, Directory, Hierarchy};
 
-use crate::{Blob, Error, Result, units};
+use crate::{Blob, Error, Result, plain::is_plain, units};
 use sha2::{Digest, Sha256};
 use std::{fmt, iter, ops::RangeInclusive, sync::Arc};
 
@@ -268,9 +268,9 @@ impl fmt::Display for ShowPath<'_> {
 fn show_bytes(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            match c.is_control() {
-                true => write!(f, "{}", c.escape_default())?,
-                false => write!(f, "{c}")?,
+            match is_plain(c) {
+                true => write!(f, "{c}")?,
+                false => write!(f, "{}", c.escape_default())?,
             }
         }
         write!(f, "{}", chunk.invalid().escape_ascii())?;

@@ -99,7 +99,8 @@ fn connect(_: &std::path::Path) -> io::Result<std::net::TcpStream> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::{ffi::OsString, os::unix::net::UnixListener, thread};

@@ -74,7 +74,7 @@ fn a_bomb_is_unpacked_within_bounds() {
     let tar = writer.finish();
     let packed = layouts::packed(&tar);
     assert!(packed.len() < 8 << 20);
-    build(&directory, &config(&[tar]), &[packed.clone()], &[]).success();
+    build(&directory, &config(&[tar]), std::slice::from_ref(&packed), &[]).success();
     assert!(fs::metadata(directory.join("out.tar")).unwrap().len() > 512 * MIB);
     fs::remove_file(directory.join("out.tar")).unwrap();
     // Another one than was promised.

@@ -156,7 +156,8 @@ const WORDS: &[&[u8]] = &[
 /// One change, of those that binaries and texts break by; `donor` is another input of the same kind.
 pub(crate) fn splice(bytes: &mut Vec<u8>, donor: &[u8], random: &mut Random) {
     let at = random.below(bytes.len() + 1);
-    let end = (at + random.below([4, 64, 1024][random.below(3)])).min(bytes.len());
+    let reach = [4, 64, 1024][random.below(3)];
+    let end = (at + random.below(reach)).min(bytes.len());
     match random.below(9) {
         0 => drop(bytes.drain(at..end)),
         1 => bytes.truncate(at),
