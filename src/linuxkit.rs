@@ -1,4 +1,4 @@
-//! A `LinuxKit` configuration: the yml becomes a [`config::Config`], a `Config` becomes the texts that tell of it, and with its images
+//! A `LinuxKit` configuration: the yml becomes a `Config`, a `Config` becomes the texts that tell of it, and with its images
 //! the tagged tar.
 //!
 //! What the real tool does is kept to the byte. Where it loses what the user wrote, it is refused or warned of.
@@ -6,6 +6,7 @@
 mod build;
 mod bundle;
 mod config;
+mod deviations;
 mod files;
 mod filesystem;
 mod flatten;
@@ -24,6 +25,7 @@ mod yaml;
 
 pub(crate) use build::{Parts, Wishes, references, tar};
 pub(crate) use config::{Config, Packages};
+pub use deviations::DEVIATIONS;
 pub(crate) use files::Sources;
 pub(crate) use package::resolve as package;
 pub(crate) use tagged::T0;

@@ -6,7 +6,7 @@ use formats::{
     plain::Plain,
     units::{KIB, show_size},
 };
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     io::{IsTerminal, Write},
     sync::{
@@ -51,9 +51,9 @@ impl Ui {
 
 impl Reporter for Ui {
     fn step(&self, name: &'static str) -> Arc<dyn Progress> {
-        let bar = (self.style == Style::Auto && std::io::stderr().is_terminal()).then(|| bar(name));
+        let bars = (self.style == Style::Auto && std::io::stderr().is_terminal()).then(|| Bars::new(name));
         let [total, done, told] = [0; 3].map(AtomicU64::new);
-        Arc::new(Step { name, total, style: self.style, bar, done, told, since: Instant::now() })
+        Arc::new(Step { name, total, style: self.style, bars, done, told, since: Instant::now() })
     }
 
     fn warn(&self, text: &str) {
@@ -114,13 +114,27 @@ fn say(line: std::fmt::Arguments<'_>) {
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "{}", Plain(line));
 }
 
+/// The bar of a step, and below it those of its parts.
+#[derive(Debug)]
+struct Bars {
+    all: MultiProgress,
+    whole: ProgressBar,
+}
+
+impl Bars {
+    fn new(name: &str) -> Self {
+        let all = MultiProgress::new();
+        Self { whole: bar(name, &all), all }
+    }
+}
+
 /// A bar of nothing yet: its length grows as work is announced.
-fn bar(name: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new(0);
+fn bar(name: &str, below: &MultiProgress) -> ProgressBar {
+    let bar = below.add(ProgressBar::new(0));
     let template = "{msg:>8} [{bar:32}] {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} eta {eta}";
     let style = ProgressStyle::with_template(template).expect("the template is right").progress_chars("=> ");
     bar.set_style(style);
-    bar.set_message(name);
+    bar.set_message(name.to_owned());
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
@@ -132,7 +146,7 @@ pub(crate) struct Step {
     /// What was announced so far.
     total: AtomicU64,
     style: Style,
-    bar: Option<ProgressBar>,
+    bars: Option<Bars>,
     done: AtomicU64,
     told: AtomicU64,
     since: Instant,
@@ -155,8 +169,8 @@ impl Step {
 impl Progress for Step {
     fn expect(&self, bytes: u64) {
         self.total.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(bar) = &self.bar {
-            bar.inc_length(bytes);
+        if let Some(bars) = &self.bars {
+            bars.whole.inc_length(bytes);
         }
     }
 
@@ -164,8 +178,8 @@ impl Progress for Step {
         /// Milliseconds between JSON lines.
         const PAUSE: u64 = 250;
         self.done.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(bar) = &self.bar {
-            bar.inc(bytes);
+        if let Some(bars) = &self.bars {
+            bars.whole.inc(bytes);
         }
         if self.style == Style::Json {
             let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -178,18 +192,52 @@ impl Progress for Step {
 
     fn warn(&self, text: &str) {
         let tell = || Reporter::warn(&Ui::new(self.style), text);
-        match &self.bar {
-            Some(bar) => bar.suspend(tell),
+        match &self.bars {
+            Some(bars) => bars.all.suspend(tell),
             None => tell(),
         }
+    }
+
+    fn part<'a>(&'a self, name: &str) -> Option<Box<dyn Progress + 'a>> {
+        let bars = self.bars.as_ref()?;
+        Some(Box::new(Part { step: self, bar: bar(name, &bars.all) }))
+    }
+}
+
+/// A part of a step, which has a line of its own until it is done.
+#[derive(Debug)]
+struct Part<'a> {
+    step: &'a Step,
+    bar: ProgressBar,
+}
+
+impl Progress for Part<'_> {
+    fn expect(&self, bytes: u64) {
+        self.bar.inc_length(bytes);
+        self.step.expect(bytes);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        self.step.advance(bytes);
+    }
+
+    fn warn(&self, text: &str) {
+        self.step.warn(text);
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 
 impl Drop for Step {
     fn drop(&mut self) {
         let done = self.done.load(Ordering::Relaxed);
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(bars) = &self.bars {
+            bars.whole.finish_and_clear();
         }
         match self.style {
             Style::Json => self.tell_json(true),
@@ -199,5 +247,24 @@ impl Drop for Step {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_of_a_part_is_done_of_the_whole() {
+        let bars = Some(Bars::new("pull"));
+        let [total, done, told] = [0; 3].map(AtomicU64::new);
+        let step = Step { name: "pull", total, style: Style::None, bars, done, told, since: Instant::now() };
+        for (name, bytes) in [("one", 3), ("two", 4)] {
+            let part = step.part(name).unwrap();
+            part.expect(bytes);
+            part.advance(bytes);
+        }
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        assert_eq!((read(&step.done), read(&step.total), step.bars.as_ref().unwrap().whole.position()), (7, 7, 7));
     }
 }

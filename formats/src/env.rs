@@ -38,6 +38,12 @@ pub trait Progress: fmt::Debug + Send + Sync {
     /// That many more bytes of input were worked on.
     fn advance(&self, bytes: u64);
 
+    /// A part of the work that is shown by itself while it lasts, where there is somebody to look at it; what is done of it is done of the
+    /// whole, too.
+    fn part<'a>(&'a self, _name: &str) -> Option<Box<dyn Progress + 'a>> {
+        None
+    }
+
     /// Something that the user should know of the input and that is no error.
     fn warn(&self, _text: &str) {}
 }

@@ -32,11 +32,17 @@ Examples:
   envsubst < app.yml.in | moby build - --name app -f raw
   moby build app.yml --dry-run                       the merged configuration, and nothing else
 
-Images are looked for in the places of --images, then in the cache, then at their registries. Where LinuxKit is wrong, moby differs: docs/from-linuxkit.md says where.";
+Images are looked for in the places of --images, then in the cache, then at their registries. Where LinuxKit is wrong, moby differs, as --help says.";
+
+/// The examples, and where moby differs.
+fn long_help() -> String {
+    let rows = linuxkit::DEVIATIONS.iter().map(|(theirs, ours)| format!("\n- LinuxKit {theirs}:\n  moby {ours}"));
+    format!("{EXAMPLES}\n{}", rows.collect::<String>()).replace('`', "")
+}
 
 /// Build a LinuxKit configuration: its images become a tagged tar, and that any output
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = long_help())]
 pub(super) struct Build {
     /// Configurations, merged from left to right; - for standard input
     #[arg(value_name = "YML|-", required = true)]

@@ -139,6 +139,8 @@ impl Puller {
             sink.0.restart()?;
         }
         let from = sink.0.len();
+        let part = progress.part(&digest.hex()[..8]);
+        let progress = part.as_deref().unwrap_or(progress);
         self.client.blob(repository, digest.as_str(), *size, from, &mut sink, progress)?;
         sink.0.finish()
     }

@@ -12,6 +12,9 @@ use formats::oci::Digest;
 use std::{
     collections::BTreeMap,
     fs,
+    io::{Read, Write},
+    net::TcpListener,
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -229,4 +232,123 @@ fn what_docker_saves_is_an_image_and_no_disk() {
         let done = finish(moby().args(["convert", text(&archive), "-o", text(&directory.join("disk.img"))]));
         assert!(done.code() == 2 && done.errors().contains("boot/kernel"), "{done}");
     }
+}
+
+/// The head of a request, and somebody to answer it.
+fn requested(stream: &mut (impl Read + Write)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn answer(stream: &mut impl Write, status: &str, body: &[u8]) {
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len()).unwrap();
+    stream.write_all(body).unwrap();
+}
+
+/// A socket that answers as Docker's does: it has one image. Not Docker: its packages start a service, which a test may not.
+#[test]
+fn a_docker_daemon_is_asked_first() {
+    let directory = scratch("images-docker");
+    let saved = directory.join("saved.tar");
+    let layout = CORPUS.directory.join("layouts/app");
+    let to = format!("docker-archive:{}:docker.io/lab/app:1", saved.display());
+    run("skopeo", ["--insecure-policy", "copy", "--quiet", &format!("oci:{}:docker.io/lab/app:1", layout.display()), &to]);
+    let socket = directory.join("docker.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let archive = fs::read(saved).unwrap();
+    // It ends with the tests.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            match requested(&mut stream).starts_with("GET /images/docker.io/lab/app:1/get ") {
+                true => answer(&mut stream, "200 OK", &archive),
+                false => answer(&mut stream, "404 Not Found", b"{\"message\":\"no such image\"}"),
+            }
+        }
+    });
+    fs::write(directory.join("app.yml"), "init: [lab/app:1, lab/agent:1]\n").unwrap();
+    let build = |output: &str, more: &[&str]| {
+        let mut command = moby();
+        command.args(["build", "app.yml", "--offline", "--arch", "amd64", "-o", output, "-f", "tar"]).args(more);
+        finish(command.current_dir(&directory).env("DOCKER_HOST", format!("unix://{}", socket.display())))
+    };
+    let agent = format!("oci-layout:{}", CORPUS.directory.join("layouts/agent").display());
+    let cache = format!("--cache={}", CORPUS.cache.display());
+    build("docker.tar", &["--docker", &cache]).success();
+    let app = format!("oci-layout:{}", layout.display());
+    build("layouts.tar", &["--images", &agent, "--images", &app, "--cache", "none"]).success();
+    // Where nobody listens the cache is asked.
+    fs::remove_file(&socket).unwrap();
+    build("nobody.tar", &["--docker", "--images", &agent, "--images", &app, "--cache", "none"]).success();
+    let read = |name: &str| fs::read(directory.join(name)).unwrap();
+    assert!(read("docker.tar") == read("layouts.tar") && read("nobody.tar") == read("layouts.tar"));
+}
+
+#[test]
+fn a_configuration_may_be_anywhere() {
+    let directory = scratch("images-url");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/yml/everything.yml", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            match requested(&mut stream).starts_with("GET /yml/everything.yml ") {
+                true => answer(&mut stream, "200 OK", &fs::read(CORPUS.directory.join("yml/everything.yml")).unwrap()),
+                false => answer(&mut stream, "404 Not Found", b""),
+            }
+        }
+    });
+    let build = |url: &str, more: &[&str]| {
+        let mut command = moby();
+        command.args([
+            "build",
+            "--quiet",
+            "--no-sbom",
+            "--cache",
+            text(&CORPUS.cache),
+            "-f",
+            "tar",
+            "-o",
+            text(&directory.join("out.tar")),
+        ]);
+        finish(command.args(more).arg(url).current_dir(&CORPUS.directory).env_remove("http_proxy"))
+    };
+    build(&url, &[]).success();
+    assert!(fs::read(directory.join("out.tar")).unwrap() == everything());
+    let done = build(&url.replace("everything", "nothing"), &[]);
+    assert!(done.code() == 5 && done.errors().contains("nothing.yml") && done.errors().contains("404"), "{done}");
+    let done = build(&url, &["--offline"]);
+    assert!(done.code() == 2 && done.errors().contains("--offline"), "{done}");
+}
+
+/// By its name: at a registry, and of a layout with many.
+#[test]
+fn an_image_is_a_root_file_system_by_its_name() {
+    let registry = registry("images-named-registry");
+    let directory = scratch("images-named");
+    let tree = |input: &str, more: &[&str]| {
+        let mut command = moby();
+        command.args(["convert", input, "-f", "docker", "-o", text(&directory.join("out"))]).args(more);
+        finish(
+            command.args(["--cmdline", "quiet", "--kernel", "boot/prebuilt/testkernel.bzimage"]).current_dir(env!("CARGO_MANIFEST_DIR")),
+        )
+        .success();
+        fs::read(directory.join("out")).unwrap()
+    };
+    let cache = directory.join("cache");
+    let of_registry = tree("oci://lab/app:1", &["--cache", text(&cache), "--mirror", &registry.mirror()]);
+    let of_layout = tree(text(&CORPUS.directory.join("layouts/app")), &[]);
+    let of_many = tree(text(&CORPUS.cache), &["--image", "lab/app:1"]);
+    assert!(of_registry == of_layout && of_many == of_layout);
+    drop(registry);
+    assert!(tree("oci://lab/app:1", &["--cache", text(&cache), "--offline"]) == of_layout);
+    let done = finish(moby().args(["inspect", text(&CORPUS.cache)]));
+    assert!(done.code() == 2 && done.errors().contains("choose one with --image"), "{done}");
+    let done = finish(moby().args(["inspect", "--image", "lab/nothing", text(&CORPUS.cache)]));
+    assert!(done.code() == 2 && done.errors().contains("it has no image docker.io/lab/nothing, but: docker.io/"), "{done}");
 }

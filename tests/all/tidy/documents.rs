@@ -2,7 +2,10 @@
 
 use super::{files, none, root, rust_files};
 use formats::{FORMATS, Format};
-use moby::outputs::{OUTPUTS, Output};
+use moby::{
+    linuxkit::DEVIATIONS,
+    outputs::{OUTPUTS, Output},
+};
 use std::{
     collections::BTreeSet,
     fs,
@@ -132,6 +135,16 @@ fn the_table_of_standards_names_every_module() {
     none("modules without a row in formats/README.md, which no standard defines or which it lacks", wanted.cloned());
     none("modules of formats/README.md that are not there", named.difference(&modules).cloned());
     none("shared modules that are not there", SHARED.iter().filter(|name| !modules.contains(**name)).map(|name| (*name).to_owned()));
+}
+
+/// docs/from-linuxkit.md has every deviation, as help has it.
+#[test]
+fn the_page_for_users_of_linuxkit_is_the_table() {
+    let page = document("docs/from-linuxkit.md");
+    let told: Vec<_> =
+        rows(&page, "Where a build differs on purpose").into_iter().skip(1).map(|row| (row[0].clone(), row[1].clone())).collect();
+    let wanted: Vec<_> = DEVIATIONS.iter().map(|(theirs, ours)| ((*theirs).to_owned(), (*ours).to_owned())).collect();
+    assert_eq!(told, wanted);
 }
 
 /// docs/formats.md has every output with its files and its firmware, and every container with what we do with it.
