@@ -30,6 +30,8 @@ quick:
 	cargo test --locked --workspace --lib --bins
 	cargo test --locked --test all tidy::
 
+# Most tests wait for other programs now and then, guests for each other.
+test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 test: lint
 	@tests/setup.sh test
 	boot/build --check

@@ -42,8 +42,8 @@ boots! {
 }
 
 #[test]
-fn an_initrd_of_300_mb_arrives_whole() {
-    let images = Images::of_debian("boot-debian-300", Arch::Amd64, 300, &["--format", "qcow2"]);
+fn an_initrd_of_100_mb_arrives_whole() {
+    let images = Images::of_debian("boot-debian-100", Arch::Amd64, 100, &["--format", "qcow2"]);
     boots(&images, "guest.qcow2", Bus::VirtioBlk, Machine::bios().memory(2048), "bios");
     boots(&images, "guest.qcow2", Bus::VirtioBlk, Machine::uefi().memory(2048), "efi");
     images.remove();

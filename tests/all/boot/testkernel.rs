@@ -66,14 +66,7 @@ boots! {
     uefi_qcow2_efi: Q35 Ovmf4M 512 VirtioBlk "guest-efi.qcow2";
 }
 
-#[test]
-fn an_initrd_of_300_mb_arrives_whole() {
-    let images = Images::of_test_kernel("boot-300", 300, "kernel+initrd,qcow2");
-    boots(&images, "guest.qcow2", Bus::VirtioBlk, Machine::bios().memory(1024));
-    boots(&images, "guest.qcow2", Bus::VirtioBlk, Machine::uefi().memory(1024));
-    images.remove();
-}
-
+/// More than real ones have. A real kernel gets a tenth of it, in `debian`: it looks at every byte, which takes it long.
 #[test]
 fn an_initrd_of_1_gb_arrives_whole() {
     let images = Images::of_test_kernel("boot-1000", 1000, "kernel+initrd,raw");
