@@ -160,11 +160,33 @@ impl Unfinished {
         let Some(temporary) = self.temporary.take() else { return Ok(()) };
         // Not `persist`: on Windows that replaces no file that is open, even where its reader lets it be removed.
         let from = temporary.keep().map_err(|error| error.error).at(|| self.shown.display().to_string())?;
-        fs::rename(&from, &self.path).at(|| self.shown.display().to_string()).inspect_err(|_| {
+        rename(&from, &self.path).at(|| self.shown.display().to_string()).inspect_err(|_| {
             // The first error is the one to tell.
             let _: io::Result<()> = fs::remove_file(&from);
         })
     }
+}
+
+#[cfg(not(windows))]
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Where a file that is open cannot be replaced (before Windows 10, and in Wine) it is moved aside first: it is gone once it is closed.
+#[cfg(windows)]
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let refused = match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
+        other => return other,
+    };
+    let mut aside = from.as_os_str().to_owned();
+    aside.push("-old");
+    fs::rename(to, &aside).map_err(|_| refused)?;
+    fs::rename(from, to).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _: io::Result<()> = fs::rename(&aside, to);
+    })?;
+    fs::remove_file(&aside)
 }
 
 /// Removes what it did not come to name.
