@@ -1,6 +1,6 @@
 //! One error type for the whole library: a kind, where it happened, what was found and what to do.
 
-use crate::plain::Plain;
+use crate::plain::{self, Plain};
 use std::{fmt, io};
 
 /// What sort of thing went wrong. The program turns each kind into one exit code.
@@ -89,7 +89,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for place in self.places.iter().rev() {
-            write!(f, "{}: ", Plain(place))?;
+            write!(f, "{}: ", plain::line(place))?;
         }
         write!(f, "{}", Plain(&self.what))?;
         match &self.source {

@@ -16,6 +16,11 @@ impl<T: fmt::Display> fmt::Display for Plain<T> {
     }
 }
 
+/// The same in one line.
+pub fn line(text: &str) -> String {
+    Plain(text).to_string().replace('\n', "\\n")
+}
+
 /// Writes characters, escaped where a terminal would do more than show them.
 struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
@@ -41,6 +46,6 @@ mod tests {
     fn what_a_terminal_would_execute_is_escaped() {
         let text = format!("{}", Plain("a\u{1b}[2J\nb\t\u{202e}c\u{7f}\u{9b}d ü"));
         assert_eq!(text, "a\\u{1b}[2J\nb\\t\\u{202e}c\\u{7f}\\u{9b}d ü");
-        assert_eq!(Plain("").to_string(), "");
+        assert_eq!((Plain("").to_string().as_str(), line("a\n\tb").as_str()), ("", "a\\n\\tb"));
     }
 }

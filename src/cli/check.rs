@@ -6,7 +6,7 @@ use crate::{
     error::{At, CHECK_EXIT_CODES, Error, Kind, Result, checked as code},
     input,
 };
-use formats::{Check as Findings, Env, Format};
+use formats::{Check as Findings, Env, Format, plain};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -86,7 +86,7 @@ impl Check {
 
 fn text(findings: &Findings) -> String {
     let Findings { corruptions, leaks, messages, clusters } = findings;
-    let mut text: String = messages.iter().map(|message| format!("{message}\n")).collect();
+    let mut text: String = messages.iter().map(|message| plain::line(message) + "\n").collect();
     let more = (corruptions + leaks).saturating_sub(u64::try_from(messages.len()).unwrap_or(u64::MAX));
     match (corruptions, leaks) {
         (0, 0) => text += "No errors were found.\n",

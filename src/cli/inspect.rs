@@ -11,6 +11,7 @@ use formats::{
     compress::Codec,
     info::{Fact, SnapshotInfo},
     kernel::{Form, Kernel},
+    plain,
     tree::{Content, ShowPath},
     uki,
     units::show_size,
@@ -278,7 +279,7 @@ fn scalar(key: &str, value: &Value) -> String {
     let is_size = ["bytes", "size", "start"].iter().any(|word| key.ends_with(word));
     match value {
         Value::Number(number) if is_size => number.as_u64().map_or_else(|| number.to_string(), show_size),
-        Value::String(text) => text.clone(),
+        Value::String(text) => plain::line(text),
         other => other.to_string(),
     }
 }

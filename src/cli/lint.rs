@@ -8,6 +8,7 @@ use crate::{
     lint::{self, Finding, Severity, Subject},
     platforms::Platform,
 };
+use formats::plain;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -69,7 +70,7 @@ fn text(findings: &[Finding]) -> String {
     }
     let line = |finding: &Finding| {
         let Finding { severity, rule, found, needed, fix } = finding;
-        format!("{} {rule}: found {found}; needed {needed}; fix: {fix}\n", name(*severity))
+        plain::line(&format!("{} {rule}: found {found}; needed {needed}; fix: {fix}", name(*severity))) + "\n"
     };
     findings.iter().map(line).collect()
 }

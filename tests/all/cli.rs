@@ -7,6 +7,11 @@ use crate::support::{
     tools::{Finished, finish, moby, run, tool},
     ustar::{Kind, Ustar},
 };
+use formats::{
+    Blob,
+    tar::{Dialect, Writer},
+    tree::{Content, Inode},
+};
 use std::{
     fs::{self, File},
     io::{Read, Write},
@@ -345,4 +350,38 @@ fn a_tar_without_a_kernel_is_looked_into() {
     ours(&["compare", "--files", "rootfs.tar", "rootfs.tar"]).success();
     let refused = ours(&["extract", "rootfs.tar", "kernel"]);
     assert!(refused.code() == 2 && refused.errors().contains("there is no kernel in it"), "{refused}");
+}
+
+/// Whatever a file says of itself is shown, and nothing of it is executed by a terminal or stands elsewhere than it was written.
+#[test]
+fn what_a_file_says_is_only_shown() {
+    const NAME: &str = "x\u{1b}[2J\u{202e}y\nz";
+    let dir = scratch("cli-escapes");
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    fs::write(path("raw"), vec![0; 4 << 20]).unwrap();
+    run("sgdisk", ["-n", "1:2048:4095", "-c", &format!("1:{NAME}"), &path("raw")]);
+    run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", &path("raw"), &path("disk.qcow2")]);
+    run("qemu-img", ["snapshot", "-c", "a\u{1b}[2J\u{202e}b", &path("disk.qcow2")]);
+    let mut writer = Writer::new(Dialect::Pax);
+    let body = Inode::new(Content::File(Blob::bytes(&b"text"[..])), 0o644);
+    writer.add(format!("etc/{NAME}").as_bytes(), &body).unwrap();
+    writer.add(b"boot/cmdline", &Inode::new(Content::File(Blob::bytes(NAME.as_bytes())), 0o644)).unwrap();
+    fs::write(path("image.tar"), writer.finish().to_vec(1 << 20).unwrap()).unwrap();
+    let commands: [&[&str]; 9] = [
+        &["inspect", &path("disk.qcow2")],
+        &["inspect", "--from", "raw", &path("raw")],
+        &["inspect", &path("image.tar")],
+        &["inspect", "--files", &path("image.tar")],
+        &["inspect", "--duplicates", &path("image.tar")],
+        &["lint", &path("disk.qcow2"), "--target", NAME],
+        &["extract", &path("image.tar"), NAME, "-o", "-"],
+        &["convert", &path("image.tar"), "-f", "docker", "--opt", NAME, "-o", &path("out")],
+        &["inspect", &path(NAME)],
+    ];
+    for command in commands {
+        let done = finish(moby().args(command));
+        let said = done.text() + &done.errors();
+        assert!(!said.contains('\u{1b}') && !said.contains('\u{202e}') && !said.contains("y\nz"), "{command:?}: {said:?}");
+        assert!(!said.is_empty(), "{command:?} says nothing");
+    }
 }
