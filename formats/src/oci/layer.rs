@@ -56,12 +56,18 @@ fn expect_content(wanted: &Digest, found: &Digest) -> Result<()> {
 /// Unpacks on one thread, hashes and writes on another; gives both digests.
 fn pass_on(codec: Codec, packed: Hashing<'_, impl Read + Send>, spool: &mut Spool, diff_id: Option<&Digest>) -> Result<(Digest, Digest)> {
     let (send, receive) = mpsc::sync_channel::<Vec<u8>>(WAITING);
+    // Pieces come back to be filled again: new ones cost a page fault for every page.
+    let (give_back, empty) = mpsc::channel::<Vec<u8>>();
     let mut hasher = diff_id.map_or_else(Hasher::default, Digest::hasher);
     thread::scope(|scope| {
-        let unpacking = scope.spawn(move || unpack_into(codec, packed, |piece| send.send(piece).is_ok()));
-        for piece in receive {
+        let next = move || empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE));
+        let unpacking = scope.spawn(move || unpack_into(codec, packed, next, |piece| send.send(piece).is_ok()));
+        for mut piece in receive {
             hasher.update(&piece);
             spool.write_all(&piece)?;
+            piece.clear();
+            // Nobody takes it any more once the last one is filled.
+            let _: Result<(), _> = give_back.send(piece);
         }
         let digest = unpacking.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "a worker panicked")))?;
         Ok((digest, hasher.finish()))
@@ -69,10 +75,15 @@ fn pass_on(codec: Codec, packed: Hashing<'_, impl Read + Send>, spool: &mut Spoo
 }
 
 /// Hands on what is in a stream, as long as somebody takes it; gives the digest of the stream.
-fn unpack_into(codec: Codec, mut packed: Hashing<'_, impl Read + Send>, take: impl Fn(Vec<u8>) -> bool) -> Result<Digest> {
+fn unpack_into(
+    codec: Codec,
+    mut packed: Hashing<'_, impl Read + Send>,
+    next: impl Fn() -> Vec<u8>,
+    take: impl Fn(Vec<u8>) -> bool,
+) -> Result<Digest> {
     let mut unpacking = compress::reader(codec, &mut packed)?;
     loop {
-        let mut piece = Vec::with_capacity(PIECE);
+        let mut piece = next();
         let len = unpacking.by_ref().take(units::bytes(PIECE)).read_to_end(&mut piece)?;
         if len == 0 || !take(piece) {
             break;
