@@ -3,7 +3,7 @@
 use formats::{
     Blob, Tree,
     compress::{Codec, Encoding},
-    oci::{Digest, LAYOUT, blob_name},
+    oci::{Digest, LAYOUT, blob_name, media_type::MANIFEST},
     tar::{Dialect, Writer},
 };
 use serde_json::{Value, json};
@@ -33,16 +33,18 @@ pub fn packed(tar: &Blob) -> Vec<u8> {
 
 /// Writes an image, whatever its config and its layers are; gives its entry of the index.
 pub fn image(directory: &Path, name: &str, config: &[u8], layers: &[Vec<u8>]) -> Value {
-    let put = |bytes: &[u8]| {
+    let put = |bytes: &[u8], kind: &str| {
         let digest = Digest::sha256(bytes);
         let path = directory.join(blob_name(&digest));
         fs::create_dir_all(path.parent().expect("a blob is in a directory")).expect("the scratch directory can be written");
         fs::write(path, bytes).expect("the scratch directory can be written");
-        json!({"digest": digest.as_str(), "size": bytes.len()})
+        json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest.as_str(), "size": bytes.len()})
     };
-    let layers: Vec<_> = layers.iter().map(|layer| put(layer)).collect();
-    let mut entry = put(json!({"schemaVersion": 2, "config": put(config), "layers": layers}).to_string().as_bytes());
-    entry["mediaType"] = "application/vnd.oci.image.manifest.v1+json".into();
+    let is_packed = |layer: &[u8]| layer.starts_with(&[0x1f, 0x8b]);
+    let layers: Vec<_> =
+        layers.iter().map(|layer| put(layer, if is_packed(layer) { "layer.v1.tar+gzip" } else { "layer.v1.tar" })).collect();
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": put(config, "config.v1+json"), "layers": layers});
+    let mut entry = put(manifest.to_string().as_bytes(), "manifest.v1+json");
     entry["annotations"] = json!({"org.opencontainers.image.ref.name": format!("docker.io/{name}")});
     entry
 }
