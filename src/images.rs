@@ -19,7 +19,7 @@ pub(crate) use lock::Lock;
 use pull::PublicKey;
 pub(crate) use pull::Puller;
 pub(crate) use sources::Sources;
-pub(crate) use trust::{Demand, key};
+pub(crate) use trust::{Demand, covers, key};
 
 use crate::error::{At, Result};
 use formats::{

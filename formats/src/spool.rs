@@ -105,6 +105,7 @@ mod tests {
         assert_eq!(spool.since(mark).to_vec(64).unwrap(), b"twothree");
         assert_eq!(one.to_vec(64).unwrap(), b"one");
     }
+
     #[test]
     fn zeros_are_read_and_not_stored() {
         let mut spool = Spool::new(tempfile::tempfile().unwrap());

@@ -16,7 +16,11 @@ use crate::{
     names::find,
     outputs::Output,
 };
-use formats::{Blob, Env, Silent, oci::Platform, tree::ShowPath};
+use formats::{
+    Blob, Env, Silent,
+    oci::{Platform, Reference},
+    tree::ShowPath,
+};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -221,16 +225,18 @@ fn demands(config: &Config, reporter: &dyn Reporter) -> Result<Vec<Demand>> {
     if let Some(first) = trust.org.iter().chain(&trust.image).next() {
         reporter.warn(&format!("{}: trust: org and image, Notary's, verify nothing any more", first.at));
     }
+    let used: Vec<Reference> = linuxkit::references(config).into_iter().filter_map(|(image, _)| image.expanded.parse().ok()).collect();
     let mut demands = Vec::new();
     for cosign in &trust.cosign {
         let key = images::key(&cosign.key, linuxkit::Sources::open(&Files, &cosign.key)).at(|| &cosign.key.at)?;
-        for image in &cosign.image {
-            let demand = Demand { keys: vec![key.clone()], images: vec![image.value.clone()] };
-            if !linuxkit::references(config).iter().any(|(used, _)| used.expanded.parse().is_ok_and(|used| demand.covers(&used))) {
-                let shown = ShowPath(image.value.as_bytes());
-                reporter.warn(&format!("{}: trust: cosign: no image is called or begins with '{shown}'", image.at));
-            }
-            demands.push(demand);
+        for pattern in cosign.image.iter().filter(|pattern| !used.iter().any(|image| images::covers(pattern, image))) {
+            let shown = ShowPath(pattern.as_bytes());
+            reporter.warn(&format!("{}: trust: cosign: no image is called or begins with '{shown}'", pattern.at));
+        }
+        let images: Vec<_> = cosign.image.iter().map(|pattern| pattern.value.clone()).collect();
+        // One that names no images asks for nothing: to a demand that is all.
+        if !images.is_empty() {
+            demands.push(Demand { keys: vec![key], images });
         }
     }
     Ok(demands)

@@ -18,7 +18,7 @@ use formats::{
 use serde_json::{Value, json};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -95,7 +95,7 @@ impl Cache {
                 continue;
             }
             let mut hasher = digest.hasher();
-            let len = hash(&mut file, &mut hasher).at(place)?;
+            let len = hasher.read(&mut file).at(place)?;
             return Ok(Ingest { cache: self, digest: digest.clone(), path, file, hasher, len });
         }
     }
@@ -280,21 +280,6 @@ impl Write for Ingest<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
-    }
-}
-
-/// Hashes a file from where it stands to its end.
-fn hash(file: &mut File, hasher: &mut Hasher) -> io::Result<u64> {
-    let mut piece = vec![0; 256 << 10];
-    let mut total = 0;
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(total),
-            len => {
-                hasher.update(&piece[..len]);
-                total += units::bytes(len);
-            }
-        }
     }
 }
 

@@ -148,11 +148,10 @@ impl Puller {
 
 /// The media type, which some registries leave out.
 fn known(media_type: String, bytes: &[u8]) -> String {
-    match is_index(&media_type, bytes) {
-        _ if media_type::is_index(&media_type) || media_type::is_manifest(&media_type) => media_type,
-        true => media_type::INDEX.into(),
-        false => media_type::MANIFEST.into(),
+    if media_type::is_index(&media_type) || media_type::is_manifest(&media_type) {
+        return media_type;
     }
+    if is_index(&media_type, bytes) { media_type::INDEX.into() } else { media_type::MANIFEST.into() }
 }
 
 struct Sink<'a>(Ingest<'a>);

@@ -4,7 +4,11 @@ use super::{Cache, Found, PublicKey, Puller};
 use crate::error::{At, Error, Result};
 use formats::{
     Blob, Progress,
-    oci::{Digest, Reference, Store, cosign, named},
+    oci::{
+        Digest, Reference, Store,
+        cosign::{self, Signature},
+        named,
+    },
     tree::ShowPath,
     units,
 };
@@ -81,24 +85,13 @@ impl Demand {
     /// Whether one of the stores has a good signature; else why those that it has are not.
     fn is_met(&self, image: &Reference, digests: &[&Digest], stores: &[Arc<dyn Store>], refused: &mut Vec<String>) -> Result<bool> {
         for store in stores {
-            let index = store.index()?;
-            for digest in digests {
-                let tags = cosign::tags(digest);
-                let tagged = tags.iter().filter_map(|tag| named(&index, &image.tagged(tag)).or_else(|| named(&index, tag)));
-                let saved = index.iter().filter(|entry| entry.annotation(KIND.0) == Some(KIND.1));
-                for descriptor in tagged.chain(saved) {
-                    for manifest in cosign::manifests(&**store, descriptor)? {
-                        for signature in cosign::signatures(&**store, &manifest, digest)? {
-                            match signature {
-                                Ok(signed) if self.keys.iter().any(|(_, key)| key.signed(&signed.message, &signed.signature)) => {
-                                    return Ok(true);
-                                }
-                                Ok(_) => refused.push(format!("{}: there is a signature by another key", store.name())),
-                                Err(why) => refused.push(format!("{}: {why}", store.name())),
-                            }
-                        }
-                    }
-                }
+            for signature in signatures(&**store, image, digests)? {
+                let why = match signature {
+                    Ok(signed) if self.keys.iter().any(|(_, key)| key.signed(&signed.message, &signed.signature)) => return Ok(true),
+                    Ok(_) => "there is a signature by another key".into(),
+                    Err(why) => why.to_string(),
+                };
+                refused.push(format!("{}: {why}", store.name()));
             }
         }
         refused.dedup();
@@ -106,8 +99,25 @@ impl Demand {
     }
 }
 
+/// What a store has as signatures of one of these digests.
+fn signatures(store: &dyn Store, image: &Reference, digests: &[&Digest]) -> Result<Vec<Result<Signature>>> {
+    let index = store.index()?;
+    let mut all = Vec::new();
+    for digest in digests {
+        let tags = cosign::tags(digest);
+        let tagged = tags.iter().filter_map(|tag| named(&index, &image.tagged(tag)).or_else(|| named(&index, tag)));
+        let saved = index.iter().filter(|entry| entry.annotation(KIND.0) == Some(KIND.1));
+        for descriptor in tagged.chain(saved) {
+            for manifest in cosign::manifests(store, descriptor)? {
+                all.extend(cosign::signatures(store, &manifest, digest)?);
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// `a/b` covers `docker.io/a/b:1` and `docker.io/a/b/c`; `a/b:1` the first alone.
-fn covers(pattern: &str, image: &Reference) -> bool {
+pub(crate) fn covers(pattern: &str, image: &Reference) -> bool {
     let whole = format!("{}/{}", image.host(), image.path());
     match pattern.parse::<Reference>() {
         Ok(exact) if exact.tag().is_some() || exact.digest().is_some() => {

@@ -1,6 +1,6 @@
 //! Digests: `sha256:` and 64 hexadecimal digits, or `sha512:` and 128 (OCI image specification, "Descriptors", "Digests").
 
-use crate::{Blob, Error, Result, tree::ShowPath};
+use crate::{Blob, Error, Result, tree::ShowPath, units};
 use sha2::{Digest as _, Sha256, Sha512};
 use std::{
     fmt,
@@ -136,12 +136,24 @@ impl Hasher {
     /// # Errors
     /// When it cannot be read.
     pub fn of(mut self, blob: &Blob) -> Result<Digest> {
+        self.read(blob.reader())?;
+        Ok(self.finish())
+    }
+
+    /// Takes the bytes of a reader, to its end; gives how many.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&mut self, mut from: impl Read) -> io::Result<u64> {
         let mut chunk = vec![0; 256 << 10];
-        let mut reader = blob.reader();
+        let mut total = 0;
         loop {
-            match reader.read(&mut chunk)? {
-                0 => return Ok(self.finish()),
-                len => self.update(&chunk[..len]),
+            match from.read(&mut chunk)? {
+                0 => return Ok(total),
+                len => {
+                    self.update(&chunk[..len]);
+                    total += units::bytes(len);
+                }
             }
         }
     }
