@@ -22,16 +22,17 @@ mod pull;
 #[cfg(feature = "net")]
 mod registries;
 mod run;
+mod spool;
 mod usage;
 mod values;
 mod yml;
 
 use crate::{
     emit,
-    error::{self, At, Error, Kind, Result},
+    error::{self, Error, Kind, Result},
     input, ui,
 };
-use ::formats::{Env, Spool, Timestamp, oci::Reference, plain::Plain, units};
+use ::formats::{Env, Timestamp, oci::Reference, plain::Plain, units};
 use clap::{Parser, Subcommand};
 use std::{
     ffi::OsString,
@@ -86,6 +87,10 @@ struct Global {
     /// Threads that work at once; the result does not depend on it [default: all cores]
     #[arg(long, short = 'j', global = true, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
+    /// Most bytes that a run puts aside for what it unpacks and makes: 512M, 2G [default: all but an eighth of the file system, at most
+    /// 1 GiB, which stays free]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = units::parse_size)]
+    max_unpacked: Option<u64>,
 }
 
 impl Global {
@@ -109,7 +114,7 @@ struct ReadingArgs {
     /// Open the other files that the image names: backing files, external data, extents. Only for images that you trust
     #[arg(long)]
     follow: bool,
-    /// Read also an image that is marked dirty or corrupt
+    /// Read also an image that is marked dirty or corrupt, or that another program, such as QEMU, writes to
     #[arg(long)]
     force: bool,
     /// Of an archive or a layout with several container images, this one
@@ -165,6 +170,7 @@ enum Command {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
+    hear_of_limits();
     if let Err(error) = ctrlc::set_handler(interrupted) {
         return fail(&Error::new(Kind::Environment, "cannot catch signals").because(error));
     }
@@ -197,6 +203,19 @@ pub fn main() -> ExitCode {
         Err(error) => fail(&error),
     }
 }
+
+/// A file that would become larger than the process may make it (`ulimit -f`) is an error with words, and no sudden death.
+#[cfg(target_os = "linux")]
+fn hear_of_limits() {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGXFSZ);
+    // The threads to come have it from this one. Where it fails, the process dies as any does.
+    let _: nix::Result<()> = signals.thread_block();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hear_of_limits() {}
 
 /// Ctrl-C, or a request to end: leaves nothing half-written.
 fn interrupted() {
@@ -237,37 +256,12 @@ fn long_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 
 /// What a run may not invent. The spool is an unlinked file in `directory`.
 fn env(global: &Global, directory: &Path) -> Result<Env> {
-    Ok(Env { spool: spool(directory)?, time: source_date_epoch()?, threads: global.threads(), progress: Arc::new(global.ui()) })
-}
-
-/// A spool: an unlinked file in `directory`, which is empty for the current one.
-fn spool(directory: &Path) -> Result<Spool> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let file = tempfile::tempfile_in(directory).at(|| format!("cannot create a file in {}", directory.display()))?;
-    let shown = directory.display().to_string();
-    Ok(Spool::guarded(file, Box::new(move |file| room(file).map_or(Ok(()), |(free, size)| is_enough(free, size).at(|| &shown)))))
-}
-
-/// Whatever an input unpacks to, the machine goes on: of the file system that it goes to, a part stays free.
-fn is_enough(free: u64, size: u64) -> Result<()> {
-    let kept = units::GIB.min(size / 8);
-    if free >= kept {
-        return Ok(());
-    }
-    let what = format!("{} are free, and {} are left free", units::show_size(free), units::show_size(kept));
-    let hint = "name another place for temporary files: TMPDIR, or --dir; or the input unpacks to more than it should";
-    Err(Error::new(Kind::Environment, what).hint(hint))
-}
-
-/// What is free for us on the file system of a file, and its size, in bytes.
-#[cfg(unix)]
-fn room(file: &std::fs::File) -> Option<(u64, u64)> {
-    rustix::fs::fstatvfs(file).ok().map(|all| (all.f_bavail.saturating_mul(all.f_frsize), all.f_blocks.saturating_mul(all.f_frsize)))
-}
-
-#[cfg(not(unix))]
-fn room(_: &std::fs::File) -> Option<(u64, u64)> {
-    None
+    Ok(Env {
+        spool: spool::in_directory(directory, global),
+        time: source_date_epoch()?,
+        threads: global.threads(),
+        progress: Arc::new(global.ui()),
+    })
 }
 
 /// The time for formats that demand one: `SOURCE_DATE_EPOCH`, else 0, never the clock.
@@ -294,14 +288,6 @@ fn print(text: &str) -> Result<()> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
-
-    #[test]
-    fn a_part_of_the_file_system_stays_free() {
-        is_enough(units::GIB, 100 * units::GIB).unwrap();
-        is_enough(units::MIB, 8 * units::MIB).unwrap();
-        let error = is_enough(units::GIB - 1, 100 * units::GIB).unwrap_err();
-        assert!(error.kind() == Kind::Environment && error.to_string().contains("left free"), "{error}");
-    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -3,23 +3,25 @@
 //! All files of a run are finished before the first takes its final name, so that a run leaves either everything new or
 //! everything as it was, however the process ends. Whether that also holds for the machine is [`Durability`].
 
-use crate::error::{At, Error, Kind, Result};
-use formats::{
-    Blob, Progress,
-    blob::{Extent, Source, write_at},
-    units,
-};
-use std::{
-    ffi::OsString,
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-};
-use tempfile::{NamedTempFile, TempPath};
+mod attributes;
+mod body;
+mod debris;
+mod unfinished;
 
-/// Bytes copied at a time where user space must touch them.
-const CHUNK: usize = 1 << 20;
+use crate::{
+    error::{At, Error, Kind, Result},
+    in_use::{self, Use},
+};
+use formats::{Blob, Progress};
+use std::{
+    fs::{self, File, Metadata},
+    io,
+    path::{Path, PathBuf},
+};
+use unfinished::Unfinished;
+
+pub use body::stream;
+pub use debris::{NewDirectories, make_directory, sweep};
 
 /// Where an output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,41 +42,53 @@ impl std::fmt::Display for Target {
 }
 
 /// What the new files outlive once they have their names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// This process. The kernel writes them to the disk in its own time, as it does for `cp`, `dd` and `qemu-img`; a power cut
     /// before that may cost the new file and the one it replaced.
+    #[default]
     Process,
     /// A power cut, too: they are on the disk before they take their names.
     PowerCut,
+}
+
+/// How outputs are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// What they outlive.
+    pub durability: Durability,
+    /// Whether what has the name of an output stays, also what comes to have it during the run.
+    pub no_clobber: bool,
 }
 
 /// Writes every body to its target.
 ///
 /// # Errors
 /// When a target cannot be written; then no target that is a regular file has changed.
-pub fn emit(outputs: &[(Target, Blob)], durability: Durability, progress: &dyn Progress) -> Result<()> {
-    let holes = |target: &Target| matches!(target, Target::Path(path) if !is_special(path));
+pub fn emit(outputs: &[(Target, Blob)], manner: Manner, progress: &dyn Progress) -> Result<()> {
+    let holes = |target: &Target| matches!(target, Target::Path(path) if special(path).is_none());
     progress.expect(outputs.iter().map(|(target, body)| if holes(target) { body.data_len() } else { body.len() }).sum());
     let mut finished = Vec::new();
     for (target, body) in outputs {
         let one = match target {
-            Target::Stdout => stream(body, &mut io::stdout().lock(), progress).map(|()| None),
-            Target::Path(path) if is_special(path) => write_special(path, body, progress).map(|()| None),
-            Target::Path(path) => Unfinished::write(path, body, durability, progress).map(Some),
+            Target::Stdout => write_stdout(body, progress).map(|()| None),
+            Target::Path(path) => match special(path) {
+                Some(metadata) => write_special(path, &metadata, body, progress).map(|()| None),
+                None => Unfinished::write(path, body, manner, progress).map(Some),
+            },
         };
         finished.extend(one.at(|| target)?);
     }
-    commit(finished, durability)
+    commit(finished, manner)
 }
 
-/// Something other than a regular file stands there, so that it is written to and not replaced.
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+/// What stands there where it is something other than a regular file, so that it is written to and not replaced.
+fn special(path: &Path) -> Option<Metadata> {
+    fs::metadata(path).ok().filter(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-fn write_special(path: &Path, body: &Blob, progress: &dyn Progress) -> Result<()> {
-    let mut file = File::options().write(true).open(path)?;
+fn write_special(path: &Path, metadata: &Metadata, body: &Blob, progress: &dyn Progress) -> Result<()> {
+    let mut file = open_special(path, metadata)?;
     stream(body, &mut file, progress)?;
     // What stands there is often pulled out next.
     match file.sync_all() {
@@ -84,325 +98,88 @@ fn write_special(path: &Path, body: &Blob, progress: &dyn Progress) -> Result<()
     }
 }
 
-/// Writes a body front to back.
-///
-/// # Errors
-/// When the source cannot be read or the destination not be written.
-pub fn stream(body: &Blob, to: &mut dyn Write, progress: &dyn Progress) -> Result<()> {
-    let mut buffer = vec![0; CHUNK];
-    let mut at = 0;
-    while at < body.len() {
-        let n = units::index((body.len() - at).min(units::bytes(CHUNK)));
-        body.read_at(at, &mut buffer[..n])?;
-        to.write_all(&buffer[..n])?;
-        at += units::bytes(n);
-        progress.advance(units::bytes(n));
-    }
-    Ok(to.flush()?)
-}
-
-/// A finished file that does not have its name yet.
-#[derive(Debug)]
-struct Unfinished {
-    /// Gone once the file has its name.
-    temporary: Option<TempPath>,
-    path: PathBuf,
-    /// The path by which the user knows it, for messages.
-    shown: PathBuf,
-}
-
-impl Unfinished {
-    fn write(path: &Path, body: &Blob, durability: Durability, progress: &dyn Progress) -> Result<Self> {
-        // A link is followed, so that what it points to is replaced and the link stays.
-        let (path, shown) = (fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), path.to_owned());
-        if path.is_dir() {
-            return Err(Error::bad_input("is a directory, must be a file"));
-        }
-        let directory = parent(&path);
-        let mut prefix = OsString::from(".");
-        prefix.push(path.file_name().ok_or_else(|| Error::bad_input("has no file name"))?);
-        prefix.push(".moby-");
-        // Known as debris from the first moment.
-        let mut debris = DEBRIS.lock();
-        let file = temporary(directory, &prefix).at(|| format!("cannot create a file in {}", directory.display()))?;
-        debris.push(file.path().to_owned());
-        drop(debris);
-        let (file, temporary) = file.into_parts();
-        let this = Self { temporary: Some(temporary), path, shown };
-        sparse(body, &file, progress)?;
-        if durability == Durability::PowerCut || tells_late(&file)? {
-            file.sync_all()?;
-        }
-        Ok(this)
-    }
-
-    /// Refuses to replace a file that somebody has open and keeps for himself. Only Windows has such: asked of every file before
-    /// the first is replaced.
-    fn may_be_named(&self) -> Result<()> {
-        #[cfg(windows)]
-        {
-            /// The right to delete, winnt.h.
-            const DELETE: u32 = 0x1_0000;
-            use std::os::windows::fs::OpenOptionsExt;
-            match File::options().access_mode(DELETE).open(&self.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let hint = "close it in the program that has it open, or choose another name";
-                    return Err(Error::new(Kind::Environment, format!("cannot be replaced: {error}")).hint(hint).at(self.shown.display()));
-                }
-                _ => {}
+/// Opens a device or a pipe for writing; a disk that nobody else uses.
+fn open_special(path: &Path, metadata: &Metadata) -> Result<File> {
+    let mut options = File::options();
+    options.write(true);
+    #[cfg(target_os = "linux")]
+    if std::os::unix::fs::FileTypeExt::is_block_device(&metadata.file_type()) {
+        // A disk is opened for itself alone, and then neither it nor a part of it is mounted (open(2), O_EXCL).
+        let excl = i32::try_from(rustix::fs::OFlags::EXCL.bits()).expect("a small constant");
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), excl);
+        let file = options.open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::ResourceBusy => {
+                Error::new(Kind::Environment, "is in use: it or a part of it is mounted, or belongs to another device")
             }
-        }
-        Ok(())
+            _ => Error::from(error),
+        })?;
+        in_use::take(&file, Use::Write)?;
+        return Ok(file);
     }
+    let _ = metadata;
+    Ok(options.open(path)?)
+}
 
-    /// Gives the file its name.
-    fn name(&mut self) -> Result<()> {
-        let Some(temporary) = self.temporary.take() else { return Ok(()) };
-        // Not `persist`: on Windows that replaces no file that is open, even where its reader lets it be removed.
-        let from = temporary.keep().map_err(|error| error.error).at(|| self.shown.display().to_string())?;
-        rename(&from, &self.path).at(|| self.shown.display().to_string()).inspect_err(|_| {
-            // The first error is the one to tell.
-            let _: io::Result<()> = fs::remove_file(&from);
-        })
+fn write_stdout(body: &Blob, progress: &dyn Progress) -> Result<()> {
+    if is_stdout_closed() {
+        let what = "is closed, or it is /dev/null opened for reading too: nothing of the output would be kept";
+        return Err(Error::new(Kind::Environment, what).hint("redirect it, or name a file with -o"));
     }
+    stream(body, &mut io::stdout().lock(), progress)
 }
 
-#[cfg(not(windows))]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)
-}
-
-/// Where a file that is open cannot be replaced (before Windows 10, and in Wine) it is moved aside first: it is gone once it is closed.
-#[cfg(windows)]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    let refused = match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
-        other => return other,
-    };
-    let mut aside = from.as_os_str().to_owned();
-    aside.push("-old");
-    fs::rename(to, &aside).map_err(|_| refused)?;
-    fs::rename(from, to).inspect_err(|_| {
-        // The first error is the one to tell.
-        let _: io::Result<()> = fs::rename(&aside, to);
-    })?;
-    fs::remove_file(&aside)
-}
-
-/// Removes what it did not come to name.
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(temporary) = self.temporary.take() {
-            let path = temporary.to_path_buf();
-            drop(temporary);
-            DEBRIS.lock().retain(|p| *p != path);
-        }
-    }
-}
-
-/// Directories that were made for outputs, removed again where nothing came to be in them.
-#[derive(Debug)]
-pub struct NewDirectories(Vec<PathBuf>);
-
-/// Makes a directory and what of its parents is missing.
-///
-/// # Errors
-/// When it cannot be made.
-pub fn make_directory(path: &Path) -> Result<NewDirectories> {
-    let missing = path.ancestors().filter(|above| !above.as_os_str().is_empty()).take_while(|above| !above.exists());
-    let made = NewDirectories(missing.map(Path::to_owned).collect());
-    let mut debris = DEBRIS.lock();
-    debris.extend(made.0.iter().cloned());
-    fs::create_dir_all(path).at(|| format!("cannot make the directory {}", path.display()))?;
-    Ok(made)
-}
-
-impl Drop for NewDirectories {
-    fn drop(&mut self) {
-        let mut debris = DEBRIS.lock();
-        for path in &self.0 {
-            // One with an output in it stays.
-            let _: io::Result<()> = fs::remove_dir(path);
-        }
-        debris.retain(|path| !self.0.contains(path));
-    }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn temporary(directory: &Path, prefix: &std::ffi::OsStr) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(prefix);
-    // As any program creates files: the umask takes away from this.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(directory)
-}
-
-/// Whether the file system accepts bytes that it may find no room for later. It flushes a file that is closed, but nobody hears
-/// of a failure then; syncing before costs nothing more and tells.
-#[cfg(target_os = "linux")]
-fn tells_late(file: &File) -> io::Result<bool> {
-    Ok(TELL_LATE.contains(&(i128::from(rustix::fs::fstatfs(file)?.f_type) & 0xffff_ffff)))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn tells_late(_: &File) -> io::Result<bool> {
-    Ok(true)
-}
-
-/// The magic numbers (statfs(2)) of file systems that are elsewhere: NFS, SMB, CIFS, SMB2, 9P, AFS, Ceph, Lustre, and FUSE, which may be.
-#[cfg(target_os = "linux")]
-const TELL_LATE: [i128; 9] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x5346_414f, 0x00c3_6400, 0x0bd0_0bd0, 0x6573_5546];
-
-/// Gives every file its name, or, interrupted before, none.
-fn commit(mut files: Vec<Unfinished>, durability: Durability) -> Result<()> {
-    // While this is held, a signal waits.
-    let debris = DEBRIS.lock();
-    let named = files.iter().try_for_each(Unfinished::may_be_named).and_then(|()| files.iter_mut().try_for_each(Unfinished::name));
-    drop(debris);
-    named?;
-    if durability == Durability::PowerCut {
-        for file in &files {
-            sync_directory(parent(&file.path)).at(|| file.shown.display().to_string())?;
-        }
-    }
-    Ok(())
-}
-
+/// Whether the process was started without a standard output: Rust's runtime then opens `/dev/null` in its place, for reading and writing.
 #[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
-    match File::open(path)?.sync_all() {
-        // Some file systems do not sync directories.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        other => other,
-    }
+fn is_stdout_closed() -> bool {
+    use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+    let is_null = |of: rustix::fs::Stat| {
+        FileType::from_raw_mode(of.st_mode) == FileType::CharacterDevice
+            && rustix::fs::stat("/dev/null").is_ok_and(|null| (null.st_dev, null.st_ino) == (of.st_dev, of.st_ino))
+    };
+    let stdout = io::stdout();
+    fstat(&stdout).is_ok_and(is_null) && fcntl_getfl(&stdout).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR)
 }
 
 #[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
+fn is_stdout_closed() -> bool {
+    false
 }
 
-/// Writes a body into an empty file; gaps become holes.
-fn sparse(body: &Blob, file: &File, progress: &dyn Progress) -> Result<()> {
-    file.set_len(body.len())?;
-    for extent in body.extents() {
-        match &extent.source {
-            Source::Memory { bytes, offset } => {
-                let from = units::index(*offset);
-                write_all_at(file, &bytes[from..from + units::index(extent.len)], extent.start)?;
-                progress.advance(extent.len);
-            }
-            Source::File { file: source, offset } => {
-                let copied = kernel_copy(source, *offset, file, extent.start, extent.len, progress)?;
-                copy(body, extent, copied, file, progress)?;
+/// Gives every file its name, or, interrupted before, none.
+fn commit(mut files: Vec<Unfinished>, manner: Manner) -> Result<()> {
+    // While this is held, a signal waits.
+    let debris = debris::lock();
+    let mut named = files.iter().try_for_each(Unfinished::may_be_named);
+    for done in 0..files.len() {
+        if named.is_ok() {
+            named = files[done].name(!manner.no_clobber);
+            if named.is_err() && manner.no_clobber {
+                // All of them were new.
+                files[..done].iter().for_each(Unfinished::unname);
             }
         }
     }
-    Ok(())
-}
-
-/// Copies what `done` leaves of an extent through memory.
-fn copy(body: &Blob, extent: &Extent, done: u64, file: &File, progress: &dyn Progress) -> Result<()> {
-    let mut at = extent.start + done;
-    if at == extent.end() {
-        return Ok(());
+    drop(debris);
+    named?;
+    match manner.durability {
+        Durability::Process => Ok(()),
+        Durability::PowerCut => files.iter().try_for_each(Unfinished::sync_name),
     }
-    let mut buffer = vec![0; CHUNK];
-    while at < extent.end() {
-        let n = units::index((extent.end() - at).min(units::bytes(CHUNK)));
-        body.read_at(at, &mut buffer[..n])?;
-        write_all_at(file, &buffer[..n], at)?;
-        at += units::bytes(n);
-        progress.advance(units::bytes(n));
-    }
-    Ok(())
-}
-
-/// Copies as much as the kernel does by itself, by reference where the file system can, and says how much that was.
-#[cfg(target_os = "linux")]
-fn kernel_copy(from: &File, from_at: u64, to: &File, to_at: u64, len: u64, progress: &dyn Progress) -> Result<u64> {
-    /// At most this much in one call, so that progress shows.
-    const STEP: u64 = 64 << 20;
-    let (mut from_at, mut to_at) = (from_at, to_at);
-    let mut done = 0;
-    while done < len {
-        let step = units::index((len - done).min(STEP));
-        match rustix::fs::copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), step) {
-            Ok(0) => break,
-            Ok(n) => {
-                done += units::bytes(n);
-                progress.advance(units::bytes(n));
-            }
-            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => return Err(io::Error::from(io::ErrorKind::StorageFull).into()),
-            Err(rustix::io::Errno::INTR) => {}
-            // Across file systems, old kernels: reads and writes do it.
-            Err(_) => break,
-        }
-    }
-    Ok(done)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn kernel_copy(_: &File, _: u64, _: &File, _: u64, _: u64, _: &dyn Progress) -> Result<u64> {
-    Ok(0)
-}
-
-fn write_all_at(file: &File, mut bytes: &[u8], mut at: u64) -> Result<()> {
-    while !bytes.is_empty() {
-        match write_at(file, bytes, at) {
-            Ok(0) => return Err(Error::new(Kind::Io, "nothing more can be written")),
-            Ok(n) => {
-                bytes = &bytes[n..];
-                at += units::bytes(n);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// The temporary files of this process, so that a signal can remove them.
-static DEBRIS: Debris = Debris(Mutex::new(Vec::new()));
-
-struct Debris(Mutex<Vec<PathBuf>>);
-
-impl Debris {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Removes every unfinished file. Called when the program is interrupted, and waits while files take their names.
-/// Gives back a guard that keeps new ones from being named.
-pub fn sweep() -> impl Drop {
-    let debris = DEBRIS.lock();
-    for path in debris.iter() {
-        // There is nobody left to tell.
-        let _: io::Result<()> = fs::remove_file(path);
-    }
-    for path in debris.iter() {
-        // Empty again, the inner ones first.
-        let _: io::Result<()> = fs::remove_dir(path);
-    }
-    debris
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use formats::Silent;
-    use std::sync::Arc;
+    use formats::{Silent, blob::Backing};
+    use std::io::Write;
+
+    const POWER_CUT: Manner = Manner { durability: Durability::PowerCut, no_clobber: false };
 
     fn body() -> Blob {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 5000]).unwrap();
         let mut body = Blob::zeros(1 << 20);
-        body.append(&Blob::file(Arc::new(file), 1000, 4000));
+        body.append(&Blob::file(Backing::from(file), 1000, 4000));
         body.append(&Blob::zeros(1 << 20));
         body.append(&Blob::bytes(*b"end"));
         body
@@ -412,7 +189,7 @@ mod tests {
     fn a_file_and_a_stream_hold_the_same_bytes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.img");
-        emit(&[(Target::Path(path.clone()), body())], Durability::PowerCut, &Silent).unwrap();
+        emit(&[(Target::Path(path.clone()), body())], POWER_CUT, &Silent).unwrap();
         let mut streamed = Vec::new();
         stream(&body(), &mut streamed, &Silent).unwrap();
         assert_eq!(fs::read(&path).unwrap(), streamed);
@@ -425,7 +202,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.img");
-        emit(&[(Target::Path(path.clone()), body())], Durability::Process, &Silent).unwrap();
+        emit(&[(Target::Path(path.clone()), body())], Manner::default(), &Silent).unwrap();
         assert!(fs::metadata(&path).unwrap().blocks() * 512 < 100_000);
     }
 
@@ -434,16 +211,84 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let old = directory.path().join("old.img");
         fs::write(&old, "old").unwrap();
-        let shrunk = Blob::file(Arc::new(tempfile::tempfile().unwrap()), 0, 10);
+        let shrunk = Blob::file(Backing::from(tempfile::tempfile().unwrap()), 0, 10);
         let outputs = [(Target::Path(old.clone()), body()), (Target::Path(directory.path().join("new.img")), shrunk)];
-        assert!(emit(&outputs, Durability::Process, &Silent).is_err());
+        assert!(emit(&outputs, Manner::default(), &Silent).is_err());
         assert_eq!(fs::read(&old).unwrap(), b"old");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn a_missing_directory_is_named() {
-        let error = emit(&[(Target::Path("/nonexistent/dir/x.img".into()), body())], Durability::Process, &Silent).unwrap_err();
+        let error = emit(&[(Target::Path("/nonexistent/dir/x.img".into()), body())], Manner::default(), &Silent).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/dir"), "{error}");
+    }
+
+    #[test]
+    fn what_comes_to_be_there_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, two] = ["one.img", "two.img"].map(|name| directory.path().join(name));
+        fs::write(&two, "somebody's").unwrap();
+        let outputs = [(Target::Path(one.clone()), body()), (Target::Path(two.clone()), body())];
+        let error = emit(&outputs, Manner { no_clobber: true, ..Manner::default() }, &Silent).unwrap_err();
+        assert!(error.kind() == Kind::BadInput && error.to_string().contains("two.img: somebody made it"), "{error}");
+        assert!(!one.exists() && fs::read(&two).unwrap() == b"somebody's");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_also_to_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("there")).unwrap();
+        std::os::unix::fs::symlink("there/new.img", at("link.img")).unwrap();
+        std::os::unix::fs::symlink("link.img", at("again.img")).unwrap();
+        for _ in 0..2 {
+            emit(&[(Target::Path(at("again.img")), body())], Manner::default(), &Silent).unwrap();
+            assert!(at("again.img").is_symlink() && at("link.img").is_symlink());
+            assert_eq!(fs::metadata(at("there/new.img")).unwrap().len(), body().len());
+            assert_eq!(fs::read_dir(at("there")).unwrap().count(), 1);
+        }
+        std::os::unix::fs::symlink("loop.img", at("loop.img")).unwrap();
+        let error = emit(&[(Target::Path(at("loop.img")), body())], Manner::default(), &Silent).unwrap_err();
+        assert!(error.to_string().contains("40 symbolic links"), "{error}");
+    }
+
+    #[test]
+    fn the_longest_names_are_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        for len in [241, 242, 243, 255] {
+            let path = directory.path().join("n".repeat(len));
+            for _ in 0..2 {
+                emit(&[(Target::Path(path.clone()), body())], Manner::default(), &Silent).unwrap();
+            }
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn debris_of_the_dead_is_removed_and_that_of_the_living_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let names = [".out.img.moby-abc123", ".out.img.moby-living", ".out.img.moby-longer-name", ".other.img.moby-abc123"];
+        names.iter().for_each(|name| fs::write(at(name), "debris").unwrap());
+        let living = File::open(at(names[1])).unwrap();
+        living.lock().unwrap();
+        emit(&[(Target::Path(at("out.img")), body())], Manner::default(), &Silent).unwrap();
+        assert_eq!(names.map(|name| at(name).exists()), [false, true, true, true]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_file_stays_private() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.img");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        emit(&[(Target::Path(path.clone()), body())], Manner::default(), &Silent).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
     }
 }

@@ -140,12 +140,12 @@ impl Pulled {
 /// Unpacks the layers of images, each once, on all cores.
 ///
 /// # Errors
-/// When a layer is damaged; the error names image and layer. When a spool cannot be made or written.
+/// When a layer is damaged; the error names image and layer. When a spool cannot be written.
 pub(crate) fn unpack(
     found: Vec<(String, Found)>,
     threads: NonZeroUsize,
     progress: &dyn Progress,
-    spool: &(dyn Fn() -> Result<Spool> + Sync),
+    spool: &(dyn Fn() -> Spool + Sync),
 ) -> Result<HashMap<String, Pulled>> {
     let mut once = HashSet::new();
     let mut work: Vec<(String, Layer)> = Vec::new();
@@ -159,7 +159,7 @@ pub(crate) fn unpack(
     // The largest first: the last to end is then a small one.
     work.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.blob.len()));
     let tars = parallel::map(threads, work, |(name, layer)| {
-        let tar = layer::unpack(&layer, &mut spool()?, progress).at(|| format!("image {}", ShowPath(name.as_bytes())))?;
+        let tar = layer::unpack(&layer, &mut spool(), progress).at(|| format!("image {}", ShowPath(name.as_bytes())))?;
         Ok((layer.descriptor.digest, tar))
     })?;
     let tars: HashMap<_, _> = tars.into_iter().collect();

@@ -8,10 +8,12 @@ mod parts;
 use crate::{
     error::{self, At, Error, Result},
     image::{self, Image},
+    in_use::{self, Use},
     names::Named,
 };
 use formats::{
     Blob, Env, FORMATS, Format, Reading, Stage, Tree,
+    blob::Backing,
     compress::{self, Codec},
     gcp, iso9660,
     kernel::Arch,
@@ -38,9 +40,9 @@ pub const STDIN: &str = "-";
 ///
 /// # Errors
 /// When the file cannot be opened or read, or its compression is damaged.
-pub fn open(path: &Path, env: &mut Env) -> Result<Blob> {
+pub fn open(path: &Path, opening: &Opening, env: &mut Env) -> Result<Blob> {
     let place = || show(path);
-    let file = open_plain(path, env).at(place)?;
+    let file = open_plain(path, opening, env).at(place)?;
     match Codec::of(&file).at(place)? {
         Codec::None => Ok(file),
         codec => {
@@ -136,7 +138,7 @@ impl Named for Kind {
 pub struct Opening {
     /// An internal snapshot, and not the present state.
     pub snapshot: Option<String>,
-    /// Also what was not closed properly.
+    /// Also what was not closed properly, and what somebody writes to.
     pub force: bool,
     /// Where the other files are looked for that the disk names; without it they are not opened.
     pub follow: Option<PathBuf>,
@@ -195,7 +197,7 @@ pub fn read_any(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut En
         let input = container::of_layout(path, opening, env).at(|| show(path))?;
         return Ok(Opened { input, files: Vec::new() });
     }
-    let file = open(path, env)?;
+    let file = open(path, opening, env)?;
     let parts = Parts::new(opening);
     let input = recognise(&file, from, opening, &parts, env).at(|| show(path))?;
     Ok(Opened { input, files: FileId::of(path).into_iter().chain(parts.opened()).collect() })
@@ -288,12 +290,15 @@ pub fn allocated(path: &Path) -> Option<u64> {
 /// Opens an input as it is.
 ///
 /// # Errors
-/// When the file cannot be opened or read.
-pub fn open_plain(path: &Path, env: &mut Env) -> Result<Blob> {
+/// When the file cannot be opened or read, or somebody writes to it and nothing is forced.
+pub fn open_plain(path: &Path, opening: &Opening, env: &mut Env) -> Result<Blob> {
     if path == Path::new(STDIN) {
         return env.spool.copy(&mut io::stdin().lock());
     }
     let mut file = File::open(path)?;
+    if !opening.force {
+        in_use::take(&file, Use::Read).map_err(|error| error.hint("stop what uses it, or read it as it is: --force"))?;
+    }
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(Error::bad_input("is a directory, must be a file or - for standard input"));
@@ -322,17 +327,17 @@ fn unpack(codec: Codec, from: impl Read + Send, place: String, env: &mut Env) ->
 #[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "macos"))]
 fn sparse(file: File, len: u64) -> Result<Blob> {
     use rustix::fs::{SeekFrom, seek};
-    let file = Arc::new(file);
+    let file = Arc::new(Backing::of_others(file)?);
     let mut blob = Blob::zeros(len);
     let mut at = 0;
     while at < len {
-        let data = match seek(&*file, SeekFrom::Data(at)) {
+        let data = match seek(file.file(), SeekFrom::Data(at)) {
             Ok(data) => data,
             Err(rustix::io::Errno::NXIO) => break,
             // A file system without this call has no holes to tell of.
             Err(_) => return Ok(Blob::file(file, 0, len)),
         };
-        let hole = seek(&*file, SeekFrom::Hole(data)).map_err(io::Error::from)?.min(len);
+        let hole = seek(file.file(), SeekFrom::Hole(data)).map_err(io::Error::from)?.min(len);
         if data >= hole {
             break;
         }
@@ -344,7 +349,7 @@ fn sparse(file: File, len: u64) -> Result<Blob> {
 
 #[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "macos")))]
 fn sparse(file: File, len: u64) -> Result<Blob> {
-    Ok(Blob::file(Arc::new(file), 0, len))
+    Ok(Blob::file(Backing::of_others(file)?, 0, len))
 }
 
 /// A path for messages.

@@ -11,6 +11,7 @@ pub mod emit;
 pub mod error;
 pub mod image;
 mod images;
+mod in_use;
 pub mod input;
 pub mod layout;
 mod lint;

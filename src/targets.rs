@@ -4,11 +4,13 @@ use crate::{
     convert::Artifact,
     emit::Target,
     error::{Error, Kind, Result},
+    in_use::{self, Use},
     input::{FileId, STDIN},
     outputs::{OUTPUTS, Output, SHARED},
 };
 use formats::{Blob, FORMATS, compare};
 use std::{
+    fs::File,
     io::IsTerminal,
     path::{Path, PathBuf},
 };
@@ -104,6 +106,11 @@ impl Naming {
             Target::Path(path) if self.no_clobber && path.symlink_metadata().is_ok() => {
                 Err(Error::bad_input(format!("{} exists and --no-clobber is given", path.display())))
             }
+            // Of others who use it we hear now what we can; a device is asked when it is opened.
+            Target::Path(path) if path.is_file() => {
+                let used = File::open(path).map_or(Ok(()), |file| in_use::refuse_others(&file, Use::Replace));
+                used.map_err(|error| error.hint("stop what uses it, or choose another name").at(path.display()))
+            }
             _ => Ok(()),
         }
     }
@@ -113,13 +120,13 @@ impl Naming {
 ///
 /// # Errors
 /// Names it.
-pub(crate) fn refuse_inputs(places: &[Place], inputs: &[FileId]) -> Result<()> {
-    let is_input = |place: &&Place| match &place.target {
+pub(crate) fn refuse_inputs<'a>(targets: impl IntoIterator<Item = &'a Target>, inputs: &[FileId]) -> Result<()> {
+    let is_input = |target: &&Target| match target {
         Target::Path(path) => FileId::of(path).is_some_and(|id| inputs.contains(&id)),
         Target::Stdout => false,
     };
-    match places.iter().find(is_input) {
-        Some(Place { target, .. }) => Err(Error::bad_input(format!("{target} is an input and would be overwritten"))
+    match targets.into_iter().find(is_input) {
+        Some(target) => Err(Error::bad_input(format!("{target} is an input and would be overwritten"))
             .hint("name another file with -o, or others with --name or --dir")),
         None => Ok(()),
     }
@@ -213,11 +220,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("base.qcow2");
         std::fs::write(&path, "").unwrap();
-        let place = Place { output: 0, file: 0, target: Target::Path(directory.path().join("./base.qcow2")) };
+        let target = Target::Path(directory.path().join("./base.qcow2"));
         let id = FileId::of(&path).unwrap();
-        assert!(
-            refuse_inputs(std::slice::from_ref(&place), &[id]).unwrap_err().to_string().ends_with("is an input and would be overwritten")
-        );
-        assert!(refuse_inputs(&[place], &[]).is_ok());
+        assert!(refuse_inputs([&target], &[id]).unwrap_err().to_string().ends_with("is an input and would be overwritten"));
+        assert!(refuse_inputs([&target], &[]).is_ok());
     }
 }

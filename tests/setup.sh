@@ -332,11 +332,12 @@ group_test() {
         xorriso genisoimage # ISO 9660; the latter has isoinfo
         squashfs-tools squashfs-tools-ng erofs-utils cryptsetup-bin dmsetup # root file systems, verified ones
         p7zip-full libxml2-utils python3-venv # readers of containers
+        acl # access control lists
         apache2-utils umoci openssl tinyproxy # users of a registry, what unpacks images, certificates, a proxy
     )
     programs+=(
         qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
-        veritysetup dmsetup 7z xmllint objdump htpasswd umoci openssl tinyproxy
+        veritysetup dmsetup 7z xmllint objdump htpasswd umoci openssl tinyproxy setfacl
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd)
     steps+=(python_oracles guest_arm64 ukify erofs_zstd)

@@ -87,10 +87,10 @@ impl Env {
     /// An environment for tests and examples: so many threads, a time that never changes, nobody to tell.
     ///
     /// # Panics
-    /// When there is no room for temporary files, or `threads` is 0.
+    /// When `threads` is 0.
     pub fn scratch(threads: usize) -> Self {
         Self {
-            spool: Spool::new(tempfile::tempfile().expect("a temporary file")),
+            spool: Spool::scratch(),
             time: Timestamp(1_700_000_000),
             threads: NonZeroUsize::new(threads).expect("at least one thread"),
             progress: Arc::new(Silent),

@@ -111,25 +111,47 @@ impl std::error::Error for Error {
     }
 }
 
-/// An operating system error; the kind is told from its code.
+/// An operating system error; the kind is told from its code, however others have wrapped it.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        let kind = match error.kind() {
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::OutOfMemory => Kind::Environment,
-            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Kind::BadInput,
-            io::ErrorKind::InvalidData => Kind::BadInput,
-            _ => Kind::Io,
-        };
         // A library error that travelled through an `io::Read` keeps its own kind and words.
         match error.downcast::<Error>() {
             Ok(inner) => inner,
-            Err(error) => Self::new(kind, error.to_string()),
+            Err(error) => Self::new(kind(&error), error.to_string()),
         }
     }
+}
+
+fn kind(error: &io::Error) -> Kind {
+    use std::error::Error as _;
+    // Encoders pass on what their output refused as the cause of an error of their own.
+    let mut cause = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<Error>() {
+            return error.kind();
+        }
+        if let Some(error) = inner.downcast_ref::<io::Error>() {
+            return kind(error);
+        }
+        cause = inner.source();
+    }
+    match error.kind() {
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::OutOfMemory => Kind::Environment,
+        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Kind::BadInput,
+        io::ErrorKind::InvalidData => Kind::BadInput,
+        _ if is_out_of_files(error) => Kind::Environment,
+        _ => Kind::Io,
+    }
+}
+
+/// Whether the process or the machine has as many files open as it may: ENFILE and EMFILE (errno(3)), which have no kind.
+fn is_out_of_files(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// Lets a library error travel through `std::io` traits.
@@ -170,6 +192,32 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_the_environment() {
-        assert_eq!(Error::from(io::Error::from(io::ErrorKind::StorageFull)).kind(), Kind::Environment);
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(Error::from(full()).kind(), Kind::Environment);
+        // As an encoder wraps it, twice.
+        let wrapped = io::Error::other(Error::new(Kind::Io, "encoding failed").because(io::Error::other(full())));
+        assert_eq!(Error::from(io::Error::other(Wrapped(wrapped))).kind(), Kind::Io, "a library error has its own kind");
+        assert_eq!(Error::from(io::Error::other(Wrapped(io::Error::other(full())))).kind(), Kind::Environment);
+    }
+
+    #[derive(Debug)]
+    struct Wrapped(io::Error);
+
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("encoding failed")
+        }
+    }
+
+    impl std::error::Error for Wrapped {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn too_many_open_files_are_the_environment() {
+        let kind = Error::from(io::Error::from_raw_os_error(24)).kind();
+        assert_eq!(kind, if cfg!(unix) { Kind::Environment } else { Kind::Io });
     }
 }

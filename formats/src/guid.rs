@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_known_identity_reads_nothing() {
-        let unreadable = Blob::file(std::sync::Arc::new(tempfile::tempfile().unwrap()), 0, 10);
+        let unreadable = Blob::file(crate::blob::Backing::from(tempfile::tempfile().unwrap()), 0, 10);
         assert!(Identity::of_content(&unreadable).ids(&Env::scratch(1)).is_err());
         assert_eq!(*Identity::from(Ids::from_seed(b"a")).ids(&Env::scratch(1)).unwrap(), Ids::from_seed(b"a"));
     }

@@ -1,6 +1,10 @@
 //! `Spool`: where bytes go whose length is unknown until they are made.
 
-use crate::{Blob, Result, blob, units};
+use crate::{
+    At, Blob, Result,
+    blob::{self, Backing},
+    units,
+};
 use std::{
     fmt,
     fs::File,
@@ -8,19 +12,32 @@ use std::{
     sync::Arc,
 };
 
-/// How much is written before the guard is asked again, in bytes.
-const GUARDED: u64 = 16 * units::MIB;
+/// How much is written before the place is asked again, in bytes.
+const ASKED: u64 = 16 * units::MIB;
 
-/// Says whether more may be written.
-pub type Guard = Box<dyn Fn(&File) -> Result<()> + Send + Sync>;
+/// Where the file of a spool is; shown in errors.
+pub trait Place: fmt::Display + Send + Sync {
+    /// An empty file that is open for reading and writing, best one already unlinked.
+    ///
+    /// # Errors
+    /// When there can be none.
+    fn file(&self) -> Result<File>;
+
+    /// Asked every 16 MiB that are written, zeros among them: the file, which holds so many bytes, may grow.
+    ///
+    /// # Errors
+    /// When it may not.
+    fn may_grow(&self, file: &File, len: u64) -> Result<()>;
+}
 
 /// An append-only file without a name. What is written comes back as a [`Blob`] that refers to it. Zeros become holes of it.
+/// There is no file before something is written.
 pub struct Spool {
-    file: Arc<File>,
+    place: Box<dyn Place>,
+    file: Option<Arc<Backing>>,
     len: u64,
-    guard: Option<Guard>,
-    /// What was stored since the guard was asked.
-    stored: u64,
+    /// What was written since the place was asked.
+    unasked: u64,
 }
 
 impl fmt::Debug for Spool {
@@ -30,14 +47,15 @@ impl fmt::Debug for Spool {
 }
 
 impl Spool {
-    /// A spool over an empty file that is open for reading and writing, best one already unlinked.
-    pub fn new(file: File) -> Self {
-        Self { file: Arc::new(file), len: 0, guard: None, stored: 0 }
+    /// A spool whose file will be at this place.
+    pub fn new(place: impl Place + 'static) -> Self {
+        Self { place: Box::new(place), file: None, len: 0, unasked: 0 }
     }
 
-    /// The same, with somebody who is asked every 16 MiB that are stored whether there may be more.
-    pub fn guarded(file: File, guard: Guard) -> Self {
-        Self { guard: Some(guard), ..Self::new(file) }
+    /// A spool for tests and examples, wherever temporary files are.
+    #[cfg(any(test, feature = "scratch"))]
+    pub fn scratch() -> Self {
+        Self::new(Scratch)
     }
 
     /// Appends bytes and gives them back as a blob.
@@ -62,30 +80,58 @@ impl Spool {
     /// Everything written since a mark.
     pub fn since(&self, mark: u64) -> Blob {
         assert!(mark <= self.len, "a mark of this spool");
-        Blob::file(Arc::clone(&self.file), mark, self.len - mark)
+        let file = self.file.as_ref().map(|file| Blob::file(Arc::clone(file), mark, self.len - mark));
+        file.unwrap_or_default()
     }
 }
 
 impl Write for Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.stored >= GUARDED {
-            self.guard.as_ref().map_or(Ok(()), |guard| guard(&self.file))?;
-            self.stored = 0;
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(Arc::new(self.place.file().at(|| &self.place)?.into())),
+        };
+        if self.unasked >= ASKED {
+            self.place.may_grow(file.file(), self.len).at(|| &self.place)?;
+            self.unasked = 0;
         }
-        let n = match blob::is_zero(bytes) {
+        let written = match blob::is_zero(bytes) {
             // The file is as long as what was written, whatever of it is stored.
-            true => self.file.set_len(self.len + units::bytes(bytes.len())).map(|()| bytes.len())?,
-            false => {
-                let n = blob::write_at(&self.file, bytes, self.len)?;
-                self.stored += units::bytes(n);
-                n
-            }
+            true => file.file().set_len(self.len + units::bytes(bytes.len())).map(|()| bytes.len()),
+            false => blob::write_at(file.file(), bytes, self.len),
+        };
+        let n = match written {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            other => other.at(|| &self.place)?,
         };
         self.len += units::bytes(n);
+        self.unasked += units::bytes(n);
         Ok(n)
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Wherever temporary files are, as much as there is room for.
+#[cfg(any(test, feature = "scratch"))]
+struct Scratch;
+
+#[cfg(any(test, feature = "scratch"))]
+impl fmt::Display for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("scratch")
+    }
+}
+
+#[cfg(any(test, feature = "scratch"))]
+impl Place for Scratch {
+    fn file(&self) -> Result<File> {
+        Ok(tempfile::tempfile()?)
+    }
+
+    fn may_grow(&self, _: &File, _: u64) -> Result<()> {
         Ok(())
     }
 }
@@ -97,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_was_written_comes_back() {
-        let mut spool = Spool::new(tempfile::tempfile().unwrap());
+        let mut spool = Spool::scratch();
         let one = spool.append(b"one").unwrap();
         let mark = spool.position();
         spool.write_all(b"two").unwrap();
@@ -108,7 +154,7 @@ mod tests {
 
     #[test]
     fn zeros_are_read_and_not_stored() {
-        let mut spool = Spool::new(tempfile::tempfile().unwrap());
+        let mut spool = Spool::scratch();
         for _ in 0..64 {
             spool.write_all(&vec![0; 1 << 20]).unwrap();
         }
@@ -117,19 +163,56 @@ mod tests {
         let blob = spool.since(0);
         assert_eq!((blob.len(), blob.read_array::<8>(64 << 20).unwrap()), ((64 << 20) + 8, *b"end\0\0\0\0\0"));
         #[cfg(unix)]
-        assert!(std::os::unix::fs::MetadataExt::blocks(&spool.file.metadata().unwrap()) < 2048);
+        assert!(std::os::unix::fs::MetadataExt::blocks(&spool.file.unwrap().file().metadata().unwrap()) < 2048);
+    }
+
+    /// Two askings long.
+    struct Small;
+
+    impl fmt::Display for Small {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("small")
+        }
+    }
+
+    impl Place for Small {
+        fn file(&self) -> Result<File> {
+            Scratch.file()
+        }
+
+        fn may_grow(&self, _: &File, len: u64) -> Result<()> {
+            if len < 48 * units::MIB { Ok(()) } else { Err(Error::new(Kind::Environment, "full")) }
+        }
     }
 
     #[test]
-    fn the_guard_ends_what_grows() {
-        let room = std::sync::atomic::AtomicUsize::new(2);
-        let guard = move |_: &File| match room.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) {
-            0 => Err(Error::new(Kind::Environment, "full")),
-            _ => Ok(()),
-        };
-        let mut spool = Spool::guarded(tempfile::tempfile().unwrap(), Box::new(guard));
-        let piece = vec![1; 1 << 20];
-        let error = Error::from((0..100).find_map(|_| spool.write_all(&piece).err()).unwrap());
-        assert_eq!((error.kind(), spool.position()), (Kind::Environment, 48 << 20));
+    fn the_place_ends_what_grows() {
+        for byte in [0, 1] {
+            let (mut spool, piece) = (Spool::new(Small), vec![byte; 1 << 20]);
+            let error = Error::from((0..100).find_map(|_| spool.write_all(&piece).err()).unwrap());
+            assert_eq!((error.kind(), spool.position()), (Kind::Environment, 48 << 20));
+        }
+    }
+
+    #[test]
+    fn what_is_not_used_needs_no_file() {
+        struct Nowhere;
+        impl fmt::Display for Nowhere {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("nowhere")
+            }
+        }
+        impl Place for Nowhere {
+            fn file(&self) -> Result<File> {
+                Err(Error::new(Kind::Environment, "no room"))
+            }
+
+            fn may_grow(&self, _: &File, _: u64) -> Result<()> {
+                Ok(())
+            }
+        }
+        let mut spool = Spool::new(Nowhere);
+        assert_eq!((spool.since(0).len(), spool.copy(&mut io::empty()).unwrap().len()), (0, 0));
+        assert_eq!(spool.append(b"x").unwrap_err().to_string(), "nowhere: no room");
     }
 }

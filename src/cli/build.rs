@@ -4,6 +4,7 @@ use super::{
     Global,
     images::ImageArgs,
     making::Making,
+    spool,
     yml::{configuration, lock_beside},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     outputs::Output,
 };
 use formats::{
-    Blob, Env, Silent,
+    Blob, Env, Silent, Spool,
     oci::{Platform, Reference},
     tree::ShowPath,
 };
@@ -118,10 +119,11 @@ impl Build {
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(&self.configurations.iter().filter_map(|path| FileId::of(path)).collect::<Vec<_>>())?;
 
-        let images = self.images(&config, trust, made.ui(), &mut env, &directory)?;
+        let spool = || spool::in_directory(&directory, global);
+        let images = self.images(&config, trust, made.ui(), &mut env, &spool)?;
         let wishes = Wishes { decompress_kernel: self.decompress_kernel, sbom: (!self.no_sbom).then(|| self.sbom_output.clone()) };
         let warn = |text: String| made.ui().warn(&text);
-        let parts = Parts { images: &images, sources: &Files, headers: super::spool(&directory)?, spool: &mut env.spool, warn: &warn };
+        let parts = Parts { images: &images, sources: &Files, headers: spool(), spool: &mut env.spool, warn: &warn };
         let tar = linuxkit::tar(&config, &wishes, parts)?;
         drop(images);
         let source = self.source(tar, &conversion, &mut env)?;
@@ -144,13 +146,13 @@ impl Build {
         trust: Vec<Demand>,
         reporter: &dyn Reporter,
         env: &mut Env,
-        directory: &Path,
+        spool: &(dyn Fn() -> Spool + Sync),
     ) -> Result<HashMap<String, images::Pulled>> {
         let mut sources = self.images.sources(env)?;
         sources.lock = self.lock()?;
         sources.trust.extend(trust);
         if self.docker && !self.images.always() {
-            sources.docker = images::Docker::find(super::spool(directory)?);
+            sources.docker = images::Docker::find(spool());
         }
         let platform = Platform::linux(&self.arch);
         let mut found = Vec::new();
@@ -168,7 +170,7 @@ impl Build {
         }
         drop(step);
         let step = reporter.step("unpack");
-        let pulled = images::unpack(found, env.threads, &*step, &|| super::spool(directory))?;
+        let pulled = images::unpack(found, env.threads, &*step, spool)?;
         match self.layers {
             Layers::Linuxkit => Ok(pulled),
             Layers::Oci => {

@@ -3,7 +3,7 @@
 use super::{CacheArgs, Global, place::Place};
 use crate::{
     convert::Reporter,
-    emit::{self, Durability, Target},
+    emit::{self, Manner, Target},
     error::{At, Error, Result},
     images::{Cache, archive_of},
     ui::Summary,
@@ -134,7 +134,7 @@ fn export(cache: &Cache, image: &Reference, output: &Path, global: &Global) -> R
     let target = if output.as_os_str() == "-" { Target::Stdout } else { Target::Path(output.to_owned()) };
     let files = [(target, archive)];
     let step = ui.step("write");
-    emit::emit(&files, Durability::Process, &*step)?;
+    emit::emit(&files, Manner::default(), &*step)?;
     drop(step);
     summary.tell(&ui, &files);
     Ok(())

@@ -4,7 +4,7 @@ use super::{Global, notes, values::named};
 use crate::{
     convert::Reporter,
     error::{At, CHECK_EXIT_CODES, Error, Kind, Result, checked as code},
-    input,
+    input::{self, Opening},
 };
 use formats::{Check as Findings, Env, Format, plain};
 use serde_json::{Value, json};
@@ -25,6 +25,9 @@ pub(super) struct Check {
     /// What the input is [default: told by its content]
     #[arg(long, short = 'f', value_name = "FORMAT", value_parser = named::<&dyn Format>())]
     from: Option<&'static dyn Format>,
+    /// Check also an image that another program, such as QEMU, writes to
+    #[arg(long)]
+    force: bool,
     /// As JSON, with qemu-img's keys
     #[arg(long)]
     json: bool,
@@ -51,7 +54,7 @@ impl Check {
 
     fn check(&self, global: &Global, env: &mut Env) -> Result<(&'static str, Findings)> {
         let place = || input::show(&self.input);
-        let file = input::open(&self.input, env)?;
+        let file = input::open(&self.input, &Opening { force: self.force, ..Opening::default() }, env)?;
         let format: &dyn Format = match self.from.as_ref() {
             Some(format) => *format,
             None => input::probe(&file).at(place)?.ok_or_else(|| {

@@ -136,8 +136,9 @@ impl Convert {
 
     /// What goes before what the input has.
     fn overrides(&self, env: &mut Env) -> Result<Overrides> {
-        let mut open =
-            |path: &Option<PathBuf>| path.as_deref().map(|path| input::open_plain(path, env).at(|| input::show(path))).transpose();
+        let mut open = |path: &Option<PathBuf>| {
+            path.as_deref().map(|path| input::open_plain(path, &Opening::default(), env).at(|| input::show(path))).transpose()
+        };
         Ok(Overrides {
             kernel: self.given_kernel(&mut open)?,
             ucode: open(&self.ucode)?,

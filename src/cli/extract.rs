@@ -2,11 +2,12 @@
 
 use super::{Global, values::named};
 use crate::{
-    emit::{self, Durability, Target},
+    emit::{self, Manner, Target},
     error::{At, Error, Result},
     image::{Booted, Draft, Image, disk, tar, uki},
     input::{self, Input, STDIN},
     payload::{InitrdCompression, Payload},
+    targets,
 };
 use formats::{
     Blob, Env, Silent,
@@ -53,13 +54,15 @@ impl Extract {
         let target = self.target()?;
         let mut env = super::env(global, &std::env::temp_dir())?;
         let place = || input::show(&self.input);
-        let body = match input::read(&self.input, self.from, &self.reading.of(&self.input), &mut env)?.input {
+        let opened = input::read(&self.input, self.from, &self.reading.of(&self.input), &mut env)?;
+        targets::refuse_inputs([&target], &opened.files)?;
+        let body = match opened.input {
             Input::Tar(tar) => self.of_tree(tar::draft(&tar).at(place)?, &mut env).at(place)?,
             Input::Container(tree) => self.of_tree(tar::of_tree(&tree), &mut env).at(place)?,
             Input::Uki(file) => self.of_boot(uki::boot(&file).at(place)?, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
         };
-        emit::emit(&[(target.clone(), body.clone())], Durability::Process, &Silent)?;
+        emit::emit(&[(target.clone(), body.clone())], Manner::default(), &Silent)?;
         if target != Target::Stdout {
             global.ui().note(format_args!("{:>8}: {target}, {}", "made", units::show_size(body.len())));
         }
@@ -68,12 +71,7 @@ impl Extract {
 
     fn target(&self) -> Result<Target> {
         if self.output != Path::new(STDIN) {
-            let same = matches!((self.input.canonicalize(), self.output.canonicalize()), (Ok(a), Ok(b)) if a == b);
-            return if same {
-                Err(Error::bad_input(format!("{} is the input and would be overwritten", self.input.display())))
-            } else {
-                Ok(Target::Path(self.output.clone()))
-            };
+            return Ok(Target::Path(self.output.clone()));
         }
         // A command line is for people to read; anything else may be binary.
         if self.what != "cmdline" && std::io::stdout().is_terminal() {

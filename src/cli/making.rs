@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     convert::{Conversion, Reporter, Source},
-    emit::{self, Durability, Target},
+    emit::{self, Durability, Manner, Target},
     error::{Error, Result},
     image::Overrides,
     input::{self, FileId, STDIN},
@@ -176,7 +176,7 @@ impl Made {
     /// # Errors
     /// Names it.
     pub(super) fn refuse_inputs(&self, inputs: &[FileId]) -> Result<()> {
-        targets::refuse_inputs(&self.places, inputs)
+        targets::refuse_inputs(self.places.iter().map(|place| &place.target), inputs)
     }
 
     /// Where a spool best lies: where the outputs go, so that finished bytes can move by reference and fill the disk that the user chose.
@@ -200,7 +200,8 @@ impl Made {
         let files = targets::files(&places, &artifacts)?;
         let _made = if making.output.is_none() { Some(emit::make_directory(&making.dir)?) } else { None };
         let write = ui.step("write");
-        emit::emit(&files, if making.sync { Durability::PowerCut } else { Durability::Process }, &*write)?;
+        let durability = if making.sync { Durability::PowerCut } else { Durability::Process };
+        emit::emit(&files, Manner { durability, no_clobber: making.no_clobber }, &*write)?;
         drop(write);
         summary.tell(&ui, &files);
         Ok(())

@@ -3,7 +3,7 @@
 use crate::{
     error::{At, Error, Result},
     images::Layout,
-    input,
+    input::{self, Opening},
 };
 use formats::{
     Env,
@@ -70,7 +70,7 @@ impl Place {
 
 fn archive(path: &Path, env: &mut Env) -> Result<Arc<dyn Store>> {
     let place = || path.display().to_string();
-    let tar = input::open(path, env).at(place)?;
+    let tar = input::open(path, &Opening::default(), env).at(place)?;
     let archive = Archive::open(&tar, &place())?;
     let hint = "`docker save` and `skopeo copy docker://NAME oci-archive:FILE:NAME` make archives of images";
     let archive = archive.ok_or_else(|| Error::bad_input("it is no archive of images").hint(hint).at(place()))?;

@@ -3,6 +3,7 @@
 use crate::error::{At, Error, Result};
 use formats::{
     Blob,
+    blob::Backing,
     oci::{Descriptor, Digest, Index, Store, blob_name},
     units,
 };
@@ -10,7 +11,6 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 /// Most bytes of an index.
@@ -63,7 +63,7 @@ pub(crate) fn file(path: &Path) -> Result<Option<Blob>> {
     };
     let meta = file.metadata()?;
     match meta.is_file() {
-        true => Ok(Some(Blob::file(Arc::new(file), 0, meta.len()))),
+        true => Ok(Some(Blob::file(Backing::of_others(file)?, 0, meta.len()))),
         false => Err(Error::bad_input("it is no file")),
     }
 }

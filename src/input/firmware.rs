@@ -1,8 +1,8 @@
 //! A directory of firmware that is put beside the kernel as it is.
 
 use crate::error::{At, Error, Result};
-use formats::{Blob, fat::File};
-use std::{fs, path::Path, sync::Arc};
+use formats::{Blob, blob::Backing, fat::File};
+use std::{fs, path::Path};
 
 /// How deep a directory is followed: a Raspberry Pi's has `overlays/`.
 const DEPTH_MAX: usize = 2;
@@ -33,7 +33,7 @@ fn collect(directory: &Path, below: &str, depth: usize, files: &mut Vec<File>) -
             collect(&path, &format!("{at}/"), depth - 1, files)?;
         } else if metadata.is_file() {
             let file = fs::File::open(&path).at(|| path.display())?;
-            files.push(File::new(at, Blob::file(Arc::new(file), 0, metadata.len())));
+            files.push(File::new(at, Blob::file(Backing::of_others(file)?, 0, metadata.len())));
         }
     }
     Ok(())

@@ -19,7 +19,8 @@ const DEPTH_MAX: u32 = 200;
 #[derive(Debug)]
 pub(super) struct Parts {
     directory: PathBuf,
-    force: bool,
+    /// How each of them is opened.
+    opening: Opening,
     depth: u32,
     /// Those that were opened.
     opened: Rc<RefCell<Vec<FileId>>>,
@@ -28,7 +29,8 @@ pub(super) struct Parts {
 impl Parts {
     /// The files beside the image that is opened.
     pub(super) fn new(opening: &Opening) -> Self {
-        Self { directory: opening.follow.clone().unwrap_or_default(), force: opening.force, depth: 0, opened: Rc::default() }
+        let each = Opening { force: opening.force, ..Opening::default() };
+        Self { directory: opening.follow.clone().unwrap_or_default(), opening: each, depth: 0, opened: Rc::default() }
     }
 
     /// The files that were opened so far.
@@ -51,7 +53,7 @@ impl Parts {
     }
 
     fn open(&self, path: &Path, env: &mut Env) -> Result<Blob> {
-        let file = open_plain(path, env).at(|| path.display().to_string())?;
+        let file = open_plain(path, &self.opening, env).at(|| path.display().to_string())?;
         self.opened.borrow_mut().extend(FileId::of(path));
         Ok(file)
     }
@@ -70,8 +72,8 @@ impl formats::Parts for Parts {
         let place = || path.display().to_string();
         let file = self.open(&path, env)?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        let below = Self { directory, force: self.force, depth: self.depth + 1, opened: Rc::clone(&self.opened) };
+        let below = Self { directory, opening: self.opening.clone(), depth: self.depth + 1, opened: Rc::clone(&self.opened) };
         let format: &dyn Format = format.map_or_else(|| recognised(&file), find).at(place)?;
-        format.decode(&file, &Reading { snapshot: None, force: self.force, parts: Some(&below) }, env).at(place)
+        format.decode(&file, &Reading { snapshot: None, force: self.opening.force, parts: Some(&below) }, env).at(place)
     }
 }

@@ -33,7 +33,7 @@ fn the_loaders_find_their_files() {
     ] {
         let entry = Entry { efi: EfiLoader::of(arch).unwrap(), ..entry(5 * MIB) };
         let disk = disk_for(boot, Size::Auto, &entry).unwrap();
-        let mut spool = Spool::new(tempfile::tempfile().unwrap());
+        let mut spool = Spool::scratch();
         let found = disk::boot(&disk, EfiLoader::of(arch).unwrap().name, &mut spool).unwrap();
         assert_eq!(found.entry, "moby.conf");
         assert_eq!(found.cmdline, "console=ttyS0");
@@ -76,7 +76,7 @@ fn an_iso_is_a_disk_to_the_loaders() {
     ] {
         let iso = iso(boot, arch, rootfs).unwrap();
         assert_eq!(names(&iso), partitions);
-        let mut spool = Spool::new(tempfile::tempfile().unwrap());
+        let mut spool = Spool::scratch();
         let found = disk::boot(&iso, EfiLoader::of(arch).unwrap().name, &mut spool).unwrap();
         assert_eq!(found.initrds[0].1.len(), 5 * MIB);
         let is_cd = boot != Firmware::Uefi && arch == Arch::X86_64;

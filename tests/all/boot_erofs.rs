@@ -9,7 +9,9 @@ use crate::support::{
     tools::{finish, moby},
 };
 use formats::{
-    Blob, Tree, cpio,
+    Blob, Tree,
+    blob::Backing,
+    cpio,
     tar::{self, Dialect},
     tree::{Builder, Content, Device, Inode},
 };
@@ -17,7 +19,6 @@ use md5::{Digest, Md5};
 use std::{
     fs::{self, File},
     path::Path,
-    sync::Arc,
 };
 
 /// Loads modules and hands over; `sh` of busybox.
@@ -64,7 +65,7 @@ fn write_tar(to: &Path, dir: &Path) {
     guest::write_tagged_tar(&plain, Arch::Amd64, 5).unwrap();
     let source = File::open(&plain).unwrap();
     let len = source.metadata().unwrap().len();
-    let archive = Blob::file(Arc::new(source), 0, len);
+    let archive = Blob::file(Backing::from(source), 0, len);
     let mut builder = Builder::default();
     for member in tar::Members::new(&archive) {
         member.unwrap().add_to(&mut builder).unwrap();

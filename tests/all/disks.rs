@@ -393,23 +393,6 @@ fn a_disk_keeps_its_size() {
     }
 }
 
-/// What `--follow` opened is an input as much as the file that names it.
-#[test]
-fn a_file_that_was_followed_is_not_replaced() {
-    let dir = scratch("disks-followed");
-    raw(&dir.join("base.raw"), 9);
-    let (base, overlay) = (dir.join("base.raw"), dir.join("top.qcow2"));
-    qemu_img(&["create", "-q", "-f", "qcow2", "-b", text(&base), "-F", "raw", text(&overlay)]).success();
-    let before = fs::read(&base).unwrap();
-    for target in [base.clone(), dir.join("../disks-followed/base.raw")] {
-        let refused = ours(&["convert", text(&overlay), "--follow", "-f", "raw", "-o", text(&target)]);
-        assert!(refused.code() == 2 && refused.errors().contains("is an input and would be overwritten"), "{refused}");
-        assert!(fs::read(&base).unwrap() == before, "the backing file was replaced");
-    }
-    ours(&["convert", text(&overlay), "--follow", "-f", "raw", "-o", text(&dir.join("whole.raw"))]).success();
-    run("cmp", [text(&base), text(&dir.join("whole.raw"))]);
-}
-
 /// A file that a shell makes of another: `$1` and `$2`.
 fn packed(script: &str, from: &Path, to: &str) -> String {
     let to = from.with_file_name(to);

@@ -6,7 +6,7 @@ use crate::support::{
     scratch,
     tools::{finish, moby, run},
 };
-use formats::{Blob, Env, fat::File};
+use formats::{Blob, Env, blob::Backing, fat::File};
 use moby::{
     convert::{Conversion, Quiet, Source},
     image,
@@ -25,7 +25,7 @@ fn made(source: &Source, outputs: &[&'static Output], request: &Request) -> Resu
 fn source(tar: &Path) -> Source {
     let file = fs::File::open(tar).unwrap();
     let len = file.metadata().unwrap().len();
-    Source::Image(Arc::new(image::tar::read(&Blob::file(Arc::new(file), 0, len)).unwrap()))
+    Source::Image(Arc::new(image::tar::read(&Blob::file(Backing::from(file), 0, len)).unwrap()))
 }
 
 /// Every row alone, then all of them in one run, from the first to the last and back. Gives the names of the rows that there are none of.

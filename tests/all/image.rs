@@ -1,9 +1,9 @@
 //! Tagged tars as users have them become images.
 
 use crate::support::tagged_tar::{big_rootfs, odd_rootfs, tagged_tar, write};
-use formats::{Blob, tree::Content};
+use formats::{Blob, blob::Backing, tree::Content};
 use moby::image::tar;
-use std::{fs::File, sync::Arc};
+use std::fs::File;
 
 const KERNEL: &[u8] = b"not much of a kernel";
 
@@ -13,7 +13,7 @@ fn nothing_of_an_odd_root_file_system_is_lost() {
     let path = crate::support::scratch("odd-image").join("odd.tar");
     write(&tagged_tar(&Blob::bytes(KERNEL), "console=ttyS0 quiet\n", &rootfs), &path).unwrap();
     let len = path.metadata().unwrap().len();
-    let archive = Blob::file(Arc::new(File::open(&path).unwrap()), 0, len);
+    let archive = Blob::file(Backing::from(File::open(&path).unwrap()), 0, len);
     let image = tar::read(&archive).unwrap();
     assert_eq!(image.kernel.to_vec(99).unwrap(), KERNEL);
     assert_eq!(image.cmdline.as_str(), "console=ttyS0 quiet");

@@ -7,7 +7,7 @@ use formats::{
     units::{GIB, MIB, TIB},
 };
 use moby::{
-    emit::{Durability, Target, emit},
+    emit::{Manner, Target, emit},
     layout::{Entry, Firmware, Layout, Size},
     loaders::EfiLoader,
 };
@@ -28,7 +28,7 @@ fn entry(arch: Arch) -> Entry {
 }
 
 fn write(disk: &Blob, path: &Path) {
-    emit(&[(Target::Path(path.to_owned()), disk.clone())], Durability::Process, &formats::Silent).unwrap();
+    emit(&[(Target::Path(path.to_owned()), disk.clone())], Manner::default(), &formats::Silent).unwrap();
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod kernel;
 mod layout;
 mod linuxkit;
 mod oracle;
+mod others;
 mod ova;
 mod platforms;
 mod root;

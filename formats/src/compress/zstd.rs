@@ -222,6 +222,8 @@ pub fn frame(blob: &Blob, level: u32, progress: &dyn Progress, to: &mut dyn Writ
 /// A frame in the making, and where it goes.
 struct Encoder<'a> {
     frame: zstd::Encoder,
+    /// What of it is to be written. The library would tell of an output that takes nothing more in words of its own.
+    done: Vec<u8>,
     to: &'a mut dyn Write,
 }
 
@@ -229,18 +231,26 @@ impl<'a> Encoder<'a> {
     /// A frame of `len` bytes, which its header says.
     fn new(to: &'a mut dyn Write, len: u64, level: u32, has_checksum: bool) -> Result<Self> {
         let level = i32::try_from(level).map_err(|_| Error::unsupported(format!("level {level} of zstd")))?;
-        Ok(Self { frame: zstd::Encoder::new(level, len, has_checksum)?, to })
+        Ok(Self { frame: zstd::Encoder::new(level, len, has_checksum)?, done: Vec::new(), to })
     }
 
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let done = self.frame.write(self.to, bytes)?;
-            bytes = &bytes[done..];
+            let taken = self.frame.write(&mut self.done, bytes)?;
+            bytes = &bytes[taken..];
+            self.pass_on()?;
         }
         Ok(())
     }
 
     fn finish(mut self) -> io::Result<()> {
-        self.frame.finish(self.to)
+        self.frame.finish(&mut self.done)?;
+        self.pass_on()
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        self.to.write_all(&self.done)?;
+        self.done.clear();
+        Ok(())
     }
 }

@@ -125,7 +125,7 @@ fn no_number_of_threads_changes_a_byte() {
 fn uncompressed_bodies_are_referred_to() {
     let source = tempfile::tempfile().unwrap();
     source.set_len(1 << 30).unwrap();
-    let body = Blob::file(std::sync::Arc::new(source), 0, 1 << 30);
+    let body = Blob::file(crate::blob::Backing::from(source), 0, 1 << 30);
     let mut builder = Builder::default();
     builder.add(b"large", Inode::new(Content::File(body), 0o644)).unwrap();
     let options = Options::parse(&OPTIONS, [("erofs_compression", "none")]).unwrap();
@@ -168,7 +168,7 @@ fn attributes_of_no_class_of_linux_are_told() {
 #[test]
 fn a_volume_of_16_tib_is_refused() {
     let source = tempfile::tempfile().unwrap();
-    let body = Blob::file(std::sync::Arc::new(source), 0, 1 << 44);
+    let body = Blob::file(crate::blob::Backing::from(source), 0, 1 << 44);
     let mut builder = Builder::default();
     builder.add(b"huge", Inode::new(Content::File(body), 0o644)).unwrap();
     let error = written(&builder.finish(), "none", 1).unwrap_err().to_string();

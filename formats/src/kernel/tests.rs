@@ -51,7 +51,7 @@ fn image(machine: &[u8; 4]) -> Vec<u8> {
 }
 
 fn unpacked(kernel: &Kernel) -> Result<Vec<u8>> {
-    kernel.unpack(&mut Spool::new(tempfile::tempfile().unwrap()))?.to_vec(1 << 24)
+    kernel.unpack(&mut Spool::scratch())?.to_vec(1 << 24)
 }
 
 #[test]

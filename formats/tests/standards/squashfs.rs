@@ -3,10 +3,11 @@
 
 use formats::{
     Blob, Env, Options, Tree,
+    blob::Backing,
     squashfs::{self, Settings},
     tree::{Builder, Content, Device, Inode},
 };
-use std::{collections::HashMap, fs, path::Path, process::Command, sync::Arc};
+use std::{collections::HashMap, fs, path::Path, process::Command};
 
 /// Runs a program that must succeed.
 fn run(program: &str, args: &[&str]) -> Vec<u8> {
@@ -226,7 +227,7 @@ fn large_numbers() {
     assert!(described.contains("nod block 0660 0 0 b 8 257\n"), "{described}");
     let out = desk.path().join("out");
     run("unsquashfs", &["-quiet", "-no-progress", "-dest", out.to_str().unwrap(), at, "sparse"]);
-    let out = Blob::file(Arc::new(fs::File::open(out.join("sparse")).unwrap()), 0, 9 << 30);
+    let out = Blob::file(Backing::from(fs::File::open(out.join("sparse")).unwrap()), 0, 9 << 30);
     for range in [0..100, (5 << 30) - 100..(5 << 30) + 300_100, (9 << 30) - 100..9 << 30] {
         assert!(out.slice(range.clone()).to_vec(1 << 20).unwrap() == sparse.slice(range).to_vec(1 << 20).unwrap());
     }

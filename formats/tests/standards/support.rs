@@ -1,12 +1,11 @@
 //! Disks to try, files to hold them, and foreign programs to run.
 
-use formats::{Blob, Env, Format, Identity, Ids, OptionSpec, Options, Plan, Reading, Result, units};
+use formats::{Blob, Env, Format, Identity, Ids, OptionSpec, Options, Plan, Reading, Result, blob::Backing, units};
 use std::{
     fs::File,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 
 /// An environment whose time never changes.
@@ -142,7 +141,7 @@ impl Desk {
     pub(crate) fn get(&self, name: &str) -> Blob {
         let file = File::open(self.path(name)).unwrap();
         let len = file.metadata().unwrap().len();
-        Blob::file(Arc::new(file), 0, len)
+        Blob::file(Backing::from(file), 0, len)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use formats::{
     Blob, Tree,
+    blob::Backing,
     tar::{self, Dialect, Writer},
     tree::{Builder, Content, Device, Inode, ShowPath},
 };
@@ -15,7 +16,6 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 
 /// What an archive format keeps, beyond what all do.
@@ -41,7 +41,7 @@ fn run(directory: &Path, program: &str, arguments: &[&str]) -> String {
 fn open(path: PathBuf) -> Blob {
     let file = File::open(path).unwrap();
     let len = file.metadata().unwrap().len();
-    Blob::file(Arc::new(file), 0, len)
+    Blob::file(Backing::from(file), 0, len)
 }
 
 fn save(blob: &Blob, path: PathBuf) {

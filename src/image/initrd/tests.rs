@@ -42,7 +42,7 @@ fn packed(codec: Codec, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn read(initrd: Vec<u8>) -> Result<Initrd> {
-    Initrd::read(&Blob::from(initrd), &mut Spool::new(tempfile::tempfile().unwrap()))
+    Initrd::read(&Blob::from(initrd), &mut Spool::scratch())
 }
 
 /// The names in an initrd, each of which has to have its whole body.

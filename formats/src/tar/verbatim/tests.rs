@@ -3,7 +3,7 @@ use crate::tar::typeflag;
 use proptest::prelude::*;
 
 fn spool() -> Spool {
-    Spool::new(tempfile::tempfile().unwrap())
+    Spool::scratch()
 }
 
 fn written(entries: &[(Entry, &str)]) -> Blob {

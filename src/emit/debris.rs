@@ -1,0 +1,84 @@
+//! What a process leaves behind that is interrupted, and what one left that was killed.
+
+use crate::error::{At, Result};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// The temporary files and new directories of this process, so that a signal can remove them.
+static DEBRIS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// The debris. While this is held, a signal waits.
+pub(super) fn lock() -> MutexGuard<'static, Vec<PathBuf>> {
+    DEBRIS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes every unfinished file. Called when the program is interrupted, and waits while files take their names.
+/// Gives back a guard that keeps new ones from being named.
+pub fn sweep() -> impl Drop {
+    let debris = lock();
+    for path in debris.iter() {
+        // There is nobody left to tell.
+        let _: io::Result<()> = fs::remove_file(path);
+    }
+    for path in debris.iter() {
+        // Empty again, the inner ones first.
+        let _: io::Result<()> = fs::remove_dir(path);
+    }
+    debris
+}
+
+/// How many characters stand behind the prefix of a temporary file.
+pub(super) const RANDOM: usize = 6;
+
+/// Removes the temporary files with this prefix that a run left which was killed: those that nobody holds.
+#[cfg(unix)]
+pub(super) fn remove_abandoned(directory: &Path, prefix: &str) {
+    let is_temporary = |name: &std::ffi::OsStr| {
+        name.to_str().and_then(|name| name.strip_prefix(prefix)).is_some_and(|rest| rest.len() == RANDOM && rest.is_ascii())
+    };
+    // What cannot be looked at is not ours.
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_temporary(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_file())) {
+        let path = entry.path();
+        if let Ok(file) = fs::File::open(&path)
+            && file.try_lock().is_ok()
+        {
+            let _: io::Result<()> = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Where a file is not locked while it is written, nobody knows whose it is.
+#[cfg(not(unix))]
+pub(super) fn remove_abandoned(_: &Path, _: &str) {}
+
+/// Directories that were made for outputs, removed again where nothing came to be in them.
+#[derive(Debug)]
+pub struct NewDirectories(Vec<PathBuf>);
+
+/// Makes a directory and what of its parents is missing.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_directory(path: &Path) -> Result<NewDirectories> {
+    let missing = path.ancestors().filter(|above| !above.as_os_str().is_empty()).take_while(|above| !above.exists());
+    let made = NewDirectories(missing.map(Path::to_owned).collect());
+    let mut debris = lock();
+    debris.extend(made.0.iter().cloned());
+    fs::create_dir_all(path).at(|| format!("cannot make the directory {}", path.display()))?;
+    Ok(made)
+}
+
+impl Drop for NewDirectories {
+    fn drop(&mut self) {
+        let mut debris = lock();
+        for path in &self.0 {
+            // One with an output in it stays.
+            let _: io::Result<()> = fs::remove_dir(path);
+        }
+        debris.retain(|path| !self.0.contains(path));
+    }
+}
