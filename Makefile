@@ -3,8 +3,8 @@
 # make demo   a Linux guest boots from a qcow2 of ours, under BIOS and under UEFI, before your eyes
 # make lint   style, lints, documentation, dependencies
 # make fuzz   a minute of mutants, which `make test` ends with
-# make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day; what we release, built twice and run;
-#               the programs for other hosts, run
+# make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day; guests on every bus and in every container;
+#               what we release, built twice and run; the programs for other hosts, run
 # make windows  the Windows program, run by Wine
 # make dist   what we release, in target/dist: static programs with their documents, Debian packages
 # make loaders  rebuilds the boot loaders into boot/prebuilt
@@ -71,6 +71,7 @@ nightly: windows
 	@tests/setup.sh nightly
 	$(mutate) --executions 1000000000 --seconds 600 --seed $$(($$(date +%s) / 86400))
 	$(mutate) --against-qemu 5000 --seed $$(($$(date +%s) / 86400))
+	cargo test --locked --workspace --target $(musl) --test nightly
 	cargo package --locked --workspace
 	tests/dist/build
 	tests/dist/check --twice

@@ -21,6 +21,7 @@
 //! else makes an image makes one too. [`crate::emit`] writes the files.
 
 use crate::{
+    bootable,
     error::{At, Error, Result},
     image::{self, Draft},
     input::Input,
@@ -176,5 +177,6 @@ pub fn source(input: &Input, request: &Request, env: &mut Env) -> Result<Source>
         Input::Uki(file) => image::uki::boot(file)?.image(env)?.into(),
         Input::Container(tree) => image::tar::of_tree(tree),
     };
-    Ok(Source::Image(Arc::new(draft.with(&request.overrides)?)))
+    let image = bootable::mend_console(draft.with(&request.overrides)?, &mut |text| env.progress.warn(text))?;
+    Ok(Source::Image(Arc::new(image)))
 }

@@ -106,13 +106,13 @@ impl Draft {
             None => ucode?,
         };
         if given.kernel.is_some() {
-            boot = replaced(&boot, tar::KERNEL, &kernel)?;
+            boot = replaced(&boot, tar::KERNEL, file(&kernel))?;
         }
         if before.as_ref() != Some(&cmdline) {
-            boot = replaced(&boot, tar::CMDLINE, &Blob::bytes(cmdline.as_str().as_bytes()))?;
+            boot = replaced(&boot, tar::CMDLINE, file(&Blob::bytes(cmdline.as_str().as_bytes())))?;
         }
         if let (Some(_), Some(ucode)) = (&given.ucode, &ucode) {
-            boot = replaced(&boot, tar::UCODE, ucode)?;
+            boot = replaced(&boot, tar::UCODE, file(ucode))?;
         }
         Ok(Image { kernel, cmdline, ucode, rootfs, boot })
     }
@@ -142,7 +142,7 @@ impl Image {
         let mut boot = self.boot.clone();
         for (path, body) in parts {
             if let Some(body) = body.filter(|_| boot.get(path).is_none()) {
-                boot = replaced(&boot, path, body)?;
+                boot = replaced(&boot, path, file(body))?;
             }
         }
         Ok(boot)
@@ -167,8 +167,8 @@ pub fn content_size(tree: &Tree) -> u64 {
     tree.inodes.iter().map(size).sum()
 }
 
-/// A tree in which a path is this file; its other names keep what they were.
-fn replaced(tree: &Tree, path: &[u8], body: &Blob) -> Result<Tree> {
+/// A tree in which a path is this inode; its other names keep what they were.
+pub(crate) fn replaced(tree: &Tree, path: &[u8], inode: Inode) -> Result<Tree> {
     let mut builder = Builder::default();
     builder.add(b"", tree.inodes[0].clone())?;
     let mut first: Vec<Option<&[u8]>> = vec![None; tree.inodes.len()];
@@ -181,8 +181,13 @@ fn replaced(tree: &Tree, path: &[u8], body: &Blob) -> Result<Tree> {
             }
         }
     }
-    builder.add(path, Inode::new(Content::File(body.clone()), 0o644))?;
+    builder.add(path, inode)?;
     Ok(builder.finish())
+}
+
+/// A file as a build writes it.
+fn file(body: &Blob) -> Inode {
+    Inode::new(Content::File(body.clone()), 0o644)
 }
 
 /// Whoever names an architecture must not get another one.

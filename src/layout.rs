@@ -107,7 +107,7 @@ impl Layout {
     /// When the architecture has no such firmware, the kernel would not take its command line, a file is too large for FAT,
     /// or the disk is too small.
     pub fn disk(&self, entry: &Entry, limits: Limits, ids: &Ids, time: Timestamp) -> Result<Blob> {
-        let firmware = self.firmware.on(entry.efi.arch)?;
+        let firmware = self.firmware.of(entry)?;
         let esp = esp::volume(firmware, entry, ids, time)?;
         let around = gpt::FRONT + gpt::BACK + root_size(entry) + self.data_size(entry)?;
         let size = match self.size {

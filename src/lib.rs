@@ -5,6 +5,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod bootable;
 pub mod cli;
 pub mod convert;
 pub mod emit;

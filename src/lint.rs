@@ -12,6 +12,7 @@
 //! What a platform demands stands in its row of [`crate::platforms`].
 
 use crate::{
+    bootable::{self, Start},
     error::Result,
     image::{Image, disk},
     platforms::{Machines, Platform},
@@ -189,6 +190,14 @@ impl Lint {
                 return Ok(None);
             }
         };
+        for doubt in bootable::doubts(image, Start::Initramfs)? {
+            self.error("boot", doubt.found, doubt.needed, doubt.fix);
+        }
+        if let Some(doubt) = bootable::without_stub(kernel.has_efi_stub) {
+            let is_uefi_alone = self.platform.rules.firmware == Machines::Uefi || kernel.arch == Arch::Aarch64;
+            let severity = if is_uefi_alone { Severity::Error } else { Severity::Warning };
+            self.find(severity, "boot", doubt.found, doubt.needed, doubt.fix);
+        }
         self.console(image, kernel.arch);
         self.drivers(image, &kernel.facts().unwrap_or_default())?;
         Ok(Some(kernel.arch))

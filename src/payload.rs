@@ -78,6 +78,7 @@ impl Payload {
     /// reading or spooling fails.
     pub(crate) fn build(image: &Image, compression: InitrdCompression, level: Option<u32>, env: &mut Env) -> Result<Self> {
         let kernel = Kernel::identify(&image.kernel)?;
+        image.cmdline.check(kernel.cmdline_max())?;
         // Asking an xz kernel takes most of a second: `none` needs no answer.
         let facts = match compression {
             InitrdCompression::Fixed(Codec::None) => None,

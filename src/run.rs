@@ -2,6 +2,7 @@
 //! changes what another gets.
 
 use crate::{
+    bootable::{self, Doubt, Start},
     error::{Error, Kind, Result},
     image::{self, Image},
     layout::{Entry, Firmware, Layout},
@@ -104,6 +105,7 @@ impl Run {
             Source::Disk(disk) => Disk { blob: fit(&disk, limits)?, identity: self.identity_of(&disk) },
             Source::Image(_) | Source::Tagged(..) => {
                 let (entry, ids) = self.entry()?;
+                self.doubt_stub(firmware, &entry);
                 let layout = Layout { firmware, size: self.request.size, data_parts: self.request.data_parts.clone() };
                 Disk { blob: layout.disk(&entry, limits, &ids, self.env.time)?, identity: ids.into() }
             }
@@ -121,6 +123,7 @@ impl Run {
             return Ok(Arc::clone(payload));
         }
         let payload = Payload::build(self.source.image()?, self.request.compression, self.request.level, &mut self.env)?;
+        self.doubt(Start::Initramfs)?;
         Ok(Arc::clone(self.payload.insert(Arc::new(payload))))
     }
 
@@ -149,6 +152,7 @@ impl Run {
             made.warnings.extend(root::verity_warning(&facts));
         }
         let blob = made.image.clone();
+        self.doubt(Start::Mounted)?;
         self.roots.push(((root.name, options.clone()), made));
         Ok(blob)
     }
@@ -194,6 +198,23 @@ impl Run {
             if !self.warnings.contains(&warning) {
                 self.warnings.push(warning);
             }
+        }
+    }
+
+    /// Warns of what may keep the image from booting, whose root file system comes in this way.
+    ///
+    /// # Errors
+    /// When the input is a disk, or a file cannot be read.
+    pub(crate) fn doubt(&mut self, start: Start) -> Result<()> {
+        let doubts = bootable::doubts(self.source.image()?, start)?;
+        self.warn(doubts.iter().map(Doubt::sentence).collect());
+        Ok(())
+    }
+
+    /// Warns where one of two firmwares would not start it.
+    pub(crate) fn doubt_stub(&mut self, firmware: Firmware, entry: &Entry) {
+        if firmware == Firmware::Hybrid {
+            self.warn(bootable::without_stub(entry.has_efi_stub).iter().map(|doubt| format!("on UEFI {}", doubt.sentence())).collect());
         }
     }
 

@@ -311,7 +311,7 @@ group_dist() {
 
 # `make nightly`.
 group_nightly() {
-    group_fuzz
+    group_test
     group_windows
     group_dist
     packages+=(qemu-user-static)

@@ -132,6 +132,16 @@ impl Kernel {
         }
     }
 
+    /// The most bytes of command line that it takes, without the final zero, where that is known: an x86 kernel says it, arm64 has
+    /// 2048 bytes for it (`COMMAND_LINE_SIZE`).
+    pub fn cmdline_max(&self) -> Option<u32> {
+        match (self.form, self.arch) {
+            (Form::BzImage { cmdline_max, .. }, _) => Some(cmdline_max),
+            (_, Arch::Aarch64) => Some(2047),
+            _ => None,
+        }
+    }
+
     /// The kernel inside, unpacked as it is read.
     ///
     /// # Errors

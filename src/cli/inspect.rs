@@ -2,6 +2,7 @@
 
 use super::{Global, files, values::named};
 use crate::{
+    bootable::{self, Doubt, Start},
     error::{At, Result},
     image::{self, Booted, Image, content_size, disk, file_system, tar},
     input::{self, Input},
@@ -97,7 +98,15 @@ fn image_facts(format: &str, image: &Image) -> Value {
             "bytes": content_size(&image.rootfs),
         },
         "components": components,
+        "doubts": doubts(image),
     })
+}
+
+/// What may keep an image from booting.
+fn doubts(image: &Image) -> Option<Vec<String>> {
+    // A plain root file system is not booted by itself.
+    let found = if image.kernel.is_empty() { Vec::new() } else { bootable::doubts(image, Start::Initramfs).ok()? };
+    (!found.is_empty()).then(|| found.iter().map(Doubt::sentence).collect())
 }
 
 fn uki_facts(file: &Blob) -> Result<Value> {

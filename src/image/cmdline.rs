@@ -60,7 +60,25 @@ impl Cmdline {
 
     /// Whether it says which device holds the root file system.
     pub fn has_root(&self) -> bool {
-        self.0.split_whitespace().any(|word| word.starts_with("root="))
+        self.value("root=").is_some()
+    }
+
+    /// What stands behind an argument's name, `root=` say, where it has it; of several the last.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.split_whitespace().filter_map(|word| word.strip_prefix(name)).next_back()
+    }
+
+    /// Refuses one that a kernel would cut off or leave out.
+    ///
+    /// # Errors
+    /// Says how many bytes the kernel takes.
+    pub fn check(&self, max: Option<u32>) -> Result<()> {
+        let len = self.0.len();
+        match max.and_then(|max| usize::try_from(max).ok()) {
+            Some(max) if len > max => Err(Error::bad_input(format!("the kernel command line has {len} bytes, this kernel takes {max}"))
+                .hint("shorten it, with --cmdline")),
+            _ => Ok(()),
+        }
     }
 
     /// The text.

@@ -1,13 +1,7 @@
 //! `Entry`: what a disk boots.
 
-use crate::{
-    error::{Error, Result},
-    loaders::EfiLoader,
-};
-use formats::{
-    Blob, Guid,
-    kernel::{Form, Kernel},
-};
+use crate::{error::Result, image::Cmdline, loaders::EfiLoader};
+use formats::{Blob, Guid, kernel::Kernel};
 
 /// What a disk boots: an entry of the Boot Loader Specification (UAPI.1, type 1), the files that it names, and the loader for UEFI.
 #[derive(Clone, Debug)]
@@ -28,6 +22,8 @@ pub struct Entry {
     pub cmdline: String,
     /// The most bytes of command line that the kernel takes, where it says so.
     pub cmdline_max: Option<u32>,
+    /// Whether UEFI can start the kernel.
+    pub has_efi_stub: bool,
     /// Partitions of the root file system, where it is not in the initrd.
     pub root: Vec<RootPart>,
 }
@@ -50,10 +46,6 @@ impl Entry {
     /// When the kernel is none, or there is no loader for it.
     pub fn new(kernel: &Blob, initrd: Option<Blob>, cmdline: &str) -> Result<Self> {
         let identified = Kernel::identify(kernel)?;
-        let cmdline_max = match identified.form {
-            Form::BzImage { cmdline_max, .. } => Some(cmdline_max),
-            _ => None,
-        };
         let efi = EfiLoader::of(identified.arch)?;
         Ok(Self {
             title: "Linux".to_owned(),
@@ -63,7 +55,8 @@ impl Entry {
             kernel: kernel.clone(),
             initrd,
             cmdline: cmdline.to_owned(),
-            cmdline_max,
+            cmdline_max: identified.cmdline_max(),
+            has_efi_stub: identified.has_efi_stub,
             root: Vec::new(),
         })
     }
@@ -73,15 +66,6 @@ impl Entry {
     /// # Errors
     /// When the kernel would not take its command line.
     pub fn check_cmdline(&self) -> Result<()> {
-        let cmdline = self.cmdline.trim();
-        let len = cmdline.len();
-        if let Some(bad) = cmdline.chars().find(|c| c.is_control() && *c != '\t') {
-            return Err(Error::bad_input(format!("the kernel command line has {bad:?} in it, it must be one line of text")));
-        }
-        match self.cmdline_max.and_then(|max| usize::try_from(max).ok()) {
-            Some(max) if len > max => Err(Error::bad_input(format!("the kernel command line has {len} bytes, this kernel takes {max}"))
-                .hint("shorten it, with --cmdline")),
-            _ => Ok(()),
-        }
+        Cmdline::new(&self.cmdline)?.check(self.cmdline_max)
     }
 }

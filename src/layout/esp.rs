@@ -76,6 +76,7 @@ mod tests {
             initrd: Some(Blob::bytes(*b"initrd")),
             cmdline: "console=ttyS0 \"a b\" ".to_owned(),
             cmdline_max: Some(20),
+            has_efi_stub: true,
             root: Vec::new(),
         }
     }

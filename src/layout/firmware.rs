@@ -1,6 +1,8 @@
 //! Which firmware boots a disk.
 
+use super::entry::Entry;
 use crate::{
+    bootable,
     error::{Error, Result},
     names::Named,
 };
@@ -43,17 +45,23 @@ impl Named for Firmware {
 }
 
 impl Firmware {
-    /// What this means for an architecture: there is no BIOS but on x86.
+    /// What this means for what is booted: there is no BIOS but on x86, and UEFI starts a kernel by its EFI stub.
     ///
     /// # Errors
     /// When nothing is left.
-    pub fn on(self, arch: Arch) -> Result<Self> {
-        match (self, arch) {
+    pub fn of(self, entry: &Entry) -> Result<Self> {
+        let firmware = match (self, entry.efi.arch) {
             (Self::Bios, Arch::Aarch64) => {
-                Err(Error::unsupported("the kernel is for aarch64, which has no BIOS").hint("use --boot uefi, or a format for UEFI"))
+                return Err(
+                    Error::unsupported("the kernel is for aarch64, which has no BIOS").hint("use --boot uefi, or a format for UEFI")
+                );
             }
-            (Self::Hybrid, Arch::Aarch64) => Ok(Self::Uefi),
-            (firmware, _) => Ok(firmware),
+            (Self::Hybrid, Arch::Aarch64) => Self::Uefi,
+            (firmware, _) => firmware,
+        };
+        match bootable::without_stub(entry.has_efi_stub) {
+            Some(doubt) if firmware == Self::Uefi => Err(Error::unsupported(doubt.found).hint(doubt.fix)),
+            _ => Ok(firmware),
         }
     }
 

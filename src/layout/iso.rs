@@ -54,7 +54,7 @@ impl Iso<'_> {
     /// When the architecture has no such firmware, the kernel would not take its command line, or a file fits neither FAT
     /// nor ISO 9660.
     pub fn image(&self, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Blob> {
-        let firmware = self.firmware.on(entry.efi.arch)?;
+        let firmware = self.firmware.of(entry)?;
         let esp = fat::Volume { fat32_only: false, cluster_min: BLOCK, ..esp::volume(firmware, entry, ids, time)? };
         let written = esp.write(esp.size_for(0)?)?;
         let files = shown(firmware, &esp, time)?;

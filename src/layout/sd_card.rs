@@ -218,6 +218,7 @@ mod tests {
             initrd: Some(Blob::bytes(*b"cpio")),
             cmdline: "console=ttyS0,115200".to_owned(),
             cmdline_max: None,
+            has_efi_stub: true,
             root: Vec::new(),
         }
     }

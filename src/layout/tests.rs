@@ -15,6 +15,7 @@ fn entry(initrd: u64) -> Entry {
         initrd: Some(Blob::zeros(initrd)),
         cmdline: "console=ttyS0".to_owned(),
         cmdline_max: Some(2047),
+        has_efi_stub: true,
         root: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{HEEDED_BY_INITRDS, Job, Recipe, kernel::cmdline_file};
 use crate::{
+    bootable::Start,
     error::Result,
     image::Image,
     layout::{self, Entry, Firmware},
@@ -52,8 +53,9 @@ impl Recipe for Iso {
             true => Box::new(move |run| root_iso(run, firmware, &options).map(|iso| vec![iso])),
             false => Box::new(move |run| {
                 let payload = run.payload()?;
-                let ids = run.ids_of(payload.digest());
-                Ok(vec![layout(firmware, &options, None).image(&payload.entry()?, &ids, run.env.time)?])
+                let (ids, entry) = (run.ids_of(payload.digest()), payload.entry()?);
+                run.doubt_stub(firmware, &entry);
+                Ok(vec![layout(firmware, &options, None).image(&entry, &ids, run.env.time)?])
             }),
         })
     }
@@ -63,6 +65,8 @@ impl Recipe for Iso {
 fn root_iso(run: &mut Run, firmware: Firmware, options: &Options) -> Result<Blob> {
     let image = run.image()?;
     let entry = root_entry(&image, &mut run.env)?;
+    run.doubt(Start::Mounted)?;
+    run.doubt_stub(firmware, &entry);
     let (layout, time) = (layout(firmware, options, Some(&image.rootfs)), run.env.time);
     // There is no initrd to hash: the ISO without identifiers stands for its content.
     let content = if run.request().seed.is_none() { layout.image(&entry, &Ids::from_seed(&[]), time)?.sha256()? } else { [0; 32] };

@@ -40,6 +40,7 @@ impl Recipe for Uki {
 fn unified(run: &mut Run) -> Result<Blob> {
     let entry = run.payload()?.entry()?;
     entry.check_cmdline()?;
+    Firmware::Uefi.of(&entry)?;
     let image = run.image()?;
     // The microcode stands in front of the initrd; here it has a section of its own.
     let ucode = image.ucode.clone().unwrap_or_default();

@@ -23,6 +23,7 @@ fn entry(arch: Arch) -> Entry {
         initrd: Some(Blob::bytes((0..5_000_001_u32).map(|i| (i >> 5).to_le_bytes()[0]).collect::<Vec<_>>())),
         cmdline: "console=ttyS0 quiet".to_owned(),
         cmdline_max: None,
+        has_efi_stub: true,
         root: Vec::new(),
     }
 }

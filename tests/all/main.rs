@@ -8,6 +8,7 @@
 mod boot;
 mod boot_efi;
 mod boot_erofs;
+mod bootable;
 mod cli;
 mod disks;
 mod golden;

@@ -146,7 +146,6 @@ fn loaders_start_what_has_its_root_in_a_partition() {
         (Arch::Amd64, "squashfs", Machine::uefi()),
         (Arch::Amd64, "erofs", Machine::bios()),
         (Arch::Arm64, "erofs", Machine::arm64().limit(400)),
-        (Arch::Arm64, "squashfs", Machine::arm64().limit(400)),
     ] {
         let dir = guest(&format!("root-started-{arch:?}-{root}"), arch);
         let initrd = initrd::make(&dir, arch);

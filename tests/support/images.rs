@@ -2,6 +2,7 @@
 
 use super::{
     guest::{self, Arch, Random},
+    qemu::{Bus, Machine},
     scratch, text,
     tools::{self, finish, moby, run},
     ustar::{Kind, Ustar},
@@ -22,6 +23,9 @@ pub fn test_kernel() -> PathBuf {
 /// The command line of [`write_test_tar`]'s images.
 pub const CMDLINE: &str = "moby.test=1 quiet";
 
+/// As much of an x86_64 program as anybody looks at.
+const PROGRAM: [u8; 20] = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0";
+
 /// Writes a tagged tar with the test kernel and `random_mib` MiB that do not compress.
 pub fn write_test_tar(to: &Path, random_mib: u64) {
     let mut tar = Ustar::new(BufWriter::new(File::create(to).expect("the scratch directory can be written")));
@@ -29,6 +33,7 @@ pub fn write_test_tar(to: &Path, random_mib: u64) {
         tar.entry("boot", 0o755, Kind::Directory)?;
         tar.entry("boot/kernel", 0o644, Kind::File(&fs::read(test_kernel())?))?;
         tar.entry("boot/cmdline", 0o644, Kind::File(CMDLINE.as_bytes()))?;
+        tar.entry("init", 0o755, Kind::File(&PROGRAM))?;
         tar.entry("etc", 0o755, Kind::Directory)?;
         tar.entry("etc/hostname", 0o644, Kind::File(b"moby\n"))?;
         tar.stream("random", 0o644, random_mib << 20, &mut Random::new(random_mib << 20))
@@ -82,6 +87,12 @@ impl Images {
         let path = self.dir.join(name);
         assert!(path.exists(), "{} was not made", path.display());
         path
+    }
+
+    /// Boots one output of a Debian guest, which checks everything that it was given and finds this firmware.
+    pub fn boots_debian(&self, file: &str, format: &str, bus: Bus, machine: Machine, firmware: &str) {
+        let console = machine.disk(bus, &self.path(file), format).run_until("MOBY-MARKER-");
+        console.expect("MOBY-MARKER-OK").expect(&format!("MOBY-FIRMWARE {firmware}\n"));
     }
 
     /// What the test kernel must say of its initrd.

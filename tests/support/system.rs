@@ -3,6 +3,9 @@
 use super::{
     guest::{Arch, containers},
     layouts,
+    qemu::{Bus, Machine},
+    text,
+    tools::{finish, moby},
 };
 use formats::{
     Blob, Tree,
@@ -38,6 +41,26 @@ pub fn write(directory: &Path) {
     let images: Vec<_> = IMAGES.into_iter().zip(configs).zip(trees).map(|((name, config), tree)| (name, config, tree)).collect();
     layouts::write(&directory.join("images"), &images);
     fs::write(directory.join("system.yml"), include_bytes!("system.yml")).expect("the scratch directory can be written");
+}
+
+/// Builds what [`write`] wrote, in its directory.
+pub fn build(directory: &Path, formats: &str) {
+    let images = format!("oci-layout:{}", directory.join("images").display());
+    let yml = directory.join("system.yml");
+    finish(moby().args(["build", text(&yml), "-f", formats, "--offline", "--images", &images, "--dir", text(directory)])).success();
+}
+
+/// Boots what was built, and fails unless every container said what it found, one after the other.
+pub fn runs(directory: &Path, machine: Machine, bus: Bus, file: &str, format: &str, firmware: &str) {
+    let console = machine.memory(1536).limit(400).disk(bus, &directory.join(file), format).run_until("SYSTEM done");
+    let mut console = console.refuse("SYSTEM BAD").expect(&format!("SYSTEM init on {firmware}"));
+    for line in SAID {
+        console = console.expect(line);
+    }
+    // The one capability that the second container has: CAP_NET_ADMIN, number 12.
+    let console = console.expect("CapEff:\t0000000000001000");
+    let places: Vec<_> = SAID.iter().map(|line| console.serial.find(line)).collect();
+    assert!(places.is_sorted(), "in another order: {places:?}");
 }
 
 fn file(bytes: impl Into<Vec<u8>>, mode: u32) -> Inode {

@@ -1,6 +1,6 @@
 //! ISOs, as the CDs that they look like to some firmware and as the disks that they look like to others.
 
-use super::{debian, testkernel::boots};
+use super::testkernel::boots;
 use crate::support::{
     guest::Arch,
     images::{CMDLINE, Images},
@@ -73,8 +73,8 @@ fn a_cd_that_is_the_root_file_system_has_no_initrd() {
 #[test]
 fn debian_boots_from_cd() {
     let images = Images::of_debian("boot-iso-debian", Arch::Amd64, 5, &["--format", "iso"]);
-    debian::boots(&images, "guest.iso", Bus::Cd, Machine::new(Board::Q35, Firmware::SeaBios), "bios");
-    debian::boots(&images, "guest.iso", Bus::Cd, Machine::uefi(), "efi");
+    images.boots_debian("guest.iso", "raw", Bus::Cd, Machine::new(Board::Q35, Firmware::SeaBios), "bios");
+    images.boots_debian("guest.iso", "raw", Bus::Cd, Machine::uefi(), "efi");
 }
 
 #[test]

@@ -19,6 +19,11 @@ pub(crate) fn small() -> &'static Images {
 /// Boots one output of `images` and checks everything that the test kernel reports.
 pub(crate) fn boots(images: &Images, file: &str, bus: Bus, machine: Machine) {
     let format = if file.ends_with("qcow2") { "qcow2" } else { "raw" };
+    boots_as(images, file, format, bus, machine);
+}
+
+/// The same, of a file that QEMU is told the format of.
+pub(crate) fn boots_as(images: &Images, file: &str, format: &str, bus: Bus, machine: Machine) {
     machine
         .disk(bus, &images.path(file), format)
         .run()

@@ -1,0 +1,47 @@
+//! A real Debian kernel on every bus that our loaders read.
+
+use crate::support::{
+    guest::Arch,
+    images::Images,
+    qemu::{Board, Bus, Firmware, Machine},
+};
+use std::sync::OnceLock;
+
+fn amd64() -> &'static Images {
+    static IMAGES: OnceLock<Images> = OnceLock::new();
+    IMAGES.get_or_init(|| Images::of_debian("nightly-debian", Arch::Amd64, 5, &["--format", "raw,qcow2,raw-bios,qcow2-efi"]))
+}
+
+/// Tests of the amd64 guest: name, board and firmware, bus, output, the firmware that the guest finds.
+macro_rules! boots {
+    ($($name:ident: $board:ident $firmware:ident $bus:ident $file:literal $found:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            let format = if $file.ends_with("qcow2") { "qcow2" } else { "raw" };
+            amd64().boots_debian($file, format, Bus::$bus, Machine::new(Board::$board, Firmware::$firmware), $found);
+        }
+    )*};
+}
+
+boots! {
+    bios_virtio_scsi: Pc SeaBios VirtioScsi "guest.img" "bios";
+    bios_ahci: Q35 SeaBios Ahci "guest.img" "bios";
+    bios_nvme: Pc SeaBios Nvme "guest.qcow2" "bios";
+    bios_usb: Q35 SeaBios Usb "guest-bios.img" "bios";
+    uefi_pc_virtio_blk: Pc Ovmf4M VirtioBlk "guest.qcow2" "efi";
+    uefi_q35_nvme: Q35 Ovmf4M Nvme "guest-efi.qcow2" "efi";
+}
+
+#[test]
+fn an_initrd_of_100_mb_arrives_whole() {
+    let images = Images::of_debian("nightly-debian-100", Arch::Amd64, 100, &["--format", "qcow2"]);
+    images.boots_debian("guest.qcow2", "qcow2", Bus::VirtioBlk, Machine::bios().memory(2048), "bios");
+    images.boots_debian("guest.qcow2", "qcow2", Bus::VirtioBlk, Machine::uefi().memory(2048), "efi");
+    images.remove();
+}
+
+#[test]
+fn arm64() {
+    let images = Images::of_debian("nightly-debian-arm64", Arch::Arm64, 5, &["--format", "qcow2-efi"]);
+    images.boots_debian("guest-efi.qcow2", "qcow2", Bus::Nvme, Machine::arm64().limit(400), "efi");
+}

@@ -1,0 +1,12 @@
+//! Guests again, wider: what `tests/all` boots once with real kernels, or with the test kernel alone, on every firmware, bus and container.
+//!
+//! `make nightly` runs this; `cargo test` leaves it alone.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
+mod containers;
+mod debian;
+mod system;
+
+#[path = "../support/mod.rs"]
+mod support;
