@@ -5,7 +5,7 @@ use crate::{
     emit::{self, Durability, Target},
     error::{At, Error, Result},
     image::{Booted, Draft, Image, disk, tar, uki},
-    input::{self, Input, STDIN},
+    input::{self, Input, Opening, STDIN},
     payload::{InitrdCompression, Payload},
 };
 use formats::{
@@ -46,6 +46,8 @@ pub(super) struct Extract {
     from: Option<input::Kind>,
     #[command(flatten)]
     reading: super::ReadingArgs,
+    #[command(flatten)]
+    tar: super::StrictArgs,
 }
 
 impl Extract {
@@ -53,8 +55,9 @@ impl Extract {
         let target = self.target()?;
         let mut env = super::env(global, &std::env::temp_dir())?;
         let place = || input::show(&self.input);
-        let body = match input::read(&self.input, self.from, &self.reading.of(&self.input), &mut env)?.input {
-            Input::Tar(tar) => self.of_tree(tar::draft(&tar).at(place)?, &mut env).at(place)?,
+        let opening = Opening { strict: self.tar.strict, ..self.reading.of(&self.input) };
+        let body = match input::read(&self.input, self.from, &opening, &mut env)?.input {
+            Input::Tar(tar) => self.of_tree(tar.draft(&env).at(place)?, &mut env).at(place)?,
             Input::Container(tree) => self.of_tree(tar::of_tree(&tree), &mut env).at(place)?,
             Input::Uki(file) => self.of_boot(uki::boot(&file).at(place)?, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
