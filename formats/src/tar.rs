@@ -11,14 +11,14 @@
 //!
 //! | typeflag | is |
 //! |---|---|
-//! | NUL, `0`, `7`, and any that nobody defines | a regular file; a directory where the path ends in `/` |
-//! | `1` to `6` | links, devices, directories, pipes: without content, whatever their size says |
-//! | `S` | a sparse file |
+//! | NUL, `0`, `7`, `S` | a regular file, `S` with gaps; a directory where the path ends in `/` |
+//! | `1` to `6` | links, devices, directories, pipes: without content, whatever the header says of their size |
 //! | `D` | a directory of an incremental dump |
 //! | `x`, `X`, `g`, `L`, `K` | about the entries behind it |
 //! | `V` | the label of the archive: passed over |
 //! | `A` | an access control list of Solaris: passed over, and told |
 //! | `M` | the rest of a file of another volume: refused |
+//! | any other | a regular file, as POSIX has it, and told |
 //!
 //! Access control lists and labels of SELinux are extended attributes, as Linux keeps them. What an inode has no place for is told
 //! ([`Members::warnings`]), and so is a missing end: writers that forget it exist, and those that died are not to be told from them.

@@ -5,7 +5,7 @@
 mod builder;
 mod hierarchy;
 
-pub use builder::{Builder, components};
+pub use builder::{Builder, NAMES_MAX, components, too_many_names};
 pub use hierarchy::{Child, Directory, Hierarchy};
 
 use crate::{Blob, Error, Result, plain::is_plain, units};

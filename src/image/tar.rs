@@ -236,7 +236,10 @@ mod tests {
             writer.add(b"boot", &boot).unwrap();
             let given = Overrides { kernel: Some(Blob::bytes(*b"vmlinuz")), cmdline: Some("quiet".into()), ..Overrides::default() };
             let first = draft(&writer.finish()).unwrap().0.with(&given).unwrap();
-            assert_eq!((paths(&first.rootfs), paths(&first.boot)), (vec!["boot".into(), "real".into(), "real/z".into()], vec!["boot".into(), "boot/cmdline".into(), "boot/kernel".into()]));
+            assert_eq!(
+                (paths(&first.rootfs), paths(&first.boot)),
+                (vec!["boot".into(), "real".into(), "real/z".into()], vec!["boot".into(), "boot/cmdline".into(), "boot/kernel".into()])
+            );
             let again = super::read(&write(&first).unwrap()).unwrap();
             assert_eq!((text(&again.kernel), again.cmdline.as_str()), ("vmlinuz".into(), "quiet"));
             assert_eq!(again.rootfs.fingerprint(), first.rootfs.fingerprint());

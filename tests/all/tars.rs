@@ -43,7 +43,8 @@ fn told(directory: &Path, warning: &str) {
 fn a_tar_that_lacks_its_end_is_told_of() {
     let directory = scratch("tars-no-end");
     let whole = tar(|tar| tar.entry("etc/last", 0o644, Kind::File(b"x")).unwrap());
-    for (what, bytes) in [("no end: it may be cut", &whole[..whole.len() - 1024]), ("no end: it may be cut", &whole[..whole.len() - 2048])] {
+    for (what, bytes) in [("no end: it may be cut", &whole[..whole.len() - 1024]), ("no end: it may be cut", &whole[..whole.len() - 2048])]
+    {
         fs::write(directory.join("it.tar"), bytes).unwrap();
         told(&directory, &format!("the archive has {what}"));
     }
@@ -66,7 +67,9 @@ fn an_archive_of_nothing_is_refused() {
     let mut empty_name = Ustar::new(Vec::new());
     empty_name.entry("", 0o755, Kind::Directory).unwrap();
     let empty_name = empty_name.finish().unwrap();
-    for (bytes, words) in [(vec![0; 1 << 20], "the archive has no entries"), (Vec::new(), "the archive has no entries"), (empty_name, "its path is empty")] {
+    for (bytes, words) in
+        [(vec![0; 1 << 20], "the archive has no entries"), (Vec::new(), "the archive has no entries"), (empty_name, "its path is empty")]
+    {
         fs::write(directory.join("it.tar"), bytes).unwrap();
         let kernel = test_kernel();
         let done = moby_in(

@@ -155,8 +155,13 @@ impl Header {
         self.magic.starts_with(&USTAR[..6])
     }
 
+    /// Whether it ends with `linkname`: no magic at all, neither ustar's nor GNU's.
+    pub(super) fn is_v7(&self) -> bool {
+        !self.magic.starts_with(&USTAR[..5])
+    }
+
     /// Whether it is `star`'s own, with times behind a shorter `prefix`.
-    fn is_star(&self) -> bool {
+    pub(super) fn is_star(&self) -> bool {
         self.is_ustar() && self.reserved.ends_with(b"tar\0")
     }
 

@@ -227,7 +227,7 @@ fn split_record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8])> {
     let len = len.filter(|len| *len > space + 1 && *len <= bytes.len());
     let (record, rest) = bytes.split_at(len.ok_or_else(|| malformed("has a length that is not its own"))?);
     let record = record[space + 1..].strip_suffix(b"\n").ok_or_else(|| malformed("does not end in a newline"))?;
-    let equals = record.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
+    let equals = record.iter().position(|byte| *byte == b'=').filter(|at| *at > 0 && !record[..*at].contains(&0));
     let equals = equals.ok_or_else(|| malformed("has no keyword"))?;
     Ok((&record[..equals], &record[equals + 1..], rest))
 }
@@ -419,7 +419,7 @@ mod tests {
 
     #[test]
     fn lengths_that_lie_are_refused() {
-        let bad: [&[u8]; 13] = [
+        let bad: [&[u8]; 14] = [
             b"0 a=b\n",
             b"1 a=b\n",
             b"2 a=b\n",
@@ -428,6 +428,7 @@ mod tests {
             b"6 a=bc",
             b"6 =ab\n",
             b"6 abc\n",
+            b"7 a\0b=\n",
             b" a=b\n",
             b"a=b\n",
             b"-6 a=b\n",

@@ -93,10 +93,10 @@ impl<'a> Members<'a> {
                 false => Ok(target),
             }
         };
-        let is_directory = path.ends_with(b"/");
         let content = match header.typeflag {
             typeflag::HARD_LINK => {
-                self.nothing_stored(header, &records)?;
+                // Nobody looks at its numbers: they are those of the first name.
+                self.headers.no_content(size(header, &records).unwrap_or_default())?;
                 return linkname(&mut records).map(Entry::HardLink).map(Some);
             }
             typeflag::SYMLINK => Content::Symlink(linkname(&mut records)?),
@@ -104,7 +104,6 @@ impl<'a> Members<'a> {
             typeflag::BLOCK_DEVICE => Content::BlockDevice(device(header, &records)?),
             typeflag::DIRECTORY => Content::Directory,
             typeflag::FIFO => Content::Fifo,
-            typeflag::GNU_SPARSE => Content::File(self.gnu_sparse(header, &records)?),
             typeflag::GNU_DUMPDIR => {
                 self.stored(header, &records)?;
                 Content::Directory
@@ -118,8 +117,13 @@ impl<'a> Members<'a> {
                 let what = "its type is 'M': it is the rest of a file that begins in the volume before";
                 return Err(Error::unsupported(what).hint("make the archive without the multi-volume option"));
             }
-            // Programs without a type for directories end their paths so, and others with one do, too.
-            _ if is_directory => Content::Directory,
+            // Programs without a type for directories end their paths so, and some that have one, too.
+            typeflag::FILE | typeflag::FILE_V7 | typeflag::CONTIGUOUS | typeflag::GNU_SPARSE if path.ends_with(b"/") => Content::Directory,
+            typeflag::GNU_SPARSE if header.is_star() => {
+                let what = "it is a sparse file in star's own format";
+                return Err(Error::unsupported(what).hint("make the archive with `star -H=exustar` and without -sparse"));
+            }
+            typeflag::GNU_SPARSE if header.magic == header::OLD_GNU => Content::File(self.gnu_sparse(header, &records)?),
             other => {
                 if !matches!(other, typeflag::FILE | typeflag::FILE_V7 | typeflag::CONTIGUOUS) {
                     self.warnings.unknown_type(other);
@@ -139,9 +143,10 @@ impl<'a> Members<'a> {
         self.headers.content(len)
     }
 
-    /// Takes what is stored of something that has no content, whatever its size says.
+    /// Takes what is stored of something that has no content, whatever the header says; a record of it is taken at its word.
     fn nothing_stored(&mut self, header: &Header, records: &Records) -> Result<()> {
-        self.headers.no_content(size(header, records).unwrap_or_default())
+        let len = size(header, records)?;
+        if records.size.is_some() { self.headers.content(len).map(drop) } else { self.headers.no_content(len) }
     }
 
     fn file(&mut self, header: &Header, records: &Records) -> Result<Blob> {
@@ -212,8 +217,10 @@ fn size(header: &Header, records: &Records) -> Result<u64> {
 }
 
 fn device(header: &Header, records: &Records) -> Result<Device> {
-    let major = records.devmajor.map_or_else(|| header::signed("devmajor", &header.devmajor), Ok)?;
-    let minor = records.devminor.map_or_else(|| header::signed("devminor", &header.devminor), Ok)?;
+    // v7 has no such fields.
+    let number = |name, field| if header.is_v7() { Ok(0) } else { header::signed(name, field) };
+    let major = records.devmajor.map_or_else(|| number("devmajor", &header.devmajor), Ok)?;
+    let minor = records.devminor.map_or_else(|| number("devminor", &header.devminor), Ok)?;
     Ok(Device { major: number_u32("devmajor", major)?, minor: number_u32("devminor", minor)? })
 }
 

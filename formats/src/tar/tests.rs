@@ -187,7 +187,7 @@ fn shown(archive: &[u8]) -> (String, Vec<String>) {
 #[test]
 fn a_trailing_slash_makes_a_directory() {
     let last = bytes(&archive(Dialect::Ustar, &[(b"last", file(b"x"))]));
-    for old in [typeflag::FILE, typeflag::FILE_V7, typeflag::CONTIGUOUS] {
+    for old in [typeflag::FILE, typeflag::FILE_V7, typeflag::CONTIGUOUS, typeflag::GNU_SPARSE] {
         // With a size that means nothing, as v7 has it; with bytes behind it all the same.
         for (claims, stored) in [(0, 0), (4096, 0), (600, 600)] {
             let whole = [member(old, "d/", claims, stored), last.clone()].concat();
@@ -216,6 +216,9 @@ fn types_are_what_others_take_them_for() {
         let whole = [member(typeflag, "n", claims, stored), last.clone()].concat();
         assert_eq!(shown(&whole), (wanted.into(), Vec::from_iter(warning.map(String::from))), "{}", typeflag.escape_ascii());
     }
+    // A record of the size is believed.
+    let sized = with_records(b'x', &[("size", "513")], &[member(b'6', "n", 0, 1024), last.clone()].concat());
+    assert_eq!(shown(&sized).0, "n 10000, last 1");
     assert!(error([member(b'M', "n", 0, 0), last].concat()).contains("the rest of a file that begins in the volume before"));
 }
 
@@ -240,6 +243,17 @@ fn access_lists_become_attributes() {
     assert_eq!(inode.xattrs[0].0, b"system.posix_acl_access");
     assert!(members.next().is_none());
     assert_eq!(members.warnings(), ["attributes of entries are not kept: SCHILY.fflags"]);
+}
+
+#[test]
+fn v7_has_no_device_numbers() {
+    let device = Inode::new(Content::CharacterDevice(Device { major: 1, minor: 3 }), 0o644);
+    let mut archive = bytes(&archive(Dialect::Ustar, &[(b"d", device)]));
+    for (magic, wanted) in [(*b"ustar  \0", Device { major: 1, minor: 3 }), ([0; 8], Device::default())] {
+        forge(&mut archive, 0, |header| header.magic = magic);
+        let Entry::Inode(inode) = &read(&archive.clone().into()).unwrap()[0].entry else { panic!("it is a device") };
+        assert!(matches!(inode.content, Content::CharacterDevice(device) if device == wanted));
+    }
 }
 
 #[test]

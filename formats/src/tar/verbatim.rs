@@ -133,7 +133,7 @@ impl<'a> Entries<'a> {
         let bytes = |keyword: &str, field: &[u8]| record(keyword).cloned().unwrap_or_else(|| header::text(field).to_vec());
         let number = |keyword: &str, bytes: &[u8]| record(keyword).map_or_else(|| field(keyword, bytes), |value| pax::decimal(value));
         let time = |keyword: &str| record(keyword).map(|value| pax::time(value)).transpose();
-        let is_v7 = !header.magic.starts_with(b"ustar");
+        let is_v7 = header.is_v7();
         let named = |field: &'static str, value| if is_v7 { bytes(field, b"") } else { bytes(field, value) };
         let mut entry = Entry {
             path: path.or_else(|| record("path").cloned()).unwrap_or(name),

@@ -58,7 +58,8 @@ impl Warnings {
         texts.extend(self.single_zeros.map(zeros));
         texts.extend((!types.is_empty()).then(|| format!("entries of the unknown type {types} are taken for files, as POSIX demands")));
         texts.extend((!self.lost.is_empty()).then(|| format!("attributes of entries are not kept: {}", list(&self.lost))));
-        let global = || format!("global headers say of all entries what can be said of one only, which is left out: {}", list(&self.global));
+        let global =
+            || format!("global headers say of all entries what can be said of one only, which is left out: {}", list(&self.global));
         texts.extend((!self.global.is_empty()).then(global));
         texts
     }

@@ -23,7 +23,7 @@ pub(crate) const PATH_MAX: usize = 4095;
 const NAME_MAX: usize = 255;
 /// Most bytes that a tree keeps in memory beside its inodes: paths, those of directories in full, link targets and extended attributes.
 /// Millions of files have less, and an archive of a few MiB could ask for any number of GiB.
-const NAMES_MAX: usize = 128 << 20;
+pub const NAMES_MAX: usize = 128 << 20;
 /// Symbolic links followed for one path: Linux `MAXSYMLINKS`.
 const SYMLINKS_MAX: u32 = 40;
 
@@ -262,9 +262,7 @@ impl Builder {
     fn count(&mut self, bytes: usize) -> Result<()> {
         self.names_len += bytes;
         if self.names_len > NAMES_MAX {
-            let max = units::show_size(units::bytes(NAMES_MAX));
-            let what = format!("with it, paths, link targets and extended attributes have more than {max}, at most that is taken");
-            return Err(Error::bad_input(what));
+            return Err(too_many_names());
         }
         Ok(())
     }
@@ -289,6 +287,12 @@ impl Builder {
         components.reverse();
         components.join(&b'/')
     }
+}
+
+/// What there is to say where paths and the like have more than [`NAMES_MAX`] bytes.
+pub fn too_many_names() -> Error {
+    let max = units::show_size(units::bytes(NAMES_MAX));
+    Error::bad_input(format!("with it, paths, link targets and extended attributes have more than {max}, at most that is taken"))
 }
 
 /// One component that is still to be walked.

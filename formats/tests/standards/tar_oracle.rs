@@ -257,7 +257,8 @@ for program in ['tar', 'bsdtar']:
     for program in ["tar", "bsdtar"] {
         let all = tree.names.iter().flat_map(|name| tree.inodes[name.inode].xattrs.iter().map(move |xattr| (&name.path, xattr)));
         let ours: String = all.map(|(path, xattr)| line(program, path, xattr)).collect();
-        let theirs: String = linux.lines().filter(|line| line.starts_with(&format!("{program} "))).map(|line| format!("{line}\n")).collect();
+        let theirs: String =
+            linux.lines().filter(|line| line.starts_with(&format!("{program} "))).map(|line| format!("{line}\n")).collect();
         assert_eq!(ours, theirs, "{program}");
         assert_eq!(ours.lines().count(), 4);
     }

@@ -1,20 +1,31 @@
 //! Archives that no writer makes, always the same of one seed.
 
-/// Marsaglia's xorshift64*.
-pub(super) struct Random(u64);
+/// Marsaglia's xorshift64*, and how many odd things it may still put into an archive: who does two at once is refused for two reasons.
+pub(super) struct Random {
+    state: u64,
+    odd: usize,
+}
 
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
-        let mut random = Self(seed | 1);
-        (0..8).for_each(|_| drop(random.next()));
-        Self(random.0 ^ seed.rotate_left(32) | 1)
+        let mut random = Self { state: seed << 1 | 1, odd: 0 };
+        random.state = (0..8).fold(0, |sum: u64, _| sum.rotate_left(13) ^ random.next()) | 1;
+        random.odd = if random.once_in(6) { 2 } else { 1 };
+        random
     }
 
     fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+    }
+
+    /// Once in so many times, as long as anything odd may still be.
+    fn oddly(&mut self, n: usize) -> bool {
+        let is_odd = self.odd > 0 && self.once_in(n);
+        self.odd -= usize::from(is_odd);
+        is_odd
     }
 
     fn below(&mut self, n: usize) -> usize {
@@ -32,9 +43,14 @@ impl Random {
 }
 
 const BLOCK: usize = 512;
-const NAMES: [&[u8]; 12] =
-    [b"a", b"b", b"dir/c", b"dir/", b"./d", b"/abs", b"x//y", b"with space", b"quo\"te\\", "gr\u{f6}\u{df}e".as_bytes(), b"new\nline", b"."];
-const TYPES: &[u8] = b"000000001234567555SDVxgLKXAMZEIN";
+const NAMES: [&[u8]; 10] =
+    [b"a", b"b", b"dir/c", b"./d", b"/abs", b"x//y", b"with space", b"quo\"te\\", "gr\u{f6}\u{df}e".as_bytes(), b"new\nline"];
+const TYPES: &[u8] = b"00000000112234567755";
+
+/// A name; one that ends as those of directories is odd for all but them.
+fn name(random: &mut Random) -> &'static [u8] {
+    if random.oddly(12) { random.of(&[b"dir/".as_slice(), b"."]) } else { random.of(&NAMES) }
+}
 
 /// A header, field by field, as it will be written.
 #[derive(Clone)]
@@ -64,7 +80,7 @@ impl Header {
         self.0[148..156].fill(b' ');
         let is_signed = random.once_in(20);
         let sum: i64 = self.0.iter().map(|byte| if is_signed { i64::from(byte.cast_signed()) } else { i64::from(*byte) }).sum();
-        let sum = if random.once_in(200) { sum + 1 } else { sum };
+        let sum = if random.oddly(200) { sum + 1 } else { sum };
         let text = match random.below(12) {
             0 => format!("{sum:07o}\0"),
             1 => format!(" {sum:5o} \0"),
@@ -89,7 +105,8 @@ fn number(random: &mut Random, len: usize, value: u64) -> Vec<u8> {
         field[0] |= 0x80;
         field
     };
-    let mut field = match random.below(18) {
+    let style = if random.oddly(3) { random.below(14) } else { 14 };
+    let mut field = match style {
         0 => padded(b' ', &octal, digits),
         1 => padded(b'0', &octal, len),
         2 => [octal, b" ".to_vec()].concat(),
@@ -98,13 +115,12 @@ fn number(random: &mut Random, len: usize, value: u64) -> Vec<u8> {
         5 => [b"\0".to_vec(), padded(b'0', &octal, digits)].concat(),
         6 => [b"\0\0".to_vec(), octal].concat(),
         7 => base_256(value.cast_signed()),
-        8 if random.once_in(3) => base_256(-value.cast_signed()),
-        8 => [padded(b' ', &octal, digits - 1), b"  ".to_vec()].concat(),
-        9 if random.once_in(3) => [octal, b"x".to_vec()].concat(),
-        9 if random.once_in(2) => [b"-".to_vec(), octal].concat(),
-        9 => [b"\t".to_vec(), octal].concat(),
-        10 if random.once_in(4) => vec![b' '; len],
-        10 => vec![0; len],
+        8 => base_256(-value.cast_signed()),
+        9 => [padded(b' ', &octal, digits - 1), b"  ".to_vec()].concat(),
+        10 => [octal, b"x".to_vec()].concat(),
+        11 => [b"-".to_vec(), octal].concat(),
+        12 => [b"\t".to_vec(), octal].concat(),
+        13 => vec![random.of(b" \0"); len],
         _ => padded(b'0', &octal, digits),
     };
     field.resize(len, 0);
@@ -123,39 +139,42 @@ fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Records as they are met, and some that are not.
-fn records(random: &mut Random, size: usize) -> Vec<u8> {
+fn records(random: &mut Random, size: usize, most: usize) -> Vec<u8> {
     let mut all = Vec::new();
-    for _ in 0..1 + random.below(4) {
+    for _ in 0..1 + random.below(most) {
         let off = random.below(3 * BLOCK);
         let large = random.next().to_string();
         let (keyword, value): (&str, Vec<u8>) = match random.below(24) {
-            0..4 => ("path", random.of(&NAMES).to_vec()),
+            0..4 => ("path", name(random).to_vec()),
             4 => ("path", [b"long/".repeat(40), b"end".to_vec()].concat()),
-            5 => ("linkpath", random.of(&NAMES).to_vec()),
+            5 => ("linkpath", name(random).to_vec()),
             6 | 7 => ("size", size.to_string().into_bytes()),
-            8 if random.once_in(3) => ("size", off.to_string().into_bytes()),
-            9 | 10 => ("mtime", random.of(&["1", "1600000000.5", "1600000000.123456789", "0", "99999999999", "-1", "1.", "1600000000.0000000019"]).into()),
+            8 if random.oddly(2) => ("size", off.to_string().into_bytes()),
+            9 | 10 => (
+                "mtime",
+                random.of(&["1", "1600000000.5", "1600000000.123456789", "0", "99999999999", "-1", "1.", "1600000000.0000000019"]).into(),
+            ),
             11 => ("uid", random.of(&["0", "7", "65534", "2097152", "4294967294"]).into()),
             12 => ("gid", random.of(&["0", "7", "65534", "2097152", "4294967294"]).into()),
-            13 => ("uid", large.into_bytes()),
+            13 if random.oddly(2) => ("uid", large.into_bytes()),
             14 => ("atime", b"1600000000.25".to_vec()),
-            15 => (random.of(&["path", "linkpath", "uid", "mtime", "size"]), Vec::new()),
+            15 if random.oddly(1) => (random.of(&["path", "linkpath", "uid", "mtime", "size"]), Vec::new()),
             16 => ("SCHILY.xattr.user.x", b"value".to_vec()),
             17 => ("SCHILY.ino", b"77".to_vec()),
             18 => ("comment", b"a=b\nc".to_vec()),
             19 => (random.of(&["SCHILY.fflags", "MSWINDOWS.rawsd", "uname", "hdrcharset"]), b"BINARY".to_vec()),
-            20 if random.once_in(4) => ("path", b"a\0b".to_vec()),
-            21 if random.once_in(3) => ("mtime", random.of(&["x", "1e3", "1.5.5", " 1"]).into()),
+            20 if random.oddly(2) => ("path", b"a\0b".to_vec()),
+            21 if random.oddly(1) => ("mtime", random.of(&["x", "1e3", "1.5.5", " 1"]).into()),
             _ => ("gname", b"wheel".to_vec()),
         };
         let mut text = record(keyword, &value);
-        if random.once_in(60) {
+        if random.oddly(12) {
             let at = random.below(text.len());
             text[at] = random.of(b"0 1=\nx\0");
         }
         all.extend(text);
     }
-    if random.once_in(15) {
+    if random.oddly(15) {
         all.extend(vec![0; 1 + random.below(20)]);
     }
     all
@@ -164,12 +183,14 @@ fn records(random: &mut Random, size: usize) -> Vec<u8> {
 /// Headers that say something of what stands behind them.
 fn extensions(random: &mut Random, size: usize) -> Vec<u8> {
     let mut all = Vec::new();
-    for _ in 0..[0, 0, 0, 1, 1, 1, 2, 3][random.below(8)] {
+    for _ in 0..if random.oddly(3) { 2 + random.below(2) } else { random.below(2) } {
         let (typeflag, content) = match random.below(9) {
-            0..5 => (random.of(b"xxxxxX"), records(random, size)),
-            5 | 6 => (b'L', [random.of(&NAMES), b"\0".as_slice()].concat()),
-            7 => (b'K', [random.of(&NAMES), b"\0".as_slice()].concat()),
-            _ => (b'g', records(random, size)),
+            0..5 => (if random.oddly(12) { b'X' } else { b'x' }, records(random, size, 4)),
+            5 | 6 => (b'L', [name(random), b"\0".as_slice()].concat()),
+            7 => (b'K', [name(random), b"\0".as_slice()].concat()),
+            // Of two global records GNU tar takes the first, bsdtar none; the last counts, says POSIX.
+            _ if random.oddly(1) => (b'g', records(random, size, 1)),
+            _ => (b'x', records(random, size, 4)),
         };
         let name: &[u8] = if typeflag.is_ascii_uppercase() && typeflag != b'X' { b"././@LongLink" } else { b"PaxHeaders/x" };
         let mut header = Header::new(name, typeflag, content.len());
@@ -196,8 +217,9 @@ fn sparse(random: &mut Random) -> Vec<u8> {
         last.1 -= random.below(BLOCK);
     }
     let mut real = map.last().map_or(0, |(at, len)| at + len) + [0, 0, 5000][random.below(3)];
-    let data: Vec<u8> = (0..map.iter().map(|(_, len)| *len).sum::<usize>()).map(|nth| b'a' + u8::try_from(nth / 300 % 26).unwrap()).collect();
-    if random.once_in(6) {
+    let data: Vec<u8> =
+        (0..map.iter().map(|(_, len)| *len).sum::<usize>()).map(|nth| b'a' + u8::try_from(nth / 300 % 26).unwrap()).collect();
+    if random.oddly(2) {
         match random.below(4) {
             0 => real = real.saturating_sub(random.below(2000)),
             1 => map[0].0 += random.below(3000),
@@ -260,26 +282,29 @@ fn entry(random: &mut Random) -> Vec<u8> {
     }
     let typeflag = match random.below(12) {
         0 => 0,
-        1 if random.once_in(6) => u8::try_from(random.below(256)).unwrap(),
+        // A line feed would end GNU tar's line.
+        1 | 2 if random.oddly(2) => u8::try_from(11 + random.below(245)).unwrap(),
+        3 if random.oddly(1) => random.of(b"DVZAEINM"),
         _ => random.of(TYPES),
     };
-    let has_content = matches!(typeflag, 0 | b'0' | b'7' | b'S' | b'D' | b'A' | b'E' | b'I' | b'N' | b'Z') || random.once_in(15);
+    let has_content = matches!(typeflag, 0 | b'0' | b'7' | b'D' | b'A' | b'E' | b'I' | b'N' | b'Z') || random.oddly(25);
     let len = if has_content { [0, 1, 6, 511, 512, 513, 1500][random.below(7)] } else { 0 };
     let content = vec![b'c'; len];
-    let claims = if random.once_in(25) { random.below(2000) } else { len };
-    let mut header = Header::new(random.of(&NAMES), typeflag, claims);
+    let claims = if random.oddly(25) { random.below(2000) } else { len };
+    let path: &[u8] = if typeflag == b'5' && random.once_in(2) { b"dir/" } else { name(random) };
+    let mut header = Header::new(path, typeflag, claims);
     match random.below(12) {
         0 => header.put(257, b"ustar  \0"),
         1 => header.put(257, &[0; 8]),
         2 => header.put(257, b"ustar\0\0\0"),
-        3 if random.once_in(3) => header.put(257, b"ustar 00"),
+        3 if random.oddly(1) => header.put(257, b"ustar 00"),
         4 => header.put(345, b"pre/fix"),
-        5 if random.once_in(3) => header.put(345, &[b'p'; 155]),
+        5 if random.oddly(1) => header.put(345, &[b'p'; 155]),
         6 => header.put(0, &[b'n'; 100]),
         _ => {}
     }
-    if matches!(typeflag, b'1' | b'2' | b'K') || random.once_in(20) {
-        header.put(157, random.of(&NAMES));
+    if matches!(typeflag, b'1' | b'2' | b'K') || random.oddly(20) {
+        header.put(157, name(random));
     }
     if matches!(typeflag, b'3' | b'4') {
         header.put(329, &number(random, 8, 1));
@@ -291,32 +316,35 @@ fn entry(random: &mut Random) -> Vec<u8> {
         (116, 8, [0, 1, 1000, 65_534, 0, 2_097_151]),
         (136, 12, [0, 1, 1_600_000_000, 8_589_934_591, 0, 4_000_000_000]),
     ] {
-        if random.once_in(3) {
+        // Of a second name nobody looks at them.
+        if typeflag != b'1' && random.once_in(3) {
             let value = random.of(&values);
             header.put(at, &number(random, len, value));
         }
     }
-    if random.once_in(4) {
+    if random.once_in(3) {
         let value = u64::try_from(claims).unwrap();
         header.put(124, &number(random, 12, value));
     }
-    if random.once_in(30) {
+    if random.oddly(15) {
         let at = random.below(BLOCK);
         header.0[at] = u8::try_from(random.below(256)).unwrap();
     }
     [extensions(random, len), header.sealed(random), padded(content)].concat()
 }
 
-/// A whole archive, most of the time.
-pub(super) fn archive(random: &mut Random) -> Vec<u8> {
+/// A whole archive, most of the time, and whether more than one thing is odd about it.
+pub(super) fn archive(random: &mut Random) -> (Vec<u8>, bool) {
+    let odd = random.odd;
     let mut all = Vec::new();
     for _ in 0..1 + random.below(4) {
         all.extend(entry(random));
-        if random.once_in(60) {
+        if random.oddly(40) {
             all.extend([0; BLOCK]);
         }
     }
-    match random.below(24) {
+    let end = if random.oddly(2) { random.below(5) } else { 5 };
+    match end {
         0 => {}
         1 => all.extend([0; BLOCK]),
         2 => all.extend([vec![0; 2 * BLOCK], vec![b'r'; 700]].concat()),
@@ -324,5 +352,5 @@ pub(super) fn archive(random: &mut Random) -> Vec<u8> {
         4 => all.truncate(random.below(all.len() + 1)),
         _ => all.extend([0; 20 * BLOCK]),
     }
-    all
+    (all, odd - random.odd > 1)
 }

@@ -3,9 +3,9 @@
 use formats::{
     Blob,
     tar::{Entry, Member, Members},
-    tree::{Content, Device},
+    tree::{Content, Device, ShowPath},
 };
-use std::{io::Read as _, path::Path, process::Stdio};
+use std::{fmt, io::Read as _, path::Path, process::Stdio};
 
 /// Most bytes of content that are looked at; who has more to say is stopped.
 const CONTENT_MAX: u64 = 4 << 20;
@@ -14,15 +14,40 @@ const CONTENT_MAX: u64 = 4 << 20;
 pub(super) type Read = Result<Facts, String>;
 
 /// An archive as one reads it.
-#[derive(PartialEq)]
 pub(super) struct Facts {
     pub(super) entries: Vec<Named>,
-    /// What is in the files, one behind the other.
-    pub(super) content: Vec<u8>,
+    /// What is in the files, one behind the other, gaps included.
+    content: Vec<u8>,
+    /// Whether gaps at the ends of files are missing there: GNU tar cannot make them in a pipe.
+    lacks_gaps: bool,
+}
+
+impl Facts {
+    /// Whether the contents are the same, as far as they can be.
+    pub(super) fn has_content_of(&self, other: &Self) -> bool {
+        match self.lacks_gaps || other.lacks_gaps {
+            true => self.content.iter().filter(|byte| **byte != 0).eq(other.content.iter().filter(|byte| **byte != 0)),
+            false => self.content == other.content,
+        }
+    }
+}
+
+impl PartialEq for Facts {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries && self.has_content_of(other)
+    }
+}
+
+/// One line.
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, kind, size, mode, owner, mtime, link, device } = self;
+        write!(f, "{kind}{mode:04o} {owner:?} {size} {mtime:?} {device:?} {} -> {}", ShowPath(path), ShowPath(link))
+    }
 }
 
 /// An entry as far as all readers tell of it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Named {
     path: Vec<u8>,
     kind: char,
@@ -63,9 +88,13 @@ pub(super) fn ours(archive: &[u8]) -> (Read, String) {
 }
 
 fn facts(members: &mut Members<'_>) -> Read {
-    let mut facts = Facts { entries: Vec::new(), content: Vec::new() };
+    let mut facts = Facts { entries: Vec::new(), content: Vec::new(), lacks_gaps: false };
     for member in members {
         let Member { path, entry } = member.map_err(|error| error.to_string())?;
+        if path.contains(&0) {
+            // As every tree that is made of it.
+            return Err("its path has a NUL".into());
+        }
         let mut named = Named { path: plain(&path), ..Named::default() };
         match entry {
             Entry::HardLink(target) => (named.kind, named.link) = ('h', plain(&target)),
@@ -134,7 +163,7 @@ pub(super) fn gnu_tar(file: &Path) -> Read {
     let (content, list) = run("tar", &arguments, file)?;
     let lines = list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"tar: "));
     let entries = lines.filter_map(|line| gnu_line(line).transpose()).collect::<Result<_, _>>()?;
-    Ok(Facts { entries, content })
+    Ok(Facts { entries, content, lacks_gaps: true })
 }
 
 /// `-rw-r--r-- 0/0 6 2020-09-13 12:26:40.5 "f"`, behind which `-> "target"` or `link to "target"` may stand; nothing of a label.
@@ -154,7 +183,7 @@ fn gnu_line(line: &[u8]) -> Result<Option<Named>, String> {
     named.kind = match kind {
         'V' => return Ok(None),
         // It says what is written there; a path that ends so is extracted as a directory.
-        'C' | '?' | '-' if path.ends_with(b"/") => 'd',
+        'C' | '-' if path.ends_with(b"/") => 'd',
         'C' | '?' => '-',
         kind => kind,
     };
