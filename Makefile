@@ -3,6 +3,7 @@
 # make demo   a Linux guest boots from a qcow2 of ours, under BIOS and under UEFI, before your eyes
 # make lint   style, lints, documentation, dependencies
 # make fuzz   a minute of mutants, which `make test` ends with
+# make differential  archives that no writer made, by the thousand, from another seed every day: we read them as GNU tar and bsdtar do
 # make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day; guests on every bus and in every container;
 #               what we release, built twice and run; the programs for other hosts, run
 # make windows  the Windows program, run by Wine
@@ -11,7 +12,7 @@
 # make bench  measures against other tools
 # make setup  installs what all of these need; each of them installs its own part by itself
 
-.PHONY: quick test demo lint fuzz nightly windows dist loaders bench setup
+.PHONY: quick test demo lint fuzz differential nightly windows dist loaders bench setup
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH):/usr/sbin:/sbin
 export CARGO_TERM_COLOR ?= auto
 
@@ -67,7 +68,13 @@ fuzz:
 	@tests/setup.sh fuzz
 	$(mutate) --executions 1000000000 --seconds 60
 
-nightly: windows
+differential: export MOBY_MUTANTS ?= 25000
+differential: export MOBY_SEED ?= $(shell echo $$(($$(date +%s) / 86400)))
+differential:
+	@tests/setup.sh test
+	cargo test --locked --workspace --target $(musl) --test standards tar_mutants -- --nocapture
+
+nightly: windows differential
 	@tests/setup.sh nightly
 	$(mutate) --executions 1000000000 --seconds 600 --seed $$(($$(date +%s) / 86400))
 	$(mutate) --against-qemu 5000 --seed $$(($$(date +%s) / 86400))

@@ -127,8 +127,17 @@ impl ReadingArgs {
     fn of(&self, path: &Path) -> input::Opening {
         let directory = || path.parent().map(Path::to_owned).unwrap_or_default();
         let (snapshot, image) = (self.snapshot.clone(), self.image.clone());
-        input::Opening { snapshot, force: self.force, follow: self.follow.then(directory), image, arch: None }
+        input::Opening { snapshot, force: self.force, follow: self.follow.then(directory), image, strict: false, arch: None }
     }
+}
+
+/// How a tar is opened, for the commands that take it for what it is: the `--strict` of `compare` is that of `qemu-img`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Reading")]
+struct StrictArgs {
+    /// Refuse a tar that could be read only with a warning: one without its end, one with attributes that are not kept
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Where images are kept that were pulled.

@@ -173,7 +173,7 @@ pub fn source(input: &Input, request: &Request, env: &mut Env) -> Result<Source>
             // What others wrote may hold zeros as data; what a decoder had to unpack it has looked at.
             return Ok(Source::Disk(zeros::drop_zeros(disk, unpacked, env)?));
         }
-        Input::Tar(tar) => image::tar::draft(tar)?,
+        Input::Tar(tar) => tar.draft(env)?,
         Input::Uki(file) => image::uki::boot(file)?.image(env)?.into(),
         Input::Container(tree) => image::tar::of_tree(tree),
     };

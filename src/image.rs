@@ -19,7 +19,7 @@ pub use cmdline::Cmdline;
 use formats::{
     Blob, Tree,
     kernel::{Arch, Kernel},
-    tree::{Builder, Content, Inode, Origin},
+    tree::{Content, Inode, Origin},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -169,18 +169,7 @@ pub fn content_size(tree: &Tree) -> u64 {
 
 /// A tree in which a path is this inode; its other names keep what they were.
 pub(crate) fn replaced(tree: &Tree, path: &[u8], inode: Inode) -> Result<Tree> {
-    let mut builder = Builder::default();
-    builder.add(b"", tree.inodes[0].clone())?;
-    let mut first: Vec<Option<&[u8]>> = vec![None; tree.inodes.len()];
-    for name in tree.names.iter().filter(|name| name.path != path) {
-        match first[name.inode] {
-            Some(target) => builder.hard_link(&name.path, target)?,
-            None => {
-                builder.add(&name.path, tree.inodes[name.inode].clone())?;
-                first[name.inode] = Some(&name.path);
-            }
-        }
-    }
+    let mut builder = tree.filter(|other| other != path).builder()?;
     builder.add(path, inode)?;
     Ok(builder.finish())
 }

@@ -4,6 +4,7 @@ pub(crate) mod container;
 mod file_id;
 mod firmware;
 mod parts;
+mod tar;
 
 use crate::{
     error::{self, At, Error, Result},
@@ -18,7 +19,7 @@ use formats::{
     gcp, iso9660,
     kernel::Arch,
     oci::{Platform, Reference},
-    ova, raw, tar, uki,
+    ova, raw, tar as archive, uki,
 };
 use std::{
     fs::File,
@@ -30,6 +31,7 @@ use std::{
 pub use file_id::FileId;
 pub use firmware::firmware;
 use parts::Parts;
+pub use tar::Tar;
 
 /// The path that means standard input.
 pub const STDIN: &str = "-";
@@ -60,7 +62,7 @@ pub fn open(path: &Path, opening: &Opening, env: &mut Env) -> Result<Blob> {
 #[derive(Debug)]
 pub enum Input {
     /// A tar.
-    Tar(Blob),
+    Tar(Tar),
     /// A unified kernel image.
     Uki(Blob),
     /// A container image, its layers over one another.
@@ -85,7 +87,7 @@ impl Input {
     /// When there is none, or it is damaged.
     pub fn image(&self, env: &mut Env) -> Result<Image> {
         match self {
-            Self::Tar(tar) => image::tar::draft(tar)?.contents(),
+            Self::Tar(tar) => tar.draft(env)?.contents(),
             Self::Uki(file) => image::uki::boot(file)?.image(env),
             Self::Container(tree) => image::tar::of_tree(tree).contents(),
             Self::Disk { disk, .. } => image::disk::image(disk, env),
@@ -133,13 +135,15 @@ impl Named for Kind {
     }
 }
 
-/// How a disk is opened where there is a choice.
+/// How an input is opened where there is a choice.
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
     /// An internal snapshot, and not the present state.
     pub snapshot: Option<String>,
     /// Also what was not closed properly, and what somebody writes to.
     pub force: bool,
+    /// No tar that is read only with a warning.
+    pub strict: bool,
     /// Where the other files are looked for that the disk names; without it they are not opened.
     pub follow: Option<PathBuf>,
     /// Of several container images this one.
@@ -167,6 +171,9 @@ impl Opening {
     pub fn refuse_unless_heeded(&self, inputs: &[&Input]) -> Result<()> {
         if self.image.is_some() && !inputs.iter().any(|input| matches!(input, Input::Container(_))) {
             return Err(Error::unsupported("--image is for container images, and this is none").hint("leave it out"));
+        }
+        if self.strict && inputs.iter().any(|input| matches!(input, Input::Disk { .. } | Input::Uki(_))) {
+            return Err(Error::unsupported("--strict is for a tar, and this is none").hint("leave it out"));
         }
         let choices = [("--snapshot", self.snapshot.is_some()), ("--force", self.force), ("--follow", self.follow.is_some())];
         match choices.into_iter().find(|(_, is_given)| *is_given) {
@@ -199,14 +206,15 @@ pub fn read_any(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut En
     }
     let file = open(path, opening, env)?;
     let parts = Parts::new(opening);
-    let input = recognise(&file, from, opening, &parts, env).at(|| show(path))?;
+    let input = recognise(&file, &show(path), from, opening, &parts, env).at(|| show(path))?;
     Ok(Opened { input, files: FileId::of(path).into_iter().chain(parts.opened()).collect() })
 }
 
 /// Tells what a file is, by `from` if the user says it, else by its magic. Raw is never guessed for what another format claims.
-fn recognise(file: &Blob, from: Option<Kind>, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Input> {
+fn recognise(file: &Blob, name: &str, from: Option<Kind>, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Input> {
+    let as_tar = || Input::Tar(Tar { file: file.clone(), name: name.to_owned(), strict: opening.strict });
     match from {
-        Some(Kind::Tar) => return Ok(Input::Tar(file.clone())),
+        Some(Kind::Tar) => return Ok(as_tar()),
         Some(Kind::Disk(format)) => return disk(file, format, opening, parts, env),
         None => {}
     }
@@ -216,20 +224,20 @@ fn recognise(file: &Blob, from: Option<Kind>, opening: &Opening, parts: &Parts, 
     if let Some(format) = container(file)? {
         return disk(file, format, opening, parts, env);
     }
-    if !tar::probe(file)? {
+    if !archive::probe(file)? {
         return disk(file, recognised(file)?, opening, parts, env);
     }
-    if let Some(image) = container::of_archive(file, opening, env)? {
+    if let Some(image) = container::of_archive(file, name, opening, env)? {
         return Ok(image);
     }
     // A tar may be no more than the packaging of a disk.
-    let files = tar::files(file).unwrap_or_default();
+    let files = archive::files(file).unwrap_or_default();
     if let Some(member) = gcp::unwrap(&files) {
         return disk(&member, &raw::Raw, opening, parts, env);
     }
     match ova::unwrap(&files, env)? {
         Some(member) => disk(&member, recognised(&member)?, opening, parts, env),
-        None => Ok(Input::Tar(file.clone())),
+        None => Ok(as_tar()),
     }
 }
 
@@ -260,7 +268,7 @@ pub fn probe(file: &Blob) -> Result<Option<&'static dyn Format>> {
     if let Some(format) = container(file)? {
         return Ok(Some(format));
     }
-    let is_raw = !tar::probe(file)? && (has_boot_signature(file)? || iso9660::probe(file)?);
+    let is_raw = !archive::probe(file)? && (has_boot_signature(file)? || iso9660::probe(file)?);
     Ok(is_raw.then_some(&raw::Raw as &dyn Format))
 }
 
@@ -285,6 +293,17 @@ pub fn allocated(path: &Path) -> Option<u64> {
     #[cfg(not(unix))]
     let len = metadata.len();
     Some(len)
+}
+
+/// Tells what is odd about a tar, or refuses it for that.
+fn heed(warnings: &[String], name: &str, is_strict: bool, env: &Env) -> Result<()> {
+    match warnings.first() {
+        Some(first) if is_strict => Err(Error::bad_input(first).hint("without --strict this is a warning")),
+        _ => {
+            warnings.iter().for_each(|warning| env.progress.warn(&format!("{name}: {warning}")));
+            Ok(())
+        }
+    }
 }
 
 /// Opens an input as it is.

@@ -5,27 +5,41 @@
 //!  | x header | records | header | content | header | ... | zeros | zeros |
 //!    512 each, everything padded to 512                      end of archive
 //! ```
-//! Read: every format that GNU tar and bsdtar write, sparse members included; contents are ranges of the archive. A checksum that
-//! does not match, a type that no file system has (multi-volume, incremental dumps) and anything truncated is refused by name.
-//! ACLs and SELinux labels outside `SCHILY.xattr` are not read, as GNU tar does not unless asked.
+//! Read: every format that GNU tar, bsdtar and star write, sparse members included; contents are ranges of the archive. Where GNU tar and
+//! bsdtar agree, we do as they do; where they differ, what loses nothing is done: `formats/tests/standards/tar_mutants` has the list. A
+//! checksum that does not match, the rest of a file of another volume and anything truncated is refused by name.
 //!
-//! End of archive: two zero blocks, or one at the very end. None at all is taken where the archive ends exactly behind a member and
-//! its padding, because writers that forget it exist (GNU tar, bsdtar and Go accept the same); a single one in the middle is refused.
+//! | typeflag | is |
+//! |---|---|
+//! | NUL, `0`, `7`, `S` | a regular file, `S` with gaps; a directory where the path ends in `/` |
+//! | `1` to `6` | links, devices, directories, pipes: without content, whatever the header says of their size |
+//! | `D` | a directory of an incremental dump |
+//! | `x`, `X`, `g`, `L`, `K` | about the entries behind it |
+//! | `V` | the label of the archive: passed over |
+//! | `A` | an access control list of Solaris: passed over, and told |
+//! | `M` | the rest of a file of another volume: refused |
+//! | any other | a regular file, as POSIX has it, and told |
+//!
+//! Access control lists and labels of SELinux are extended attributes, as Linux keeps them. What an inode has no place for is told
+//! ([`Members::warnings`]), and so is a missing end: writers that forget it exist, and those that died are not to be told from them.
 //!
 //! Written: ustar, PAX headers for what does not fit it, and the old GNU format with sparse files; see [`Dialect`]. Oracles: GNU tar, bsdtar and Python's `tarfile`, both ways.
 
+mod acl;
 mod header;
+mod headers;
 mod pax;
 mod read;
 mod sparse;
 pub mod verbatim;
+mod warnings;
 mod write;
 
 pub use header::typeflag;
 pub use read::Members;
 pub use write::{Dialect, Writer};
 
-use crate::{At, Blob, Result, Tree, tree};
+use crate::{At, Blob, Error, Result, Tree, tree};
 use header::Header;
 use zerocopy::FromBytes;
 
@@ -54,10 +68,12 @@ impl Member {
     /// Adds it to a tree, as extraction would.
     ///
     /// # Errors
-    /// See [`tree::Builder`]; the error names the entry.
+    /// When it has no path, and see [`tree::Builder`]; the error names the entry.
     pub fn add_to(self, tree: &mut tree::Builder) -> Result<()> {
         let Self { path, entry } = self;
         match entry {
+            // GNU tar takes it for the root, bsdtar leaves it out.
+            _ if path.is_empty() => Err(Error::bad_input("its path is empty")),
             Entry::Inode(inode) => tree.add(&path, inode),
             Entry::HardLink(target) => tree.hard_link(&path, &target),
         }

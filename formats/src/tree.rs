@@ -5,7 +5,7 @@
 mod builder;
 mod hierarchy;
 
-pub use builder::{Builder, components};
+pub use builder::{Builder, NAMES_MAX, components, too_many_names};
 pub use hierarchy::{Child, Directory, Hierarchy};
 
 use crate::{Blob, Error, Result, plain::is_plain, units};
@@ -177,6 +177,47 @@ impl Tree {
         Self { inodes, names }
     }
 
+    /// The same as [`Tree::filter`], without a copy of the names.
+    #[must_use]
+    pub fn retain(self, keep: impl Fn(&[u8]) -> bool) -> Self {
+        let Self { inodes, mut names } = self;
+        names.retain(|name| keep(&name.path));
+        Self::numbered(inodes, names)
+    }
+
+    /// Numbers the inodes in the order of their first names and drops those that have none.
+    fn numbered(inodes: Vec<Inode>, mut names: Vec<Name>) -> Self {
+        let mut old: Vec<Option<Inode>> = inodes.into_iter().map(Some).collect();
+        let mut inodes: Vec<Inode> = old[0].take().into_iter().collect();
+        let mut number = vec![0; old.len()];
+        for name in &mut names {
+            if let Some(inode) = old[name.inode].take() {
+                number[name.inode] = inodes.len();
+                inodes.push(inode);
+            }
+            name.inode = number[name.inode];
+        }
+        Self { inodes, names }
+    }
+
+    /// A builder that has all of it already.
+    ///
+    /// # Errors
+    /// Of a tree that no builder made.
+    pub fn builder(&self) -> Result<Builder> {
+        let mut builder = Builder::default();
+        builder.add(b"", self.inodes[0].clone())?;
+        let mut first: Vec<Option<&[u8]>> = vec![None; self.inodes.len()];
+        for name in &self.names {
+            match first[name.inode] {
+                Some(target) => builder.hard_link(&name.path, target)?,
+                None => builder.add(&name.path, self.inodes[name.inode].clone())?,
+            }
+            first[name.inode].get_or_insert(&name.path);
+        }
+        Ok(builder)
+    }
+
     /// SHA-256 of all that the tree says of its files, but for their content, whose size and time stand for it.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
@@ -294,7 +335,10 @@ mod tests {
         builder.add(b"etc/os", file("os")).unwrap();
         builder.hard_link(b"vmlinuz", b"boot/kernel").unwrap();
         builder.hard_link(b"etc/again", b"etc/os").unwrap();
-        let tree = builder.finish().filter(|path| !path.starts_with(b"boot/"));
+        let tree = builder.finish();
+        let is_kept = |path: &[u8]| !path.starts_with(b"boot/");
+        assert_eq!(tree.filter(is_kept).fingerprint(), tree.clone().retain(is_kept).fingerprint());
+        let tree = tree.filter(is_kept);
         let paths: Vec<_> = tree.names.iter().map(|name| String::from_utf8_lossy(&name.path)).collect();
         assert_eq!(paths, ["boot", "etc", "etc/again", "etc/os", "vmlinuz"]);
         assert_eq!(tree.inodes.len(), 5);

@@ -12,7 +12,7 @@ use crate::{
     error::{At, Result},
     image::Overrides,
     images::{self, Demand, Lock},
-    input::{FileId, Input, STDIN},
+    input::{FileId, Input, STDIN, Tar},
     linuxkit::{self, Config, Parts, Wishes},
     names::find,
     outputs::Output,
@@ -200,7 +200,8 @@ impl Build {
             return Ok(Source::Tagged(None, tar));
         }
         env.progress = Arc::new(Silent);
-        let source = convert::source(&Input::Tar(tar.clone()), conversion.request(), env)?;
+        let made = Tar { file: tar.clone(), name: "the tagged tar".into(), strict: false };
+        let source = convert::source(&Input::Tar(made), conversion.request(), env)?;
         Ok(match source {
             Source::Image(image) => Source::Tagged(Some(image), tar),
             other => other,

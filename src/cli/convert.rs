@@ -69,6 +69,8 @@ pub(super) struct Convert {
     #[command(flatten)]
     reading: super::ReadingArgs,
     #[command(flatten)]
+    tar: super::StrictArgs,
+    #[command(flatten)]
     images: ImageArgs,
 }
 
@@ -82,7 +84,7 @@ impl Convert {
         made.refuse_inputs(&self.inputs())?;
         let read = made.ui().step("read");
         env.progress = Arc::clone(&read);
-        let opening = Opening { arch: self.arch, ..self.reading.of(&self.input) };
+        let opening = Opening { arch: self.arch, strict: self.tar.strict, ..self.reading.of(&self.input) };
         let opened = match self.registry_name() {
             Some(name) => self.pulled(name, &opening, &mut env).at(|| input::show(&self.input))?,
             None => input::read(&self.input, self.from, &opening, &mut env)?,

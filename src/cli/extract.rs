@@ -5,7 +5,7 @@ use crate::{
     emit::{self, Manner, Target},
     error::{At, Error, Result},
     image::{Booted, Draft, Image, disk, tar, uki},
-    input::{self, Input, STDIN},
+    input::{self, Input, Opening, STDIN},
     payload::{InitrdCompression, Payload},
     targets,
 };
@@ -47,6 +47,8 @@ pub(super) struct Extract {
     from: Option<input::Kind>,
     #[command(flatten)]
     reading: super::ReadingArgs,
+    #[command(flatten)]
+    tar: super::StrictArgs,
 }
 
 impl Extract {
@@ -54,10 +56,11 @@ impl Extract {
         let target = self.target()?;
         let mut env = super::env(global, &std::env::temp_dir())?;
         let place = || input::show(&self.input);
-        let opened = input::read(&self.input, self.from, &self.reading.of(&self.input), &mut env)?;
+        let opening = Opening { strict: self.tar.strict, ..self.reading.of(&self.input) };
+        let opened = input::read(&self.input, self.from, &opening, &mut env)?;
         targets::refuse_inputs([&target], &opened.files)?;
         let body = match opened.input {
-            Input::Tar(tar) => self.of_tree(tar::draft(&tar).at(place)?, &mut env).at(place)?,
+            Input::Tar(tar) => self.of_tree(tar.draft(&env).at(place)?, &mut env).at(place)?,
             Input::Container(tree) => self.of_tree(tar::of_tree(&tree), &mut env).at(place)?,
             Input::Uki(file) => self.of_boot(uki::boot(&file).at(place)?, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,

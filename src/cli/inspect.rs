@@ -5,7 +5,7 @@ use crate::{
     bootable::{self, Doubt, Start},
     error::{At, Result},
     image::{self, Booted, Image, content_size, disk, file_system, tar},
-    input::{self, Input},
+    input::{self, Input, Opening, Tar},
 };
 use formats::{
     Blob, Env, Format,
@@ -41,19 +41,21 @@ pub(super) struct Inspect {
     duplicates: bool,
     #[command(flatten)]
     reading: super::ReadingArgs,
+    #[command(flatten)]
+    tar: super::StrictArgs,
 }
 
 impl Inspect {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         let mut env = super::env(global, &std::env::temp_dir())?;
-        let opening = self.reading.of(&self.input);
+        let opening = Opening { strict: self.tar.strict, ..self.reading.of(&self.input) };
         if self.files || self.duplicates {
             let image = files::image(&self.input, self.from, &opening, &mut env)?;
             return super::print(&if self.files { list(&image) } else { duplicates(&image)? });
         }
         let place = || input::show(&self.input);
         let facts = match input::read(&self.input, self.from, &opening, &mut env)?.input {
-            Input::Tar(tar) => tar_facts(&tar).at(place)?,
+            Input::Tar(tar) => tar_facts(&tar, &env).at(place)?,
             Input::Container(tree) => image_facts("container image", &tar::of_tree(&tree).contents().at(place)?),
             Input::Uki(file) => uki_facts(&file).at(place)?,
             Input::Disk { format, file, disk, .. } => disk_facts(&self.input, format, &file, &disk, &mut env).at(place)?,
@@ -67,9 +69,9 @@ impl Inspect {
     }
 }
 
-fn tar_facts(tar: &Blob) -> Result<Value> {
-    let mut facts = image_facts("tar", &tar::draft(tar)?.contents()?);
-    facts["bytes"] = tar.len().into();
+fn tar_facts(tar: &Tar, env: &Env) -> Result<Value> {
+    let mut facts = image_facts("tar", &tar.draft(env)?.contents()?);
+    facts["bytes"] = tar.file.len().into();
     Ok(facts)
 }
 

@@ -8,7 +8,8 @@
 //! | anything else in `boot/` | kept apart, as LinuxKit keeps it out of its initrd; the directory `boot` itself stays |
 //! | everything else | the root file system |
 //!
-//! The three may stand anywhere in the tar, with or without a leading `./` or `/`.
+//! The three may stand anywhere in the tar, with or without a leading `./` or `/`. A root file system whose `boot` is no directory has it
+//! behind them, as [`write`] does: where a `boot` follows that is none, what stood in there before is kept apart, and the root has the later.
 
 use super::{Draft, Image, Overrides, cmdline::Cmdline};
 use crate::error::{At, Error, Result};
@@ -20,6 +21,7 @@ use formats::{
     units,
 };
 
+const BOOT: &[u8] = b"boot";
 pub(super) const KERNEL: &[u8] = b"boot/kernel";
 pub(super) const CMDLINE: &[u8] = b"boot/cmdline";
 pub(super) const UCODE: &[u8] = b"boot/ucode.cpio";
@@ -30,39 +32,64 @@ const CMDLINE_FILE_MAX: u64 = 64 * units::KIB;
 /// The image in a tagged tar.
 ///
 /// # Errors
-/// When the archive is malformed, there is no kernel or an empty one or several different ones, or the command line is none.
+/// When the archive is malformed or has no entries, there is no kernel or an empty one or several different ones, or the command line is none.
 pub fn read(archive: &Blob) -> Result<Image> {
-    draft(archive)?.with(&Overrides::default())
+    draft(archive)?.0.with(&Overrides::default())
 }
 
-/// What is in a tar, tagged or plain.
+/// What is in a tar, tagged or plain, and what is odd about it ([`Members::warnings`]).
 ///
 /// # Errors
-/// When the archive is malformed.
-pub fn draft(archive: &Blob) -> Result<Draft> {
+/// When the archive is malformed or has no entries.
+pub fn draft(archive: &Blob) -> Result<(Draft, Vec<String>)> {
     let mut builder = tree::Builder::default();
-    let mut kernels = Vec::new();
-    for member in Members::new(archive) {
+    let (mut kernels, mut apart, mut is_empty) = (Vec::new(), None, true);
+    let mut members = Members::new(archive);
+    for member in members.by_ref() {
         let member = member?;
-        if let Entry::Inode(inode) = &member.entry
-            && tree::components(&member.path).is_ok_and(|path| path.join(&b'/') == KERNEL)
-        {
-            kernels.push(inode.clone());
+        is_empty = false;
+        if let Entry::Inode(inode) = &member.entry {
+            let path = tree::components(&member.path).map(|path| path.join(&b'/')).unwrap_or_default();
+            if path == KERNEL {
+                kernels.push(inode.clone());
+            } else if path == BOOT && !matches!(inode.content, Content::Directory) && apart.is_none() {
+                (builder, apart) = without_parts(builder)?;
+            }
         }
         member.add_to(&mut builder)?;
     }
-    Ok(split(&builder.finish(), &kernels))
+    if is_empty {
+        return Err(Error::bad_input("the archive has no entries").hint("whatever wrote it wrote nothing, or it was cut"));
+    }
+    Ok((split(builder.finish(), apart, &kernels), members.warnings()))
 }
 
 /// What is in a tree, tagged or plain.
 pub fn of_tree(whole: &Tree) -> Draft {
-    split(whole, &[])
+    split(whole.clone(), None, &[])
 }
 
-/// `kernels` is every entry that was at the kernel's path.
-fn split(whole: &Tree, kernels: &[Inode]) -> Draft {
-    let rootfs = whole.filter(|path| !path.starts_with(b"boot/"));
-    let boot = whole.filter(|path| path == b"boot" || path.starts_with(b"boot/"));
+/// A tree without `boot`, and that, where nothing is in it but the three.
+fn without_parts(builder: tree::Builder) -> Result<(tree::Builder, Option<Tree>)> {
+    let whole = builder.finish();
+    let boot = whole.filter(is_boot);
+    let is_ours = boot.names.iter().all(|name| [BOOT, KERNEL, CMDLINE, UCODE].contains(&name.path.as_slice()));
+    match is_ours && boot.names.len() > 1 {
+        true => Ok((whole.retain(|path| !is_boot(path)).builder()?, Some(boot))),
+        false => Ok((whole.builder()?, None)),
+    }
+}
+
+fn is_boot(path: &[u8]) -> bool {
+    path == BOOT || path.starts_with(b"boot/")
+}
+
+/// `apart` is what was in `boot/` before the root got another, `kernels` every entry that was at the kernel's path.
+fn split(whole: Tree, apart: Option<Tree>, kernels: &[Inode]) -> Draft {
+    let is_directory = whole.get(BOOT).is_some_and(|inode| matches!(inode.content, Content::Directory));
+    // A file or a link is no place for a kernel: it is the root's alone.
+    let boot = apart.unwrap_or_else(|| if is_directory { whole.filter(is_boot) } else { Tree::default() });
+    let rootfs = whole.retain(|path| !path.starts_with(b"boot/"));
     let kernel = kernel(&boot, kernels);
     let (cmdline, ucode) = (cmdline(&boot), ucode(&boot));
     Draft { kernel, cmdline, ucode, rootfs, boot }
@@ -201,6 +228,41 @@ mod tests {
     }
 
     #[test]
+    fn a_boot_that_is_no_directory_comes_back() {
+        let link = Inode::new(Content::Symlink(b"real".into()), 0o777);
+        for boot in [link, Inode::new(Content::File(Blob::bytes(*b"a file")), 0o644)] {
+            let mut writer = Writer::new(Dialect::Pax);
+            writer.add(b"real/z", &inode(b"z", "a")).unwrap();
+            writer.add(b"boot", &boot).unwrap();
+            let given = Overrides { kernel: Some(Blob::bytes(*b"vmlinuz")), cmdline: Some("quiet".into()), ..Overrides::default() };
+            let first = draft(&writer.finish()).unwrap().0.with(&given).unwrap();
+            assert_eq!(
+                (paths(&first.rootfs), paths(&first.boot)),
+                (vec!["boot".into(), "real".into(), "real/z".into()], vec!["boot".into(), "boot/cmdline".into(), "boot/kernel".into()])
+            );
+            let again = super::read(&write(&first).unwrap()).unwrap();
+            assert_eq!((text(&again.kernel), again.cmdline.as_str()), ("vmlinuz".into(), "quiet"));
+            assert_eq!(again.rootfs.fingerprint(), first.rootfs.fingerprint());
+        }
+        // Of anything else in boot/ nobody knows where it belongs.
+        let mut writer = Writer::new(Dialect::Pax);
+        writer.add(b"boot/kernel", &inode(b"vmlinuz", "a")).unwrap();
+        writer.add(b"boot/grub/grub.cfg", &inode(b"", "a")).unwrap();
+        writer.add(b"boot", &Inode::new(Content::Symlink(b"real".into()), 0o777)).unwrap();
+        assert!(super::read(&writer.finish()).unwrap_err().to_string().contains("a directory that is not empty"));
+    }
+
+    #[test]
+    fn an_archive_without_entries_is_none() {
+        for zeros in [0, 512, 1024, 1 << 20] {
+            assert_eq!(draft(&Blob::zeros(zeros)).unwrap_err().to_string(), "the archive has no entries");
+        }
+        let whole = tar(&[("boot/kernel", "k", "a"), ("etc/x", "", "a")]);
+        assert_eq!(draft(&whole).unwrap().1, Vec::<String>::new());
+        assert!(draft(&whole.slice(0..whole.len() - 1024)).unwrap().1[0].starts_with("the archive has no end: it may be cut"));
+    }
+
+    #[test]
     fn an_image_needs_one_kernel() {
         let message = |files: &[(&str, &str, &str)]| {
             let error = read(files).unwrap_err();
@@ -254,25 +316,25 @@ mod tests {
         let tagged =
             tar(&[("boot/kernel", "one", "a"), ("boot/kernel", "two", "a"), ("boot/cmdline", "\0", "a"), ("boot/ucode.cpio", "x", "a")]);
         for archive in [plain, tagged] {
-            let image = draft(&archive).unwrap().with(&options).unwrap();
+            let image = draft(&archive).unwrap().0.with(&options).unwrap();
             assert_eq!(text(&image.kernel), "mine");
             assert_eq!(image.cmdline.as_str(), "console=hvc0 debug a=b");
             assert_eq!(text(&image.ucode.unwrap()), "070701 mine");
             assert!(image.rootfs.get(b"boot/vmlinuz").is_none());
         }
         let append = Overrides { append: vec!["debug".into()], ..Overrides::default() };
-        let cmdline = |files: &[(&str, &str, &str)]| draft(&tar(files)).unwrap().with(&append).unwrap().cmdline.to_string();
+        let cmdline = |files: &[(&str, &str, &str)]| draft(&tar(files)).unwrap().0.with(&append).unwrap().cmdline.to_string();
         assert_eq!(cmdline(&[("boot/kernel", "k", "a"), ("boot/cmdline", "quiet\n", "a")]), "quiet debug");
         assert_eq!(cmdline(&[("boot/kernel", "k", "a")]), "debug");
         let empty = Overrides { kernel: Some(Blob::default()), ..Overrides::default() };
-        assert!(draft(&tar(&[])).unwrap().with(&empty).is_err());
+        assert!(draft(&tar(&[("x", "", "a")])).unwrap().0.with(&empty).is_err());
     }
 
     /// Whatever shows `boot/` shows what is booted.
     #[test]
     fn what_is_given_stands_in_boot_and_what_is_not_stays_as_it_was() {
         let archive = tar(&[("boot/kernel", "k", "a"), ("boot/cmdline", "quiet\n", "a"), ("boot/dtb", "d", "a")]);
-        let boot = |given: &Overrides| draft(&archive).unwrap().with(given).unwrap().boot;
+        let boot = |given: &Overrides| draft(&archive).unwrap().0.with(given).unwrap().boot;
         let of = |tree: &Tree, path: &[u8]| match &tree.get(path).unwrap().content {
             Content::File(body) => text(body),
             other => panic!("{other:?}"),

@@ -12,12 +12,14 @@ use formats::{
 };
 use std::{path::Path, sync::Arc};
 
-/// The image in a tar of images; nothing where the tar is none.
+/// The image in a tar of images; nothing where the tar is none. `name` is what warnings call it.
 ///
 /// # Errors
 /// When there are several and none is named, or it is damaged.
-pub(super) fn of_archive(tar: &Blob, opening: &Opening, env: &mut Env) -> Result<Option<Input>> {
-    Archive::open(tar, "archive of images")?.map(|archive| of_store(&archive, opening, env)).transpose()
+pub(super) fn of_archive(tar: &Blob, name: &str, opening: &Opening, env: &mut Env) -> Result<Option<Input>> {
+    let Some(archive) = Archive::open(tar, "archive of images")? else { return Ok(None) };
+    super::heed(archive.warnings(), name, opening.strict, env)?;
+    of_store(&archive, opening, env).map(Some)
 }
 
 /// The image in a directory that is an image layout.

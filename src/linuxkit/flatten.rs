@@ -11,7 +11,7 @@ use formats::{
         typeflag,
         verbatim::{Entries, Entry, clean, split},
     },
-    tree::ShowPath,
+    tree::{NAMES_MAX, ShowPath, too_many_names},
 };
 use std::collections::{HashMap, HashSet};
 
@@ -27,6 +27,8 @@ struct Seen {
     opaque: HashSet<Vec<u8>>,
     /// The same of this layer.
     opaque_here: Vec<Vec<u8>>,
+    /// Bytes of all of them.
+    len: usize,
 }
 
 /// Hands on the entries of layers, which stand from the bottom up, with clean names.
@@ -42,7 +44,7 @@ pub(crate) fn each(layers: &[Tar], mut take: impl FnMut(Entry, Blob) -> Result<(
         for entry in Entries::new(layer) {
             let (mut entry, body) = entry.at(|| name)?;
             entry.path = clean(&entry.path);
-            if seen.is_visible(&entry) {
+            if seen.is_visible(&entry).at(|| format!("entry {}", ShowPath(&entry.path))).at(|| name)? {
                 if shown.is_none() && seen.is_opaque(&entry.path) {
                     shown = Some(ShowPath(&entry.path).to_string());
                 }
@@ -56,12 +58,13 @@ pub(crate) fn each(layers: &[Tar], mut take: impl FnMut(Entry, Blob) -> Result<(
 
 impl Seen {
     /// Whether an entry is part of the result; remembers it.
-    fn is_visible(&mut self, entry: &Entry) -> bool {
+    fn is_visible(&mut self, entry: &Entry) -> Result<bool> {
         let path = &entry.path;
         let (directory, name) = split(path);
         let hidden = name.strip_prefix(WHITEOUT);
         let is_directory = entry.kind == typeflag::DIRECTORY;
         if name == OPAQUE {
+            self.count(directory)?;
             self.opaque_here.push(clean(directory));
         }
         let key = match hidden {
@@ -69,10 +72,17 @@ impl Seen {
             _ => path.clone(),
         };
         if self.names.contains_key(&key) || parents(&key).any(|parent| self.names.get(parent) == Some(&true)) {
-            return false;
+            return Ok(false);
         }
+        self.count(&key)?;
         self.names.insert(key, hidden.is_some() || !is_directory);
-        hidden.is_none()
+        Ok(hidden.is_none())
+    }
+
+    /// Counts a path that stays in memory.
+    fn count(&mut self, path: &[u8]) -> Result<()> {
+        self.len += path.len();
+        if self.len > NAMES_MAX { Err(too_many_names()) } else { Ok(()) }
     }
 
     fn is_opaque(&self, path: &[u8]) -> bool {
@@ -98,6 +108,15 @@ fn parent(path: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_bounded() {
+        let mut seen = Seen::default();
+        let mut visible = |path: String| seen.is_visible(&Entry::new(typeflag::FILE, path, 0));
+        assert!(visible("a".into()).unwrap() && !visible("a".into()).unwrap());
+        let error = (0..20_000).find_map(|nth| visible(format!("{nth:0>8192}")).err()).unwrap();
+        assert!(error.to_string().contains("more than 128 MiB"), "{error}");
+    }
 
     #[test]
     fn the_way_up_ends() {

@@ -62,7 +62,7 @@ fn bad_input_is_refused_by_name() {
         ("two-kernels", |tar| tar.entry("./boot/kernel", 0o644, Kind::File(b"x")).unwrap(), 2, &["boot/kernel"]),
         ("dots", |tar| tar.entry("etc/../../passwd", 0o644, Kind::File(b"x")).unwrap(), 2, &["etc/../../passwd"]),
         ("dangling", |tar| tar.entry("etc/hard", 0o644, Kind::HardLink("etc/nothing")).unwrap(), 2, &["etc/hard", "etc/nothing"]),
-        ("type", |tar| tar.entry("etc/strange", 0o644, Kind::Other(b'V')).unwrap(), 3, &["etc/strange"]),
+        ("type", |tar| tar.entry("etc/strange", 0o644, Kind::Other(b'M')).unwrap(), 3, &["etc/strange"]),
     ];
     for (name, spoil, code, words) in cases {
         let dir = scratch(&format!("cli-bad-{name}"));

@@ -3,6 +3,7 @@
 use crate::support::{
     layouts, scratch, text,
     tools::{Finished, finish, moby, tool},
+    ustar::{Kind, Ustar},
 };
 use formats::{
     Blob,
@@ -90,6 +91,28 @@ fn many_entries_are_bounded() {
     build(&directory, &config(std::slice::from_ref(&tar)), &[layouts::packed(&tar)], &[]).success();
     let members = finish(tool("tar").args(["-tf", text(&directory.join("out.tar"))])).success();
     assert!(members.text().lines().count() > 200_000);
+}
+
+/// A few MiB that ask for the names of a tree that nobody has: what they cost ends at a limit, whatever is around them.
+#[test]
+fn long_names_are_bounded() {
+    use std::{io::Write, process::Stdio};
+    let directory = scratch("hostile-long-names");
+    let packed = fs::File::create(directory.join("long.tar.gz")).unwrap();
+    let mut gzip = tool("gzip").arg("-1").stdin(Stdio::piped()).stdout(packed).spawn().unwrap();
+    let mut tar = Ustar::new(std::io::BufWriter::new(gzip.stdin.take().unwrap()));
+    let deep = format!("{}/", "d".repeat(255)).repeat(15);
+    for nth in 0..40_000 {
+        tar.records(&[("path", &format!("{deep}{nth:0>255}"))]).unwrap();
+        tar.entry("x", 0o644, Kind::File(b"")).unwrap();
+    }
+    tar.finish().unwrap().flush().unwrap();
+    gzip.wait().unwrap();
+    let mut command = tool("prlimit");
+    command.arg(format!("--as={MEMORY}")).arg(moby().get_program()).args(["inspect", "long.tar.gz"]);
+    let done = finish(command.env("TMPDIR", &directory).current_dir(&directory));
+    refused(&directory, &done, &["long.tar.gz: entry ddd", "have more than 128 MiB, at most that is taken"]);
+    fs::remove_file(directory.join("long.tar.gz")).unwrap();
 }
 
 #[test]

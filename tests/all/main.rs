@@ -29,6 +29,7 @@ mod run;
 mod sd_card;
 mod system;
 mod tables;
+mod tars;
 mod tidy;
 mod transcript;
 mod trust;

@@ -57,6 +57,18 @@ impl<W: Write> Ustar<W> {
         self.body(len, from)
     }
 
+    /// PAX records for the next entry.
+    pub fn records(&mut self, records: &[(&str, &str)]) -> io::Result<()> {
+        let record = |(keyword, value): &(&str, &str)| {
+            let payload = keyword.len() + value.len() + 3;
+            let len = (payload + 1..).find(|len| payload + len.to_string().len() == *len).unwrap_or_default();
+            format!("{len} {keyword}={value}\n")
+        };
+        let text: String = records.iter().map(record).collect();
+        self.header("PaxHeaders/x", 0o644, b'x', "", text.len() as u64, (0, 0))?;
+        self.body(text.len() as u64, &mut text.as_bytes())
+    }
+
     /// Two blocks of zeros, and the writer back.
     pub fn finish(mut self) -> io::Result<W> {
         self.to.write_all(&[0; 1024])?;

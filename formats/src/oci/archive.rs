@@ -18,6 +18,8 @@ use crate::{
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
+/// Bytes of a path: those that images have are shorter.
+const PATH_MAX: usize = 255;
 /// Members of an archive that are looked at, and links that are followed for one.
 const MEMBERS_MAX: usize = 1 << 16;
 const LINKS_MAX: usize = 8;
@@ -30,6 +32,7 @@ pub struct Archive {
     index: Vec<Descriptor>,
     /// Blobs that have no path of their own.
     blobs: HashMap<Digest, Blob>,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -45,8 +48,8 @@ impl Archive {
     /// # Errors
     /// When it says that it holds images and is malformed.
     pub fn open(tar: &Blob, name: &str) -> Result<Option<Self>> {
-        let Some(files) = files(tar)? else { return Ok(None) };
-        let mut archive = Self { name: name.to_owned(), files, index: Vec::new(), blobs: HashMap::new() };
+        let Some((files, warnings)) = files(tar)? else { return Ok(None) };
+        let mut archive = Self { name: name.to_owned(), files, index: Vec::new(), blobs: HashMap::new(), warnings };
         if let Some(index) = archive.file(b"index.json").filter(|_| archive.file(b"oci-layout").is_some()) {
             archive.index = Index::parse(&index.to_vec(json::DOCUMENT_MAX)?).at(|| format!("{name}: index.json"))?.manifests;
             return Ok(Some(archive));
@@ -61,6 +64,11 @@ impl Archive {
             archive.saved(image).at(|| format!("{name}: manifest.json: image {nth}"))?;
         }
         Ok(Some(archive))
+    }
+
+    /// What is odd about the tar and no error ([`Members::warnings`]).
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Takes in an image as `docker save` describes it.
@@ -138,10 +146,11 @@ fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Descriptor {
     Descriptor { media_type: media_type.into(), digest: digest.clone(), size, platform: None, annotations: Vec::new() }
 }
 
-/// The files of a tar by path, if it begins as images in a tar may; else nothing is read but its first entries.
-fn files(tar: &Blob) -> Result<Option<HashMap<Vec<u8>, File>>> {
+/// The files of a tar by path, if it begins as images in a tar may, and its warnings; else nothing is read but its first entries.
+fn files(tar: &Blob) -> Result<Option<(HashMap<Vec<u8>, File>, Vec<String>)>> {
     let mut files = HashMap::new();
-    for (nth, member) in Members::new(tar).enumerate() {
+    let mut members = Members::new(tar);
+    for (nth, member) in members.by_ref().enumerate() {
         let Ok(member) = member else { return Ok(None) };
         let path = clean(&member.path);
         if nth >= MEMBERS_MAX || !may_stand_in_an_archive(&path) {
@@ -156,11 +165,14 @@ fn files(tar: &Blob) -> Result<Option<HashMap<Vec<u8>, File>>> {
         };
         files.insert(path, file);
     }
-    Ok(Some(files))
+    Ok(Some((files, members.warnings())))
 }
 
 /// Whether images in a tar have such a path: so no other tar is read to its end to find out.
 fn may_stand_in_an_archive(path: &[u8]) -> bool {
+    if path.len() > PATH_MAX {
+        return false;
+    }
     let path = String::from_utf8_lossy(path);
     let (first, rest) = path.split_once('/').map_or((&*path, ""), |(first, rest)| (first, rest));
     let is_id = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,6 +1,7 @@
 //! The header block: 512 bytes, numbers in octal text.
 
 use super::BLOCK;
+use crate::{Error, Result};
 use std::mem::offset_of;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -39,6 +40,16 @@ pub mod typeflag {
     pub const GNU_LINK: u8 = b'K';
     /// GNU: a sparse file, whose map is in the header.
     pub const GNU_SPARSE: u8 = b'S';
+    /// GNU: a directory of an incremental dump; the content lists what was in it.
+    pub const GNU_DUMPDIR: u8 = b'D';
+    /// GNU: the label of the volume, which names no file.
+    pub const GNU_LABEL: u8 = b'V';
+    /// GNU: the rest of a file that begins in the volume before.
+    pub const GNU_CONTINUED: u8 = b'M';
+    /// Sun: as [`PAX`], from before that was the standard.
+    pub const SUN_PAX: u8 = b'X';
+    /// Sun: the access control list of the next member.
+    pub const SUN_ACL: u8 = b'A';
 }
 
 /// A ustar header. Text fields end at their first NUL, or fill the field.
@@ -139,13 +150,28 @@ impl Header {
         self.as_mut_bytes()[offset_of!(Header, prefix)..].copy_from_slice(tail.as_bytes());
     }
 
+    /// Whether it is ustar's, whatever version: some writers leave that out.
+    fn is_ustar(&self) -> bool {
+        self.magic.starts_with(&USTAR[..6])
+    }
+
+    /// Whether it ends with `linkname`: no magic at all, neither ustar's nor GNU's.
+    pub(super) fn is_v7(&self) -> bool {
+        !self.magic.starts_with(&USTAR[..5])
+    }
+
+    /// Whether it is `star`'s own, with times behind a shorter `prefix`.
+    pub(super) fn is_star(&self) -> bool {
+        self.is_ustar() && self.reserved.ends_with(b"tar\0")
+    }
+
     /// The path that the header alone gives.
     pub(super) fn path(&self) -> Vec<u8> {
         let name = text(&self.name);
-        let prefix = match self.magic {
-            USTAR if self.reserved.ends_with(b"tar\0") => text(&self.prefix[..131]),
-            USTAR => text(&self.prefix),
-            _ => b"",
+        let prefix = match self.is_ustar() {
+            true if self.is_star() => text(&self.prefix[..131]),
+            true => text(&self.prefix),
+            false => b"",
         };
         if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
     }
@@ -155,7 +181,7 @@ impl Header {
         let (gnu_atime, gnu_ctime) = (&self.prefix[..12], &self.prefix[12..24]);
         match self.magic {
             OLD_GNU => (Some(gnu_atime).filter(|field| field[0] != 0), Some(gnu_ctime).filter(|field| field[0] != 0)),
-            USTAR if self.reserved.ends_with(b"tar\0") => (Some(&self.prefix[131..143]), Some(&self.prefix[143..])),
+            _ if self.is_star() => (Some(&self.prefix[131..143]), Some(&self.prefix[143..])),
             _ => (None, None),
         }
     }
@@ -196,8 +222,9 @@ pub(super) fn text(field: &[u8]) -> &[u8] {
     &field[..len]
 }
 
-/// A number field: octal text padded with spaces or NULs, or GNU base-256 (big-endian two's complement, top bit set as the mark).
-/// An empty field is 0.
+/// A number field: octal text, or GNU base-256 (big-endian two's complement, top bit set as the mark). Blanks may stand before the
+/// digits; a blank or NUL ends them, whatever follows. A NUL at the very front is passed over, as an old program let the field before it
+/// overflow. An empty field is 0.
 pub(super) fn number(field: &[u8]) -> Option<i64> {
     let (first, rest) = field.split_first()?;
     if first & 0x80 != 0 {
@@ -206,13 +233,28 @@ pub(super) fn number(field: &[u8]) -> Option<i64> {
         let value = rest.iter().fold(high, |value, byte| value * 256 + i128::from(*byte));
         return i64::try_from(value).ok();
     }
-    let blank = |byte: &u8| matches!(byte, b' ' | 0);
-    let start = field.iter().position(|byte| !blank(byte)).unwrap_or(field.len());
-    let end = field.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
-    field[start..end].iter().try_fold(0, |value: i64, digit| match digit {
-        b'0'..=b'7' => Some(value * 8 + i64::from(digit - b'0')),
-        _ => None,
-    })
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let text = if *first == 0 { rest } else { field };
+    let start = text.iter().position(|byte| !is_blank(byte)).unwrap_or(text.len());
+    let (mut value, mut digits) = (0, text[start..].iter());
+    loop {
+        match digits.next() {
+            Some(digit @ b'0'..=b'7') => value = value * 8 + i64::from(digit - b'0'),
+            None | Some(0) => return Some(value),
+            Some(byte) => return is_blank(byte).then_some(value),
+        }
+    }
+}
+
+/// A number field by its name.
+pub(super) fn signed(name: &str, field: &[u8]) -> Result<i64> {
+    number(field).ok_or_else(|| Error::bad_input(format!("its {name} is '{}', must be an octal number", field.escape_ascii())))
+}
+
+/// The same of what is never negative.
+pub(super) fn unsigned(name: &str, field: &[u8]) -> Result<u64> {
+    let value = signed(name, field)?;
+    u64::try_from(value).map_err(|_| Error::bad_input(format!("its {name} is {value}, must not be negative")))
 }
 
 /// Writes a number field in octal with a NUL behind it; `false` when it does not fit.
@@ -251,14 +293,22 @@ mod tests {
 
     #[test]
     fn numbers_are_octal_or_base_256() {
-        let cases: [(&[u8], Option<i64>); 12] = [
+        let cases: [(&[u8], Option<i64>); 20] = [
             (b"0000644\0", Some(0o644)),
             (b"    644 ", Some(0o644)),
             (b"00000000000\0", Some(0)),
             (b"777777777777", Some(0o777_777_777_777)),
             (b"\0\0\0\0\0\0\0\0", Some(0)),
             (b"        ", Some(0)),
-            (b"644\0 644", None),
+            (b"644\0 644", Some(0o644)),
+            (b"12 3\0", Some(0o12)),
+            (b"\t 17\x0b7", Some(0o17)),
+            (b"\00000644", Some(0o644)),
+            (b"\0\0000644", Some(0)),
+            (b"\0\0\0\0\0\0\00016", Some(0)),
+            (b"  \0 0644", Some(0)),
+            (b"644x\0", None),
+            (b"\0 8", None),
             (b"0000008\0", None),
             (b"-000001\0", None),
             (b"\x80\0\0\0\0\0\0\0\0\0\x01\0", Some(256)),

@@ -1,7 +1,41 @@
 //! The records of PAX headers: `"%d %s=%s\n"`, length (of the whole record), keyword, value.
 
+use super::{acl, warnings::Warnings};
 use crate::{Error, Result, tree::ShowPath};
 use std::collections::BTreeMap;
+
+/// Keywords without a place in an inode that say nothing of one either: what the archive is, where a file was, who owned it by name.
+const NO_ATTRIBUTES: [&[u8]; 15] = [
+    b"atime",
+    b"ctime",
+    b"charset",
+    b"comment",
+    b"hdrcharset",
+    b"uname",
+    b"gname",
+    b"GNU.dumpdir",
+    b"SCHILY.archtype",
+    b"SCHILY.dev",
+    b"SCHILY.filetype",
+    b"SCHILY.ino",
+    b"SCHILY.nlink",
+    b"SCHILY.realsize",
+    b"SCHILY.release",
+];
+/// The same by how they begin.
+const NO_ATTRIBUTE_PREFIXES: [&[u8]; 2] = [b"GNU.volume.", b"SCHILY.volhdr."];
+/// What belongs to one entry only, by how the keywords begin.
+const OF_ONE_ENTRY: [&[u8]; 9] = [
+    b"path",
+    b"linkpath",
+    b"size",
+    b"GNU.sparse.",
+    b"LIBARCHIVE.xattr.",
+    b"RHT.security.selinux",
+    b"SCHILY.acl.",
+    b"SCHILY.dev",
+    b"SCHILY.xattr.",
+];
 
 /// What the records for one member say, as far as we know their keywords.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +54,10 @@ pub(super) struct Records {
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// `LIBARCHIVE.xattr.NAME`: name and value were encoded; the others win.
     pub(super) libarchive_xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// `SCHILY.acl.access` and `SCHILY.acl.default`: text.
+    pub(super) acls: [Option<Vec<u8>>; 2],
+    /// `RHT.security.selinux`: a label, without the NUL that it has on disk.
+    pub(super) selinux: Option<Vec<u8>>,
     pub(super) sparse: Sparse,
 }
 
@@ -53,38 +91,35 @@ impl Records {
     /// Reads the records of one PAX header over those of the global ones.
     ///
     /// # Errors
-    /// When a record is malformed, or a global one belongs to one member only.
-    pub(super) fn read(&mut self, mut bytes: &[u8], scope: Scope) -> Result<()> {
-        while !bytes.is_empty() {
-            let (keyword, value, rest) = split_record(bytes)?;
-            bytes = rest;
-            self.set(keyword, value, scope).map_err(|error| error.at(format!("PAX record {}", ShowPath(keyword))))?;
+    /// When a record is malformed.
+    pub(super) fn read(&mut self, bytes: &[u8], scope: Scope, warnings: &mut Warnings) -> Result<()> {
+        for record in records(bytes) {
+            let (keyword, value) = record?;
+            match scope {
+                // GNU tar gives every file the same name, bsdtar heeds none of these headers: this loses nothing.
+                Scope::Global if OF_ONE_ENTRY.iter().any(|prefix| keyword.starts_with(prefix)) => warnings.global(keyword),
+                _ => self.set(keyword, value, warnings).map_err(|error| error.at(format!("PAX record {}", ShowPath(keyword))))?,
+            }
         }
         Ok(())
     }
 
     /// An empty value takes back what an earlier record said (POSIX.1-2017, "pax Extended Header Keyword/Value Pairs").
-    fn set(&mut self, keyword: &[u8], value: &[u8], scope: Scope) -> Result<()> {
+    fn set(&mut self, keyword: &[u8], value: &[u8], warnings: &mut Warnings) -> Result<()> {
         match keyword {
+            b"path" => self.path = optional(value, bytes)?,
+            b"linkpath" => self.linkpath = optional(value, bytes)?,
+            b"size" => self.size = optional(value, unsigned)?,
             b"uid" => self.uid = optional(value, decimal)?,
             b"gid" => self.gid = optional(value, decimal)?,
             b"mtime" => self.mtime = optional(value, time)?,
             b"LINUXKIT.source" => self.linuxkit_source = optional(value, utf8)?,
             b"LINUXKIT.location" => self.linuxkit_location = optional(value, utf8)?,
-            _ => return self.set_of_member(keyword, value, scope),
-        }
-        Ok(())
-    }
-
-    /// Keywords that make sense for one member only.
-    fn set_of_member(&mut self, keyword: &[u8], value: &[u8], scope: Scope) -> Result<()> {
-        let mut known = true;
-        match (keyword, value) {
-            (b"path", _) => self.path = optional(value, bytes)?,
-            (b"linkpath", _) => self.linkpath = optional(value, bytes)?,
-            (b"size", _) => self.size = optional(value, unsigned)?,
-            (b"SCHILY.devmajor", _) => self.devmajor = optional(value, decimal)?,
-            (b"SCHILY.devminor", _) => self.devminor = optional(value, decimal)?,
+            b"RHT.security.selinux" => self.selinux = optional(value, bytes)?,
+            b"SCHILY.acl.access" => self.acls[0] = optional(value, bytes)?,
+            b"SCHILY.acl.default" => self.acls[1] = optional(value, bytes)?,
+            b"SCHILY.devmajor" => self.devmajor = optional(value, decimal)?,
+            b"SCHILY.devminor" => self.devminor = optional(value, decimal)?,
             _ => {
                 if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
                     set_xattr(&mut self.xattrs, unescape_schily(name), value.to_vec())?;
@@ -92,23 +127,31 @@ impl Records {
                     set_xattr(&mut self.libarchive_xattrs, unescape_percent(name)?, base64(value)?)?;
                 } else if let Some(name) = keyword.strip_prefix(b"GNU.sparse.") {
                     self.sparse.set(name, value)?;
-                } else {
-                    known = false;
+                } else if !NO_ATTRIBUTES.contains(&keyword) && !NO_ATTRIBUTE_PREFIXES.iter().any(|prefix| keyword.starts_with(prefix)) {
+                    warnings.lost(&ShowPath(keyword).to_string());
                 }
             }
-        }
-        if known && scope == Scope::Global {
-            return Err(Error::unsupported("it is in a global header, must be in one for a single entry"));
         }
         Ok(())
     }
 
-    /// All extended attributes, sorted by name.
-    pub(super) fn take_xattrs(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    /// All extended attributes, sorted by name. What is said by name and value goes before what is said in another way.
+    pub(super) fn take_xattrs(&mut self, warnings: &mut Warnings) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut all = std::mem::take(&mut self.xattrs);
-        let decoded = std::mem::take(&mut self.libarchive_xattrs);
-        let more: Vec<_> = decoded.into_iter().filter(|(name, _)| all.iter().all(|(other, _)| other != name)).collect();
-        all.extend(more);
+        let mut more = std::mem::take(&mut self.libarchive_xattrs);
+        for ((is_default, name), text) in [(false, "access"), (true, "default")].into_iter().zip(&mut self.acls) {
+            match text.take().map(|text| acl::value(&text, is_default)) {
+                Some(Ok(value)) => more.extend(value.map(|value| (format!("system.posix_acl_{name}").into_bytes(), value))),
+                Some(Err(why)) => warnings.lost(&format!("SCHILY.acl.{name} {why}")),
+                None => {}
+            }
+        }
+        more.extend(self.selinux.take().map(|label| (b"security.selinux".to_vec(), [label.as_slice(), b"\0"].concat())));
+        for (name, value) in more {
+            if all.iter().all(|(other, _)| *other != name) {
+                all.push((name, value));
+            }
+        }
         all.sort_unstable();
         all
     }
@@ -139,32 +182,36 @@ impl Sparse {
     }
 }
 
+/// The records of one PAX header, in order; behind an error there are none. Zeros behind the last are no record, as with GNU tar.
+fn records(bytes: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8])>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        rest.first().filter(|byte| **byte != 0)?;
+        let record = split_record(rest);
+        rest = record.as_ref().map_or(b"", |(_, _, behind)| *behind);
+        Some(record.map(|(keyword, value, _)| (keyword, value)))
+    })
+}
+
 /// All records of one PAX header by keyword, as they stand; the last of several wins.
 ///
 /// # Errors
 /// When one is malformed.
-pub(super) fn all(mut bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-    let mut records = BTreeMap::new();
-    while !bytes.is_empty() {
-        let (keyword, value, rest) = split_record(bytes)?;
-        records.insert(keyword.to_vec(), value.to_vec());
-        bytes = rest;
-    }
-    Ok(records)
+pub(super) fn all(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    records(bytes).map(|record| record.map(|(keyword, value)| (keyword.to_vec(), value.to_vec()))).collect()
 }
 
 /// What the records of one PAX header say about a sparse file.
 ///
 /// # Errors
 /// When one is malformed.
-pub(super) fn sparse(mut bytes: &[u8]) -> Result<Sparse> {
+pub(super) fn sparse(bytes: &[u8]) -> Result<Sparse> {
     let mut sparse = Sparse::default();
-    while !bytes.is_empty() {
-        let (keyword, value, rest) = split_record(bytes)?;
+    for record in records(bytes) {
+        let (keyword, value) = record?;
         if let Some(name) = keyword.strip_prefix(b"GNU.sparse.") {
             sparse.set(name, value).map_err(|error| error.at(format!("PAX record {}", ShowPath(keyword))))?;
         }
-        bytes = rest;
     }
     Ok(sparse)
 }
@@ -180,7 +227,7 @@ fn split_record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8])> {
     let len = len.filter(|len| *len > space + 1 && *len <= bytes.len());
     let (record, rest) = bytes.split_at(len.ok_or_else(|| malformed("has a length that is not its own"))?);
     let record = record[space + 1..].strip_suffix(b"\n").ok_or_else(|| malformed("does not end in a newline"))?;
-    let equals = record.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
+    let equals = record.iter().position(|byte| *byte == b'=').filter(|at| *at > 0 && !record[..*at].contains(&0));
     let equals = equals.ok_or_else(|| malformed("has no keyword"))?;
     Ok((&record[..equals], &record[equals + 1..], rest))
 }
@@ -345,7 +392,7 @@ mod tests {
 
     fn read(text: &[u8]) -> Result<Records> {
         let mut records = Records::default();
-        records.read(text, Scope::Member)?;
+        records.read(text, Scope::Member, &mut Warnings::default())?;
         Ok(records)
     }
 
@@ -357,7 +404,7 @@ mod tests {
         write_record(&mut text, b"path", b"a=b\nc");
         write_record(&mut text, b"comment", b"");
         let mut records = read(&text).unwrap();
-        assert_eq!(records.take_xattrs(), [(b"user.=a".to_vec(), value)]);
+        assert_eq!(records.take_xattrs(&mut Warnings::default()), [(b"user.=a".to_vec(), value)]);
         assert_eq!(records.path.unwrap(), b"a=b\nc");
     }
 
@@ -381,12 +428,12 @@ mod tests {
             b"6 a=bc",
             b"6 =ab\n",
             b"6 abc\n",
+            b"7 a\0b=\n",
             b" a=b\n",
             b"a=b\n",
             b"-6 a=b\n",
             b"18446744073709551616 a=b\n",
             b"99999999 a=b\n",
-            b"\0",
         ];
         for text in bad {
             assert_eq!(read(text).unwrap_err().kind(), crate::Kind::BadInput, "{}", text.escape_ascii());
@@ -420,11 +467,43 @@ mod tests {
     }
 
     #[test]
+    fn zeros_behind_the_last_record_are_padding() {
+        assert_eq!(read(b"8 uid=7\n\0\0").unwrap().uid, Some(7));
+    }
+
+    #[test]
     fn global_records_cannot_name_every_file() {
-        let mut records = Records::default();
-        records.read(b"8 uid=7\n13 comment=x\n", Scope::Global).unwrap();
-        assert_eq!(records.uid, Some(7));
-        assert!(records.read(b"10 path=x\n", Scope::Global).unwrap_err().to_string().contains("PAX record path"));
+        let (mut records, mut warnings) = (Records::default(), Warnings::default());
+        records.read(b"8 uid=7\n13 comment=x\n10 path=x\n10 size=7\n", Scope::Global, &mut warnings).unwrap();
+        assert_eq!((records.uid, records.path, records.size), (Some(7), None, None));
+        let [text] = warnings.texts().try_into().unwrap();
+        assert!(text.starts_with("global headers") && text.ends_with("left out: path, size"), "{text}");
+    }
+
+    #[test]
+    fn what_vendors_say_is_kept_or_told_once() {
+        let mut text = Vec::new();
+        for (keyword, value) in [
+            ("SCHILY.acl.access", "user::rw-,user:lp:r--:7,group::r--,mask::r--,other::---"),
+            ("SCHILY.acl.default", "user::rw-,user:joe:r--,group::r--,mask::r--,other::---"),
+            ("RHT.security.selinux", "system_u:object_r:bin_t:s0"),
+            ("SCHILY.fflags", "nodump"),
+            ("MSWINDOWS.rawsd", "AQAE"),
+            ("LIBARCHIVE.creationtime", "1"),
+            ("SCHILY.ino", "12"),
+            ("comment", "no attribute"),
+            ("LIBARCHIVE.xattr.security.selinux", "bm90IHRoaXM"),
+        ] {
+            write_record(&mut text, keyword.as_bytes(), value.as_bytes());
+        }
+        let (mut records, mut warnings) = (Records::default(), Warnings::default());
+        (0..2).for_each(|_| records.read(&text, Scope::Member, &mut warnings).unwrap());
+        let xattrs = records.take_xattrs(&mut warnings);
+        let names: Vec<_> = xattrs.iter().map(|(name, value)| (ShowPath(name).to_string(), value.len())).collect();
+        assert_eq!(names, [("security.selinux".to_owned(), 8), ("system.posix_acl_access".to_owned(), 44)]);
+        let [text] = warnings.texts().try_into().unwrap();
+        let lost = "LIBARCHIVE.creationtime, MSWINDOWS.rawsd, SCHILY.acl.default which names somebody without a number, SCHILY.fflags";
+        assert_eq!(text, format!("attributes of entries are not kept: {lost}"));
     }
 
     #[test]
@@ -434,7 +513,7 @@ mod tests {
         write_record(&mut text, b"LIBARCHIVE.xattr.user.both", b"AAAA");
         write_record(&mut text, b"SCHILY.xattr.user.both", b"raw");
         let expected = [(b"user.a=b".to_vec(), vec![0, 255, 1, b's']), (b"user.both".to_vec(), b"raw".to_vec())];
-        assert_eq!(read(&text).unwrap().take_xattrs(), expected);
+        assert_eq!(read(&text).unwrap().take_xattrs(&mut Warnings::default()), expected);
         assert!(read(b"29 LIBARCHIVE.xattr.a=<<<<<<\n").is_err());
     }
 }

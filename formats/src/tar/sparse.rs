@@ -170,7 +170,7 @@ impl Lines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::warnings::Warnings, *};
 
     fn expand(records: &[u8], stored: &[u8]) -> Result<Vec<u8>> {
         let mut all = pax::Records::default();
@@ -178,7 +178,7 @@ mod tests {
             let mut record = Vec::new();
             let equals = line.iter().position(|byte| *byte == b'=').unwrap();
             pax::write_record(&mut record, &[b"GNU.sparse.", &line[..equals]].concat(), &line[equals + 1..]);
-            all.read(&record, pax::Scope::Member)?;
+            all.read(&record, pax::Scope::Member, &mut Warnings::default())?;
         }
         super::expand(&all.sparse, &Blob::bytes(stored))?.to_vec(1 << 20)
     }

@@ -156,14 +156,111 @@ fn hard_links_of_a_tree_stay_hard_links() {
     assert!(before.inodes.iter().map(facts).eq(after.inodes.iter().map(facts)));
 }
 
+/// One member: its type, and how many bytes its header claims and have their place in the archive.
+fn member(typeflag: u8, path: &str, claims: usize, stored: usize) -> Vec<u8> {
+    let mut all = bytes(&archive(Dialect::Ustar, &[(path.as_bytes(), file(&vec![b'c'; stored]))]));
+    all.truncate(all.len() - 1024);
+    forge(&mut all, 0, |header| {
+        header.typeflag = typeflag;
+        header.linkname[0] = b'l';
+        assert!(header::set_octal(&mut header.size, i64::try_from(claims).unwrap()));
+    });
+    all
+}
+
+/// The path and the kind of every member, and the warnings.
+fn shown(archive: &[u8]) -> (String, Vec<String>) {
+    let archive = Blob::bytes(archive);
+    let mut members = Members::new(&archive);
+    let show = |member: Member| {
+        let kind = match &member.entry {
+            Entry::HardLink(_) => "link".into(),
+            Entry::Inode(Inode { content: Content::File(body), .. }) => body.len().to_string(),
+            Entry::Inode(inode) => format!("{:o}", inode.content.type_bits()),
+        };
+        format!("{} {kind}", tree::ShowPath(&member.path))
+    };
+    let shown = members.by_ref().map(|member| show(member.unwrap())).collect::<Vec<_>>().join(", ");
+    (shown, members.warnings())
+}
+
 #[test]
 fn a_trailing_slash_makes_a_directory() {
-    let mut archive = bytes(&archive(Dialect::Ustar, &[(b"d", Inode::new(Content::Directory, 0o700))]));
-    for old in [typeflag::FILE, typeflag::FILE_V7] {
-        forge(&mut archive, 0, |header| header.typeflag = old);
-        let members = read(&Blob::bytes(archive.clone())).unwrap();
-        assert!(matches!(&members[0].entry, Entry::Inode(Inode { content: Content::Directory, .. })));
+    let last = bytes(&archive(Dialect::Ustar, &[(b"last", file(b"x"))]));
+    for old in [typeflag::FILE, typeflag::FILE_V7, typeflag::CONTIGUOUS, typeflag::GNU_SPARSE] {
+        // With a size that means nothing, as v7 has it; with bytes behind it all the same.
+        for (claims, stored) in [(0, 0), (4096, 0), (600, 600)] {
+            let whole = [member(old, "d/", claims, stored), last.clone()].concat();
+            assert_eq!(shown(&whole), ("d/ 40000, last 1".into(), vec![]), "{old} {claims} {stored}");
+        }
     }
+}
+
+#[test]
+fn types_are_what_others_take_them_for() {
+    let last = bytes(&archive(Dialect::Ustar, &[(b"last", file(b"x"))]));
+    let unknown = "entries of the unknown type 'Z' are taken for files, as POSIX demands";
+    for (typeflag, claims, stored, wanted, warning) in [
+        (b'Z', 600, 600, "n 600, last 1", Some(unknown)),
+        (b'7', 600, 600, "n 600, last 1", None),
+        (b'V', 0, 0, "last 1", None),
+        (b'V', 600, 0, "last 1", None),
+        (b'D', 600, 600, "n 40000, last 1", None),
+        (b'A', 600, 600, "last 1", Some("attributes of entries are not kept: access control lists of Solaris (type 'A')")),
+        (b'1', 600, 600, "n link, last 1", None),
+        (b'1', 600, 0, "n link, last 1", None),
+        (b'2', 600, 0, "n 120000, last 1", None),
+        (b'5', 600, 0, "n 40000, last 1", None),
+        (b'6', 600, 600, "n 10000, last 1", None),
+    ] {
+        let whole = [member(typeflag, "n", claims, stored), last.clone()].concat();
+        assert_eq!(shown(&whole), (wanted.into(), Vec::from_iter(warning.map(String::from))), "{}", typeflag.escape_ascii());
+    }
+    // A record of the size is believed.
+    let sized = with_records(b'x', &[("size", "513")], &[member(b'6', "n", 0, 1024), last.clone()].concat());
+    assert_eq!(shown(&sized).0, "n 10000, last 1");
+    assert!(error([member(b'M', "n", 0, 0), last].concat()).contains("the rest of a file that begins in the volume before"));
+}
+
+#[test]
+fn the_last_of_several_extended_headers_counts() {
+    let plain = bytes(&archive(Dialect::Ustar, &[(b"name", file(b"content"))]));
+    for typeflag in [b'x', b'X'] {
+        let inner = with_records(typeflag, &[("mtime", "7")], &plain);
+        let members = read(&with_records(b'x', &[("path", "other"), ("uid", "8")], &inner).into()).unwrap();
+        let Entry::Inode(inode) = &members[0].entry else { panic!("it is a file") };
+        assert_eq!((members[0].path.as_slice(), inode.uid, inode.mtime), (b"name".as_slice(), 0, 7));
+    }
+}
+
+#[test]
+fn access_lists_become_attributes() {
+    let plain = bytes(&archive(Dialect::Ustar, &[(b"name", file(b""))]));
+    let records = [("SCHILY.acl.access", "user::rw-,user:lp:r--:7,group::r--,mask::r--,other::r--"), ("SCHILY.fflags", "nodump")];
+    let archive = Blob::bytes(with_records(b'x', &records, &plain));
+    let mut members = Members::new(&archive);
+    let Entry::Inode(inode) = members.next().unwrap().unwrap().entry else { panic!("it is a file") };
+    assert_eq!(inode.xattrs[0].0, b"system.posix_acl_access");
+    assert!(members.next().is_none());
+    assert_eq!(members.warnings(), ["attributes of entries are not kept: SCHILY.fflags"]);
+}
+
+#[test]
+fn v7_has_no_device_numbers() {
+    let device = Inode::new(Content::CharacterDevice(Device { major: 1, minor: 3 }), 0o644);
+    let mut archive = bytes(&archive(Dialect::Ustar, &[(b"d", device)]));
+    for (magic, wanted) in [(*b"ustar  \0", Device { major: 1, minor: 3 }), ([0; 8], Device::default())] {
+        forge(&mut archive, 0, |header| header.magic = magic);
+        let Entry::Inode(inode) = &read(&archive.clone().into()).unwrap()[0].entry else { panic!("it is a device") };
+        assert!(matches!(inode.content, Content::CharacterDevice(device) if device == wanted));
+    }
+}
+
+#[test]
+fn versions_of_ustar_have_a_prefix_too() {
+    let mut archive = bytes(&archive(Dialect::Ustar, &[(&[b"d".repeat(90), b"/".to_vec(), b"f".repeat(90)].concat(), file(b""))]));
+    forge(&mut archive, 0, |header| header.magic = *b"ustar\0\0\0");
+    assert_eq!(read(&archive.into()).unwrap()[0].path.len(), 181);
 }
 
 #[test]
@@ -183,24 +280,32 @@ fn records_go_before_the_header_and_members_before_globals() {
 }
 
 #[test]
-fn an_archive_may_lack_its_end_only_behind_a_member() {
+fn an_archive_may_lack_its_end_only_behind_a_member_and_that_is_told() {
     let whole = bytes(&archive(Dialect::Ustar, &[(b"a", file(b"1")), (b"b", file(&[1; 600]))]));
     let content = whole.len() - 1024;
-    for len in 1..=whole.len() {
-        let result = read(&whole[..len].to_vec().into());
-        let complete = len == 1024 || len == content || len >= content + 512;
-        assert_eq!(result.is_ok(), complete, "{len}");
+    for len in 0..=whole.len() {
+        let cut = Blob::bytes(&whole[..len]);
+        let mut members = Members::new(&cut);
+        let result = members.by_ref().collect::<Result<Vec<_>>>();
+        let lacks_end = [0, 1024, content].contains(&len);
+        assert_eq!(result.is_ok(), lacks_end || len >= content + 512, "{len}");
+        let told = format!("the archive has no end: it may be cut (two blocks of zeros should stand at byte {len})");
+        assert_eq!(members.warnings(), Vec::from_iter(lacks_end.then_some(told)), "{len}");
     }
     assert!(error(whole[..content - 512].to_vec()).contains("entry b: it is truncated: it needs 2560 bytes of archive, there are 2048"));
-    assert!(error(Vec::new()).contains("0 bytes into a header"));
     assert!(read(&vec![0; 1024].into()).unwrap().is_empty());
+    // What stands behind the end is not looked at.
+    assert_eq!(shown(&[&whole, b"rubbish".as_slice(), &whole].concat()), ("a 1, b 600".into(), vec![]));
 }
 
 #[test]
-fn joined_archives_are_refused_where_the_end_is_not_clear() {
+fn a_single_block_of_zeros_ends_nothing() {
     let one = bytes(&archive(Dialect::Ustar, &[(b"a", file(b"1"))]));
-    let joined = [&one[..one.len() - 512], &one].concat();
-    assert!(error(joined).contains("a single block of zeros at byte 1024"));
+    let joined = [&one[..one.len() - 512], &one[..one.len() - 512], &one].concat();
+    let told = |then: &str| vec![format!("there is a single block of zeros at byte 1024, and two end an archive: {then}")];
+    assert_eq!(shown(&joined), ("a 1, a 1, a 1".into(), told("what follows is read, too")));
+    let garbage = [&one[..one.len() - 512], &[b'x'; 2048]].concat();
+    assert_eq!(shown(&garbage), ("a 1".into(), told("what stands behind is no entry, and left out")));
 }
 
 #[test]
@@ -212,15 +317,14 @@ fn damage_is_told_by_place_and_name() {
     assert!(error(damaged[1024..].to_vec()).starts_with("this is not a tar"));
     assert!(error(vec![b'x'; 4096]).contains("checksum is 'xxxxxxxx', must be octal"));
     type Change = fn(&mut header::Header);
-    let changes: [(Change, &str); 8] = [
-        (|h| h.typeflag = b'M', "entry dir/b: its type is 'M', which no file system holds"),
-        (|h| h.typeflag = b'V', "its type is 'V'"),
+    let changes: [(Change, &str); 7] = [
+        (|h| h.typeflag = b'M', "entry dir/b: its type is 'M': it is the rest of a file"),
         (|h| h.size = [0xff; 12], "entry dir/b: its size is -1, must not be negative"),
         (|h| h.size = *b"99999999999\0", "must be an octal number"),
         (|h| h.size = *b"77777777777\0", "entry dir/b: it is truncated"),
         (|h| h.uid = [0xff; 8], "entry dir/b: its uid is -1, must be from 0 to 4294967295"),
         (|h| h.typeflag = typeflag::SYMLINK, "its link target is empty"),
-        (|h| h.typeflag = typeflag::PAX, "entry dir/b: the PAX record that begins with '2' has no length"),
+        (|h| h.typeflag = typeflag::PAX, "the archive ends at byte 2048 behind an extended header"),
     ];
     for (change, message) in changes {
         let mut forged = whole.clone();
@@ -238,7 +342,9 @@ fn extensions_are_bounded_and_belong_to_something() {
     assert!(error(with_records(b'x', &[("comment", &value)], &once)).contains("at most 1048576 are taken"));
     assert!(error(with_records(b'x', &[("uid", "1")], &[0; 1024])).contains("behind an extended header"));
     assert!(error(with_records(b'x', &[("size", "18446744073709551615")], &plain)).contains("it needs more than 2^64 bytes"));
-    assert!(error(with_records(b'g', &[("path", "x")], &plain)).contains("PAX record path: it is in a global header"));
+    assert!(error(with_records(b'x', &[("uid", "x")], &plain)).contains("entry name: PAX record uid: 'x' must be a decimal number"));
+    let told = "global headers say of all entries what can be said of one only, which is left out: path";
+    assert_eq!(shown(&with_records(b'g', &[("path", "x")], &plain)), ("name 0".into(), vec![told.into()]));
     assert!(error(with_records(b'x', &[("SCHILY.xattr.", "x")], &plain)).contains("must not be empty"));
     assert!(
         error(with_records(b'x', &[("linkpath", "a\0b"), ("path", "l")], &{
@@ -256,6 +362,7 @@ fn a_tree_names_the_entry_that_it_refuses() {
         let archive = archive(Dialect::Pax, &[(b"f", file(b"")), (path, file(b""))]);
         assert!(tree(&archive).unwrap_err().to_string().contains(word));
     }
+    assert_eq!(tree(&archive(Dialect::Pax, &[(b"", file(b""))])).unwrap_err().to_string(), "entry : its path is empty");
     let mut writer = Writer::new(Dialect::Pax);
     writer.hard_link(b"bin/[", b"bin/busybox", &file(b"")).unwrap();
     let error = tree(&writer.finish()).unwrap_err().to_string();

@@ -6,16 +6,14 @@
 use super::{
     BLOCK,
     header::{self, Header, USTAR, typeflag},
-    pax, place,
-    read::{Blocks, field, u64_field},
-    sparse,
+    headers::{EXTENSION_MAX, Extensions, Headers, Step},
+    pax, place, sparse,
+    warnings::Warnings,
 };
 use crate::{At, Blob, Error, Result, Spool, tree::ShowPath, units};
 use std::collections::BTreeMap;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromZeros, IntoBytes};
 
-/// Most bytes of the PAX headers and GNU long names of one entry, as Go's.
-const EXTENSION_MAX: u64 = units::MIB;
 /// Headers that are written together.
 const BUFFER: usize = 256 << 10;
 
@@ -88,21 +86,8 @@ impl Entry {
 /// The entries of an archive with their contents, front to back. Behind an error there are none.
 #[derive(Debug)]
 pub struct Entries<'a> {
-    archive: &'a Blob,
-    blocks: Blocks<'a>,
-    at: u64,
+    headers: Headers<'a>,
     done: bool,
-}
-
-/// What extension headers say about the entry behind them.
-#[derive(Default)]
-struct Extensions {
-    records: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The same as they stood, for what only they say in order: the map of a sparse file.
-    raw: Vec<u8>,
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    len: u64,
 }
 
 impl Iterator for Entries<'_> {
@@ -119,94 +104,36 @@ impl Iterator for Entries<'_> {
 }
 
 impl<'a> Entries<'a> {
-    /// The entries of an archive that is not compressed. One of no bytes has none.
+    /// The entries of an archive that is not compressed. One of no bytes has none. That it has no end is not told: whoever copies layers
+    /// knows by their digests that they are whole.
     pub fn new(archive: &'a Blob) -> Self {
-        Self { archive, blocks: Blocks::new(archive), at: 0, done: false }
+        Self { headers: Headers::lenient(archive), done: false }
     }
 
     fn entry(&mut self) -> Result<Option<(Entry, Blob)>> {
-        let mut extensions = Extensions::default();
-        while let Some(header) = self.header()? {
-            let name = header.path();
-            let found = self.step(&header, name.clone(), &mut extensions).at(|| place(extensions.path.as_ref().unwrap_or(&name)))?;
-            if found.is_some() {
-                return Ok(found);
+        match self.headers.step(&mut Warnings::default())? {
+            None => Ok(None),
+            Some(Step::Global(name, records)) => {
+                let records = pax::all(&records).at(|| place(&name))?;
+                Ok(Some((Entry { records, ..Entry::new(typeflag::PAX_GLOBAL, name, 0) }, Blob::default())))
+            }
+            Some(Step::Entry(header, name, extensions)) => {
+                let shown = extensions.path.clone().unwrap_or_else(|| name.clone());
+                self.merged(&header, name, extensions).map(Some).at(|| place(&shown))
             }
         }
-        match extensions.len {
-            0 => Ok(None),
-            _ => Err(Error::bad_input(format!("the archive ends at byte {} behind an extended header: it is truncated", self.at))),
-        }
-    }
-
-    /// Takes one header: an extension, or an entry.
-    fn step(&mut self, header: &Header, name: Vec<u8>, extensions: &mut Extensions) -> Result<Option<(Entry, Blob)>> {
-        match header.typeflag {
-            typeflag::PAX => {
-                extensions.raw = self.extension(header, extensions)?;
-                extensions.records = pax::all(&extensions.raw)?;
-            }
-            typeflag::PAX_GLOBAL => {
-                let records = pax::all(&self.extension(header, extensions)?)?;
-                return Ok(Some((Entry { records, ..Entry::new(header.typeflag, name, 0) }, Blob::default())));
-            }
-            typeflag::GNU_PATH => extensions.path = Some(header::text(&self.extension(header, extensions)?).to_vec()),
-            typeflag::GNU_LINK => extensions.link = Some(header::text(&self.extension(header, extensions)?).to_vec()),
-            _ => return self.merged(header, name, std::mem::take(extensions)).map(Some),
-        }
-        Ok(None)
-    }
-
-    fn header(&mut self) -> Result<Option<Header>> {
-        let left = self.archive.len() - self.at;
-        if left == 0 {
-            return Ok(None);
-        }
-        if left < BLOCK {
-            return Err(Error::bad_input(format!("it ends at byte {}, {left} bytes into a header of 512", self.archive.len())));
-        }
-        let block = self.blocks.read(self.at)?;
-        if block == [0; 512] {
-            return self.blocks.end(self.at).map(|()| None);
-        }
-        let header = Header::read_from_bytes(&block).map_err(|_| Error::bad_input("a header has 512 bytes"))?;
-        let at = self.at;
-        header.verify().map_err(|what| Error::bad_input(format!("at byte {at} there should be the header of an entry: {what}")))?;
-        self.at += BLOCK;
-        Ok(Some(header))
-    }
-
-    /// Takes `len` bytes of content and their padding.
-    fn content(&mut self, len: u64) -> Result<Blob> {
-        let end = self.at.checked_add(len).and_then(|end| units::round_up(end, BLOCK));
-        // The padding of the last content may be missing: nobody needs it.
-        let Some(next) = end.filter(|_| len <= self.archive.len() - self.at) else {
-            let has = self.archive.len() - self.at;
-            return Err(Error::bad_input(format!("it is truncated: it has {len} bytes, of which the archive holds {has}")));
-        };
-        let content = self.archive.slice(self.at..self.at + len);
-        self.at = next.min(self.archive.len());
-        Ok(content)
-    }
-
-    fn extension(&mut self, header: &Header, extensions: &mut Extensions) -> Result<Vec<u8>> {
-        let len = u64_field("size", &header.size)?;
-        extensions.len = extensions.len.saturating_add(len).saturating_add(1);
-        if extensions.len > EXTENSION_MAX {
-            let total = extensions.len;
-            return Err(Error::bad_input(format!("its extended headers have {total} bytes, at most {EXTENSION_MAX} are taken")));
-        }
-        self.content(len)?.to_vec(EXTENSION_MAX)
     }
 
     /// The entry of a header and of what stood before it. As in Go, records win over the header's fields and GNU's names over records.
     fn merged(&mut self, header: &Header, name: Vec<u8>, extensions: Extensions) -> Result<(Entry, Blob)> {
-        let Extensions { records, raw, path, link, .. } = extensions;
+        let Extensions { records: raw, path, link, .. } = extensions;
+        let records = pax::all(&raw)?;
+        let field = header::signed;
         let record = |keyword: &str| records.get(keyword.as_bytes()).filter(|value| !value.is_empty());
         let bytes = |keyword: &str, field: &[u8]| record(keyword).cloned().unwrap_or_else(|| header::text(field).to_vec());
         let number = |keyword: &str, bytes: &[u8]| record(keyword).map_or_else(|| field(keyword, bytes), |value| pax::decimal(value));
         let time = |keyword: &str| record(keyword).map(|value| pax::time(value)).transpose();
-        let is_v7 = !header.magic.starts_with(b"ustar");
+        let is_v7 = header.is_v7();
         let named = |field: &'static str, value| if is_v7 { bytes(field, b"") } else { bytes(field, value) };
         let mut entry = Entry {
             path: path.or_else(|| record("path").cloned()).unwrap_or(name),
@@ -232,7 +159,7 @@ impl<'a> Entries<'a> {
         if entry.kind == typeflag::FILE_V7 {
             entry.kind = if entry.path.ends_with(b"/") { typeflag::DIRECTORY } else { typeflag::FILE };
         }
-        let size = record("size").map_or_else(|| u64_field("size", &header.size), |value| pax::unsigned(value))?;
+        let size = record("size").map_or_else(|| header::unsigned("size", &header.size), |value| pax::unsigned(value))?;
         let body = self.body(&mut entry, size, &raw)?;
         entry.records = records;
         Ok((entry, body))
@@ -250,7 +177,7 @@ impl<'a> Entries<'a> {
                 _ => Err(Error::bad_input(format!("its type '{kind}' has no content, but its size is {size}, must be 0"))),
             };
         }
-        let stored = self.content(size)?;
+        let stored = self.headers.content(size)?;
         let sparse = pax::sparse(records)?;
         if let Some(name) = sparse.name.clone().filter(|name| !name.is_empty()) {
             entry.path = name;

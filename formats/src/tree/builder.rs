@@ -14,13 +14,16 @@
 //! A hard link refers to what has its target's path at that moment; to nothing or to a directory it is refused.
 
 use super::{Content, Inode, Name, ShowPath, Tree};
-use crate::{Error, Result};
+use crate::{Error, Result, units};
 use std::collections::BTreeMap;
 
 /// Longest path in bytes: Linux `PATH_MAX` without its NUL.
 pub(crate) const PATH_MAX: usize = 4095;
 /// Longest component in bytes: Linux `NAME_MAX`.
 const NAME_MAX: usize = 255;
+/// Most bytes that a tree keeps in memory beside its inodes: paths, those of directories in full, link targets and extended attributes.
+/// Millions of files have less, and an archive of a few MiB could ask for any number of GiB.
+pub const NAMES_MAX: usize = 128 << 20;
 /// Symbolic links followed for one path: Linux `MAXSYMLINKS`.
 const SYMLINKS_MAX: u32 = 40;
 
@@ -31,6 +34,8 @@ const ROOT: usize = 0;
 pub struct Builder {
     /// Every inode ever added; those that were replaced have no name.
     nodes: Vec<Node>,
+    /// Bytes that count against [`NAMES_MAX`].
+    names_len: usize,
 }
 
 #[derive(Debug)]
@@ -58,9 +63,9 @@ enum Missing {
 
 impl Default for Builder {
     fn default() -> Self {
-        let mut builder = Self { nodes: Vec::new() };
-        builder.node(Inode::new(Content::Directory, 0o755), ROOT, 0);
-        builder
+        let root = Inode::new(Content::Directory, 0o755);
+        let directory = Directory { parent: ROOT, path_len: 0, children: BTreeMap::new() };
+        Self { nodes: vec![Node { inode: root, directory: Some(Box::new(directory)) }], names_len: 0 }
     }
 }
 
@@ -71,6 +76,8 @@ impl Builder {
     /// When the path has `..`, a NUL or is too long, or by the table above.
     pub fn add(&mut self, path: &[u8], inode: Inode) -> Result<()> {
         let components = components(path)?;
+        let target = if let Content::Symlink(target) = &inode.content { target.len() } else { 0 };
+        self.count(target + inode.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>())?;
         let is_directory = matches!(inode.content, Content::Directory);
         let Some((name, parents)) = components.split_last() else {
             if !is_directory {
@@ -84,7 +91,7 @@ impl Builder {
             Some(old) if is_directory && self.nodes[old].directory.is_some() => self.nodes[old].inode = inode,
             _ => {
                 let path_len = self.make_room(parent, name)?;
-                let node = self.node(inode, parent, path_len);
+                let node = self.node(inode, parent, path_len)?;
                 self.children(parent).insert(name.to_vec(), node);
             }
         }
@@ -108,7 +115,8 @@ impl Builder {
         let (name, parents) = components.split_last().ok_or_else(|| refuse("where the root directory stands"))?;
         let parent = self.walk(parents, Missing::Make)?;
         if self.child(parent, name) != Some(node) {
-            self.make_room(parent, name)?;
+            let path_len = self.make_room(parent, name)?;
+            self.count(path_len)?;
             self.children(parent).insert(name.to_vec(), node);
         }
         Ok(())
@@ -166,22 +174,7 @@ impl Builder {
         }
         // A parent is a proper prefix of its children's paths, so it sorts before them.
         names.sort_unstable();
-        self.number(names)
-    }
-
-    /// Numbers the inodes in the order of their first names and drops those that have none.
-    fn number(self, mut names: Vec<Name>) -> Tree {
-        let mut old: Vec<Option<Inode>> = self.nodes.into_iter().map(|node| Some(node.inode)).collect();
-        let mut inodes: Vec<Inode> = old[ROOT].take().into_iter().collect();
-        let mut number = vec![0; old.len()];
-        for name in &mut names {
-            if let Some(inode) = old[name.inode].take() {
-                number[name.inode] = inodes.len();
-                inodes.push(inode);
-            }
-            name.inode = number[name.inode];
-        }
-        Tree { inodes, names }
+        Tree::numbered(self.nodes.into_iter().map(|node| node.inode).collect(), names)
     }
 
     /// The directory that components lead to from the root, through symbolic links, which cannot leave the root.
@@ -233,7 +226,7 @@ impl Builder {
 
     fn make_directory(&mut self, parent: usize, name: Vec<u8>) -> Result<usize> {
         let path_len = self.make_room(parent, &name)?;
-        let node = self.node(Inode::new(Content::Directory, 0o755), parent, path_len);
+        let node = self.node(Inode::new(Content::Directory, 0o755), parent, path_len)?;
         self.children(parent).insert(name, node);
         Ok(node)
     }
@@ -257,11 +250,21 @@ impl Builder {
         Ok(path_len)
     }
 
-    fn node(&mut self, inode: Inode, parent: usize, path_len: usize) -> usize {
+    fn node(&mut self, inode: Inode, parent: usize, path_len: usize) -> Result<usize> {
+        self.count(path_len)?;
         let directory = matches!(inode.content, Content::Directory);
         let directory = directory.then(|| Box::new(Directory { parent, path_len, children: BTreeMap::new() }));
         self.nodes.push(Node { inode, directory });
-        self.nodes.len() - 1
+        Ok(self.nodes.len() - 1)
+    }
+
+    /// Counts bytes that stay in memory.
+    fn count(&mut self, bytes: usize) -> Result<()> {
+        self.names_len += bytes;
+        if self.names_len > NAMES_MAX {
+            return Err(too_many_names());
+        }
+        Ok(())
     }
 
     fn child(&self, directory: usize, name: &[u8]) -> Option<usize> {
@@ -284,6 +287,12 @@ impl Builder {
         components.reverse();
         components.join(&b'/')
     }
+}
+
+/// What there is to say where paths and the like have more than [`NAMES_MAX`] bytes.
+pub fn too_many_names() -> Error {
+    let max = units::show_size(units::bytes(NAMES_MAX));
+    Error::bad_input(format!("with it, paths, link targets and extended attributes have more than {max}, at most that is taken"))
 }
 
 /// One component that is still to be walked.
@@ -348,6 +357,19 @@ mod tests {
             });
         }
         lines.join(" ")
+    }
+
+    #[test]
+    fn what_is_kept_by_name_is_bounded() {
+        let mut builder = Builder::default();
+        // Every name brings its own directories, so that what it costs grows with the square of its length.
+        let path = |nth: usize| [format!("{nth:0>255}/").repeat(15).as_bytes(), b"x"].concat();
+        let error = (0..100_000).find_map(|nth| builder.add(&path(nth), file("")).err()).unwrap();
+        assert!(error.to_string().contains("more than 128 MiB"), "{error}");
+        assert!(builder.nodes.len() < 200_000);
+        let mut builder = Builder::default();
+        let target = Inode::new(Content::Symlink(vec![b'x'; 1 << 20]), 0o777);
+        assert_eq!((0..1000).find(|nth| builder.add(nth.to_string().as_bytes(), target.clone()).is_err()), Some(127));
     }
 
     #[test]

@@ -13,5 +13,6 @@ mod iso_oracle;
 mod oci;
 mod squashfs;
 mod support;
+mod tar_mutants;
 mod tar_oracle;
 mod volumes;

@@ -221,6 +221,49 @@ fn gnu_tar_reads_devices_of_the_machine_as_we_do() {
     }
 }
 
+/// Lists of access, as star writes them: GNU tar and bsdtar unpack them, and what Linux then has is what we read.
+#[test]
+fn access_lists_are_the_bytes_that_linux_keeps() {
+    const MAKE: &str = "
+import io, os, subprocess, sys, tarfile
+lists = {
+    'file': ('access', 'user::rw-,user:lp:r--:7,group::r--,group:users:-w-:100,mask::rw-,other::---'),
+    'numbers': ('access', 'user::rwx,user:1000:r-x,user:7:r--,group::r-x,mask::rwx,other::r-x'),
+    'directory': ('default', 'user::rwx,user:lp:r-x:7,group::r-x,mask::r-x,other::---'),
+    'plain': ('default', 'user::rwx,group::r-x,other::---'),
+}
+with tarfile.open('acl.tar', 'w', format=tarfile.PAX_FORMAT) as tar:
+    for name, (kind, text) in lists.items():
+        member = tarfile.TarInfo(name)
+        member.mode = 0o770
+        member.type = tarfile.DIRTYPE if kind == 'default' else tarfile.REGTYPE
+        member.pax_headers = {'SCHILY.acl.' + kind: text}
+        tar.addfile(member)
+for program in ['tar', 'bsdtar']:
+    os.mkdir(program)
+    subprocess.run([program, '--acls', '-xpf', 'acl.tar', '-C', program], check=True)
+    for name in sorted(lists):
+        path = program + '/' + name
+        for attribute in os.listxattr(path):
+            print(program, name, attribute, os.getxattr(path, attribute).hex())
+";
+    let directory = tempfile::tempdir().unwrap();
+    let linux = run(directory.path(), "python3", &["-c", MAKE]);
+    let tree = tar::tree(&open(directory.path().join("acl.tar"))).unwrap();
+    let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let line = |program: &str, path: &[u8], (name, value): &(Vec<u8>, Vec<u8>)| {
+        format!("{program} {} {} {}\n", ShowPath(path), ShowPath(name), hex(value))
+    };
+    for program in ["tar", "bsdtar"] {
+        let all = tree.names.iter().flat_map(|name| tree.inodes[name.inode].xattrs.iter().map(move |xattr| (&name.path, xattr)));
+        let ours: String = all.map(|(path, xattr)| line(program, path, xattr)).collect();
+        let theirs: String =
+            linux.lines().filter(|line| line.starts_with(&format!("{program} "))).map(|line| format!("{line}\n")).collect();
+        assert_eq!(ours, theirs, "{program}");
+        assert_eq!(ours.lines().count(), 4);
+    }
+}
+
 /// What no ordinary user can make on a disk, besides what he can.
 fn odd_tree(keeps: Keeps, long_names: bool) -> Tree {
     let mut builder = Builder::default();
