@@ -10,6 +10,7 @@ mod boot_efi;
 mod boot_erofs;
 mod cli;
 mod disks;
+mod given_disks;
 mod golden;
 mod hostile;
 mod identity;
