@@ -9,7 +9,7 @@
 //! };
 //!
 //! # fn main() -> Result<(), moby::error::Error> {
-//! let disk = Source::Disk(Blob::zeros(1 << 20));
+//! let disk = Source::Disk(Blob::zeros(1 << 20).into());
 //! let conversion = Conversion::new(vec![find("qcow2")?, find("vdi")?], Request::default())?;
 //! let artifacts = conversion.run(disk, Env::scratch(2), &Quiet)?;
 //! assert_eq!(artifacts[0].files[0].read_array(0)?, *b"QFI\xfb");
@@ -25,6 +25,7 @@ use crate::{
     error::{At, Error, Result},
     image::{self, Draft},
     input::Input,
+    layout::Given,
     names,
     outputs::Output,
     recipes::Job,
@@ -168,10 +169,11 @@ fn refused_containers(artifacts: &[Artifact], request: &Request) -> Vec<String> 
 /// When it is damaged, or the user asks for something that it cannot heed.
 pub fn source(input: &Input, request: &Request, env: &mut Env) -> Result<Source> {
     let draft: Draft = match input {
-        Input::Disk { disk, unpacked, .. } => {
+        Input::Disk { format, file, disk, unpacked } => {
             request.refuse_for_disk()?;
+            let sector = format.sector(file)?;
             // What others wrote may hold zeros as data; what a decoder had to unpack it has looked at.
-            return Ok(Source::Disk(zeros::drop_zeros(disk, unpacked, env)?));
+            return Ok(Source::Disk(Given { disk: zeros::drop_zeros(disk, unpacked, env)?, sector }));
         }
         Input::Tar(tar) => tar.draft(env)?,
         Input::Uki(file) => image::uki::boot(file)?.image(env)?.into(),

@@ -17,7 +17,7 @@ use formats::{
     blob::Backing,
     compress::{self, Codec},
     gcp, iso9660,
-    kernel::Arch,
+    kernel::{self, Arch},
     oci::{Platform, Reference},
     ova, raw, tar as archive, uki,
 };
@@ -268,12 +268,16 @@ pub fn probe(file: &Blob) -> Result<Option<&'static dyn Format>> {
     if let Some(format) = container(file)? {
         return Ok(Some(format));
     }
-    let is_raw = !archive::probe(file)? && (has_boot_signature(file)? || iso9660::probe(file)?);
+    let is_raw = !archive::probe(file)? && !kernel::is_bzimage(file)? && (has_boot_signature(file)? || iso9660::probe(file)?);
     Ok(is_raw.then_some(&raw::Raw as &dyn Format))
 }
 
 /// As [`probe`], where there must be one.
 fn recognised(file: &Blob) -> Result<&'static dyn Format> {
+    if kernel::is_bzimage(file)? {
+        return Err(Error::bad_input("is a Linux kernel (bzImage), no disk")
+            .hint("give a tar of the root file system and this kernel beside it: --kernel"));
+    }
     probe(file)?.ok_or_else(|| {
         Error::bad_input("is neither a tar nor a unified kernel image nor a disk of a known format")
             .hint("a raw disk without a partition table must be named as such: --from raw")

@@ -13,6 +13,7 @@ mod data_part;
 mod entry;
 mod esp;
 mod firmware;
+mod given;
 mod gpt;
 mod iso;
 mod sd_card;
@@ -34,6 +35,8 @@ pub use data_part::DataPart;
 pub use entry::{Entry, RootPart};
 pub use esp::ENTRY_PATH;
 pub use firmware::Firmware;
+pub use given::Given;
+pub(crate) use given::{Fitted, Sectors};
 pub use iso::Iso;
 pub use sd_card::{Board, RPI3, RPI4, SdCard};
 

@@ -5,12 +5,12 @@ use crate::{
     bootable::{self, Doubt, Start},
     error::{Error, Kind, Result},
     image::{self, Image},
-    layout::{Entry, Firmware, Layout},
+    layout::{Entry, Firmware, Fitted, Given, Layout, Sectors},
     payload::Payload,
     request::Request,
     root::{self, RootFs, RootImage},
 };
-use formats::{Blob, Env, Identity, Ids, Limits, Options, Silent, guid, kernel::Kernel, units};
+use formats::{Blob, Env, Identity, Ids, Limits, Options, Plan, Silent, guid, kernel::Kernel, units::SECTOR};
 use std::sync::Arc;
 
 /// What a run starts from.
@@ -21,7 +21,7 @@ pub enum Source {
     /// The tagged tar that a build made, which outputs take as it is, with the image in it where an output needs that.
     Tagged(Option<Arc<Image>>, Blob),
     /// A disk, out of its container.
-    Disk(Blob),
+    Disk(Given),
 }
 
 impl Source {
@@ -38,7 +38,26 @@ impl Source {
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
     pub(crate) blob: Blob,
-    pub(crate) identity: Identity,
+    identity: Identity,
+    sectors: Sectors,
+}
+
+impl Disk {
+    /// The file that holds the disk.
+    ///
+    /// # Errors
+    /// When the disk is partitioned for other sectors than the container can speak of; when it cannot be read or spooled.
+    pub(crate) fn encode(&self, plan: &dyn Plan, env: &mut Env) -> Result<Blob> {
+        let Sectors { size, are_counted } = self.sectors;
+        let other = if size == SECTOR { None } else { plan.with_sectors(size) };
+        match other {
+            None if are_counted => {
+                let what = format!("the disk is partitioned for sectors of {size} bytes, of which this format cannot speak");
+                Err(Error::unsupported(what).hint("convert it to vhdx, which says what sectors a disk has: --format vhdx"))
+            }
+            other => other.as_deref().unwrap_or(plan).encode(&self.blob, &self.identity, env),
+        }
+    }
 }
 
 /// One run: a source on its way to artifacts.
@@ -102,12 +121,16 @@ impl Run {
             return Ok(disk.clone());
         }
         let disk = match self.source.clone() {
-            Source::Disk(disk) => Disk { blob: fit(&disk, limits)?, identity: self.identity_of(&disk) },
+            Source::Disk(given) => {
+                let Fitted { disk, sectors, notice } = given.fit(limits)?;
+                self.warn(notice.into_iter().collect());
+                Disk { blob: disk, identity: self.identity_of(&given.disk), sectors }
+            }
             Source::Image(_) | Source::Tagged(..) => {
                 let (entry, ids) = self.entry()?;
                 self.doubt_stub(firmware, &entry);
                 let layout = Layout { firmware, size: self.request.size, data_parts: self.request.data_parts.clone() };
-                Disk { blob: layout.disk(&entry, limits, &ids, self.env.time)?, identity: ids.into() }
+                Disk { blob: layout.disk(&entry, limits, &ids, self.env.time)?, identity: ids.into(), sectors: Sectors::USUAL }
             }
         };
         self.disks.push(((firmware, limits), disk.clone()));
@@ -228,14 +251,4 @@ impl Run {
     pub(crate) fn silence(&mut self) {
         self.env.progress = Arc::new(Silent);
     }
-}
-
-/// A disk made as large as a container demands: zeros are added behind its end.
-fn fit(disk: &Blob, limits: Limits) -> Result<Blob> {
-    let size = units::round_up(disk.len(), limits.size_multiple)
-        .filter(|size| *size <= limits.size_max)
-        .ok_or_else(|| Error::unsupported(format!("the disk has {} bytes, this format holds at most {}", disk.len(), limits.size_max)))?;
-    let mut disk = disk.clone();
-    disk.extend_to(size);
-    Ok(disk)
 }

@@ -210,6 +210,14 @@ impl Blob {
         self.extents.splice(place..place, moved);
     }
 
+    /// Puts `piece` over what is at `at`, data or not. Panics when it overlaps the end: a planner bug.
+    pub fn replace(&mut self, at: u64, piece: &Blob) {
+        let mut whole = self.slice(0..at);
+        whole.append(piece);
+        whole.append(&self.slice(whole.len..self.len));
+        *self = whole;
+    }
+
     /// A part of this blob as a blob. Panics when the range is not inside.
     pub fn slice(&self, range: Range<u64>) -> Self {
         assert!(range.start <= range.end && range.end <= self.len, "slice {range:?} of {} bytes", self.len);

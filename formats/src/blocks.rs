@@ -4,7 +4,10 @@
 //! [`Table`] builds such a table without holding the absent part in memory; [`entries`] reads one in pieces; [`Claims`]
 //! checks that what a table points to lies in the file and is used once.
 
-use crate::{Blob, Error, Result, units};
+use crate::{
+    Blob, Error, Result,
+    units::{self, SECTOR},
+};
 use std::{collections::VecDeque, ops::Range};
 
 /// How much of a table is in memory at a time.
@@ -69,6 +72,20 @@ pub(crate) fn entries<const N: usize>(table: Blob) -> impl Iterator<Item = Resul
         }
         piece.pop_front().map(Ok)
     })
+}
+
+/// How far before its end the last structure of a file is looked for.
+const TAIL: u64 = units::MIB;
+
+/// Where the last sector of a file begins that is what `is` looks for, of those that begin in its last MiB: what stands at the end may have
+/// something behind it, for programs fill files up. A sector that the end of the file cuts short is read as if zeros followed.
+pub(crate) fn last_sector(file: &Blob, is: impl Fn(u64, &[u8; 512]) -> bool) -> Result<Option<u64>> {
+    let start = file.len().saturating_sub(TAIL) / SECTOR * SECTOR;
+    let mut tail = file.slice(start..file.len());
+    tail.pad_to(SECTOR);
+    let tail = tail.to_vec(TAIL + SECTOR)?;
+    let sectors = (start..).step_by(units::index(SECTOR)).zip(tail.as_chunks().0);
+    Ok(sectors.filter(|(at, sector)| is(*at, sector)).map(|(at, _)| at).last())
 }
 
 /// The parts of a file that its own structures lay claim to. No byte may be claimed twice.

@@ -45,6 +45,14 @@ pub trait Format: fmt::Debug + Sync {
     /// When the file is malformed, uses a feature that we refuse, or does not have what is asked for.
     fn decode(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob>;
 
+    /// Bytes of a logical sector, in which partition tables count, where the format speaks of them.
+    ///
+    /// # Errors
+    /// As [`Format::decode`].
+    fn sector(&self, _file: &Blob) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// What a file says about itself besides the disk.
     ///
     /// # Errors
@@ -76,6 +84,11 @@ pub trait Plan: fmt::Debug {
     /// Which disks it can hold.
     fn limits(&self) -> Limits {
         Limits::default()
+    }
+
+    /// The same for a disk of logical sectors of so many bytes, not 512; nothing where a file cannot say that.
+    fn with_sectors(&self, _size: u64) -> Option<Box<dyn Plan>> {
+        None
     }
 
     /// The file that holds `disk`, whose length keeps to [`Plan::limits`]; anything else is a planner bug and panics.

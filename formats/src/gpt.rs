@@ -5,10 +5,15 @@
 //!  protective   primary   128 entries    partitions ...    128 entries    backup
 //!  MBR          header    of 128 bytes                     (the same)     header
 //! ```
-//! We write 128 entries and both copies; the backup stands at the last LBA. Reading is left to the loaders' own reader, the
-//! crate `bootfs`.
+//! We write 128 entries and both copies; the backup stands at the last LBA. A [`Table`] that others wrote, in blocks of 512 or 4096
+//! bytes, is moved with all that is in it when its disk grows; what its partitions hold is told by the loaders' own reader, the crate
+//! `bootfs`.
 //!
 //! Oracles: `sgdisk -v`, `bootfs`.
+
+mod table;
+
+pub use table::Table;
 
 use crate::{
     Blob, Error, Guid, Result,
@@ -16,7 +21,7 @@ use crate::{
 };
 use std::{mem::offset_of, ops::Range};
 use zerocopy::{
-    Immutable, IntoBytes, KnownLayout, Unaligned,
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32, U64},
 };
 
@@ -56,7 +61,7 @@ const ENTRY_BLOCKS: u64 = 32;
 const HEADER_LEN: u32 = 92;
 
 /// The header, table 5-5.
-#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
     /// 0: "EFI PART".
@@ -90,7 +95,7 @@ struct Header {
 }
 
 /// A partition entry, table 5-6.
-#[derive(IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Entry {
     /// 0: what the partition holds, mixed-endian; all 0 when the entry is unused.

@@ -104,6 +104,14 @@ pub struct Kernel {
     payload: Option<Blob>,
 }
 
+/// Whether a file is a bzImage by its magic. It ends its first sector as a disk does that has an MBR.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn is_bzimage(file: &Blob) -> Result<bool> {
+    Ok(file.len() >= 0x206 && file.read_array(0x202)? == *b"HdrS")
+}
+
 impl Kernel {
     /// Tells what kernel a file is.
     ///

@@ -38,6 +38,7 @@ pub mod info;
 pub mod iso9660;
 pub mod kernel;
 pub mod mbr;
+mod numbers;
 pub mod oci;
 pub mod options;
 pub mod ova;

@@ -78,20 +78,12 @@ impl Mbr {
     pub fn protective(boot_code: [u8; BOOT_CODE_LEN], sectors: u64) -> Self {
         let last = sectors.checked_sub(1).expect("a disk with a GPT has at least two sectors");
         let whole_disk = PartitionRecord {
-            boot_indicator: 0,
             start_chs: [0x00, 0x02, 0x00],
             os_type: GPT_PROTECTIVE,
-            end_chs: chs(last),
             starting_lba: U32::new(1),
-            size_in_lba: U32::new(u32::try_from(last).unwrap_or(u32::MAX)),
+            ..PartitionRecord::default()
         };
-        Self {
-            boot_code,
-            disk_signature: U32::ZERO,
-            unknown: U16::ZERO,
-            partitions: [whole_disk, PartitionRecord::default(), PartitionRecord::default(), PartitionRecord::default()],
-            signature: SIGNATURE,
-        }
+        Self::legacy(boot_code, 0, &[whole_disk]).covering(last).expect("it is protective")
     }
 
     /// The legacy MBR of a disk with these partitions, at most four: others are left out.
@@ -114,6 +106,15 @@ impl Mbr {
     pub fn parse(sector: &[u8; 512]) -> Option<Self> {
         let mbr: Self = zerocopy::transmute!(*sector);
         (mbr.signature == SIGNATURE).then_some(mbr)
+    }
+
+    /// The same, covering a disk up to this last sector: of a protective MBR, with one record and no other.
+    pub fn covering(mut self, last: u64) -> Option<Self> {
+        let [whole, rest @ ..] = &mut self.partitions;
+        let is_protective = whole.os_type == GPT_PROTECTIVE && whole.starting_lba == 1 && rest.iter().all(|record| record.os_type == 0);
+        whole.end_chs = chs(last);
+        whole.size_in_lba = U32::new(u32::try_from(last).unwrap_or(u32::MAX));
+        is_protective.then_some(self)
     }
 
     /// Whether some record says that the disk has a GPT.

@@ -17,7 +17,7 @@ use crate::{
     check::Clusters,
     dump::Dump,
     error::At,
-    units::{self, SECTOR},
+    units::SECTOR,
 };
 use std::mem::offset_of;
 use zerocopy::{
@@ -83,7 +83,7 @@ impl Format for Parallels {
     }
 
     fn probe(&self, file: &Blob) -> Result<bool> {
-        Ok(file.len() >= units::bytes(size_of::<Header>()) && [MAGIC, MAGIC_EXT].contains(&file.read_array(0)?))
+        Ok(file.len() >= 16 && [MAGIC, MAGIC_EXT].contains(&file.read_array(0)?))
     }
 
     fn decode(&self, file: &Blob, reading: &Reading<'_>, _: &mut Env) -> Result<Blob> {

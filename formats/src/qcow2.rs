@@ -39,7 +39,7 @@ mod tables;
 use crate::{
     Blob, Check, Env, Format, Identity, Info, Limits, OptionSpec, Options, Plan, Reading, Result, Values,
     dump::Dump,
-    units::{self, MIB, SECTOR},
+    units::{MIB, SECTOR},
 };
 
 /// The qcow2 format.
@@ -88,7 +88,7 @@ impl Format for Qcow2 {
     }
 
     fn probe(&self, file: &Blob) -> Result<bool> {
-        Ok(file.len() >= units::bytes(header::V2_LEN) && file.read_array(0)? == header::MAGIC)
+        Ok(file.len() >= 4 && file.read_array(0)? == header::MAGIC)
     }
 
     fn plan(&self, options: &Options) -> Result<Box<dyn Plan>> {
@@ -142,6 +142,10 @@ mod entry {
     pub(super) const COMPRESSED: u64 = 1 << 62;
     /// L2 of version 3 without extended entries: the cluster reads as zeros.
     pub(super) const ZERO: u64 = 1;
+    /// L1: bits that are 0.
+    pub(super) const RESERVED_L1: u64 = 0x7f00_0000_0000_01ff;
+    /// L2, of a cluster that is not packed: bits that are 0.
+    pub(super) const RESERVED_L2: u64 = 0x3f00_0000_0000_01fe;
     /// Byte offset in the file; bits 9 to 55.
     pub(super) const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 

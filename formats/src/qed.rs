@@ -16,6 +16,7 @@ use crate::{
     check::Clusters,
     dump::Dump,
     error::At,
+    tree::ShowPath,
     units::{self, KIB, MIB, SECTOR},
 };
 use std::mem::offset_of;
@@ -93,7 +94,7 @@ impl Format for Qed {
     }
 
     fn probe(&self, file: &Blob) -> Result<bool> {
-        Ok(file.len() >= units::bytes(size_of::<Header>()) && file.read_array(0)? == MAGIC)
+        Ok(file.len() >= 4 && file.read_array(0)? == MAGIC)
     }
 
     fn decode(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
@@ -125,9 +126,10 @@ impl Format for Qed {
 
     fn info(&self, file: &Blob) -> Result<Info> {
         let header = Header::read(file)?;
-        let (backing_file, format) = header.backing_file(file)?.map_or((None, None), |(name, format)| (Some(name), format));
+        let (backing_file, format) = header.backing_file(file)?.unzip();
+        let backing_file = backing_file.map(|name| String::from_utf8_lossy(&name).into_owned());
         let dirty = header.has(feature::NEED_CHECK);
-        let backing_format = format.map(str::to_owned);
+        let backing_format = format.flatten().map(str::to_owned);
         Ok(Info { cluster_size: Some(header.cluster()), dirty, backing_file, backing_format, ..Info::default() })
     }
 
@@ -170,7 +172,7 @@ impl Format for Qed {
         let header = Header::read(file)?;
         to.section("header", |to| header.dump(to));
         if let Some((name, _)) = header.backing_file(file)? {
-            to.field("backing file", name.escape_debug());
+            to.field("backing file", ShowPath(&name));
         }
         to.section("clusters", |to| {
             let claims = header.clusters(file, header.image_size.get(), |_, found| {
@@ -241,7 +243,7 @@ impl Header {
     }
 
     /// The backing file and its format where that is said.
-    fn backing_file(&self, file: &Blob) -> Result<Option<(String, Option<&'static str>)>> {
+    fn backing_file(&self, file: &Blob) -> Result<Option<(Vec<u8>, Option<&'static str>)>> {
         if !self.has(feature::BACKING_FILE) {
             return Ok(None);
         }
@@ -253,7 +255,7 @@ impl Header {
         let mut name = vec![0; units::index(len)];
         file.read_at(at, &mut name).at(|| "QED backing file name")?;
         let format = self.has(feature::BACKING_FORMAT_NO_PROBE).then_some("raw");
-        Ok(Some((String::from_utf8_lossy(&name).into_owned(), format)))
+        Ok(Some((name, format)))
     }
 
     /// Calls `each` with everything before byte `end` of the disk that the tables speak of. Gives back the claims of header and tables, to

@@ -1,6 +1,6 @@
 //! How a file is read where there is a choice, and the other files that some disks consist of.
 
-use crate::{Blob, Env, Error, Result, error::At};
+use crate::{Blob, Env, Error, Result, error::At, tree::ShowPath};
 use std::fmt;
 
 /// What to read of a file, and how far to trust it. The default: its present state, if it was closed properly, and no other file.
@@ -15,19 +15,19 @@ pub struct Reading<'a> {
 }
 
 /// Gives the other files of a disk in several files. A name comes out of a file that may be hostile: whoever implements this
-/// decides whether it is opened.
+/// decides whether it is opened. Names are bytes, as on Unix: what they are text of, few formats say.
 pub trait Parts: fmt::Debug {
     /// A file as it is.
     ///
     /// # Errors
     /// When it is not to be had.
-    fn file(&self, name: &str, env: &mut Env) -> Result<Blob>;
+    fn file(&self, name: &[u8], env: &mut Env) -> Result<Blob>;
 
     /// The disk in a file, which is of the format that is named, or of what it turns out to be.
     ///
     /// # Errors
     /// As [`Parts::file`], and when it holds no disk.
-    fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob>;
+    fn disk(&self, name: &[u8], format: Option<&str>, env: &mut Env) -> Result<Blob>;
 }
 
 impl Reading<'_> {
@@ -48,8 +48,8 @@ impl Reading<'_> {
     }
 
     /// What lies under an overlay of `size` bytes: the disk in the file that it names, as long as the overlay.
-    pub(crate) fn below(&self, name: &str, format: Option<&str>, size: u64, env: &mut Env) -> Result<Blob> {
-        let parts = self.parts(|| format!("the disk is an overlay of '{}', which is not followed", name.escape_debug()))?;
+    pub(crate) fn below(&self, name: &[u8], format: Option<&str>, size: u64, env: &mut Env) -> Result<Blob> {
+        let parts = self.parts(|| format!("the disk is an overlay of '{}', which is not followed", ShowPath(name)))?;
         let mut below = parts.disk(name, format, env).at(|| "backing file")?;
         if below.len() > size {
             below = below.slice(0..size);

@@ -285,7 +285,7 @@ impl Header {
             image_type::UNDO => return Err(Error::unsupported("an undo image holds no whole disk")),
             image_type::DYNAMIC | image_type::STATIC if self.uuid_linkage != nil => return Err(differencing()),
             image_type::DYNAMIC | image_type::STATIC => {}
-            other => return Err(Error::bad_input(format!("the image type is {other}, must be 1 or 2"))),
+            other => return Err(Error::unsupported(format!("the image type is {other}, must be 1 (dynamic) or 2 (static)"))),
         }
         if self.block_extra != 0 {
             return Err(Error::unsupported(format!("{} extra bytes a block, must be 0", self.block_extra)));

@@ -11,6 +11,8 @@
 //! know from it that the size is Current Size; for some other creators they take the product of the geometry, which is smaller.
 //! Blocks lie so that their data is 4 KiB aligned, as large-sector hosts want it; all bits of a written bitmap are set.
 //!
+//! Read: both, also where bytes stand behind the footer, and where it has 511 bytes, as before Virtual PC 2004.
+//!
 //! Refused when read: differencing disks, types and versions that the standard does not define, footers with a wrong checksum.
 //!
 //! Oracles: `qemu-img` (which calls it `vpc`), 7-Zip, oslo.utils.
@@ -36,7 +38,7 @@ mod footer;
 use crate::{
     Blob, Check, Env, Error, Format, Identity, Info, Limits, OptionSpec, Options, Plan, Reading, Result, Values, blocks,
     dump::Dump,
-    units::{GIB, MIB, SECTOR},
+    units::{GIB, MIB},
 };
 use dynamic::{ABSENT, DynamicHeader};
 use footer::{Footer, disk_type};
@@ -68,8 +70,7 @@ impl Format for Vhd {
     }
 
     fn probe(&self, file: &Blob) -> Result<bool> {
-        let magic = |at| -> Result<bool> { Ok(file.read_array(at)? == *b"conectix") };
-        Ok(file.len() >= SECTOR && (magic(0)? || magic(file.len() - SECTOR)?))
+        Footer::probe(file)
     }
 
     fn aliases(&self) -> &'static [&'static str] {
@@ -94,7 +95,7 @@ impl Format for Vhd {
             }
             disk_type::DIFFERENCING => Err(Error::unsupported("a differencing VHD needs its parent disk, which is not followed")
                 .hint("merge it into its parent first")),
-            other => Err(Error::bad_input(format!("VHD footer: disk type is {other}, must be 2 or 3"))),
+            other => Err(Error::unsupported(format!("VHD footer: the disk type is {other}, must be 2 (fixed) or 3 (dynamic)"))),
         }
     }
 
@@ -121,7 +122,7 @@ impl Format for Vhd {
                 None
             }
         };
-        let footer = read(file.len() - SECTOR, "footer");
+        let footer = read(Footer::place(file)?.unwrap_or(Footer::last(file)), "footer");
         if Footer::find(file)?.disk_type == disk_type::DYNAMIC
             && let (Some(footer), Some(copy)) = (footer, read(0, "copy of the footer"))
             && footer.as_bytes() != copy.as_bytes()
@@ -178,7 +179,7 @@ impl Plan for Subformat {
 }
 
 fn fixed_disk(file: &Blob, footer: &Footer) -> Result<Blob> {
-    let (size, room) = (footer.disk_len()?, file.len() - SECTOR);
+    let (size, room) = (footer.disk_len()?, Footer::place(file)?.unwrap_or(file.len()));
     if size > room {
         return Err(Error::bad_input(format!("VHD footer: the disk has {size} bytes, the file holds only {room}")));
     }
@@ -191,7 +192,7 @@ mod tests {
     use crate::{
         Timestamp,
         testing::{self, env},
-        units,
+        units::{self, SECTOR},
     };
     use dynamic::{BAT_AT, BLOCK};
     use footer::checksum;
@@ -262,6 +263,36 @@ mod tests {
         }
         let fixed = testing::encode(&Vhd, &sample(), &[("subformat", "fixed")]);
         assert_eq!(Vhd.check(&fixed, &mut env()).unwrap(), Check::default());
+    }
+
+    /// Programs fill files up, and old ones left the last byte of the footer out.
+    #[test]
+    fn a_footer_is_found_that_is_not_the_last_sector() {
+        for subformat in ["fixed", "dynamic"] {
+            let file = testing::encode(&Vhd, &sample(), &[("subformat", subformat)]);
+            let cut = file.slice(0..file.len() - 1);
+            let behind = |len: usize, byte| {
+                let mut file = file.clone();
+                file.append(&Blob::bytes(vec![byte; len]));
+                file
+            };
+            for file in [cut, behind(1, 9), behind(512, 0), behind(4096, 0), behind(100_000, 7)] {
+                assert!(Vhd.probe(&file).unwrap(), "{} bytes", file.len());
+                same(&testing::decode(&Vhd, &file).unwrap(), &sample());
+                assert_eq!(Vhd.check(&file, &mut env()).unwrap(), Check::default());
+            }
+        }
+    }
+
+    /// The footer of a VHD that lies on a disk is not the disk's.
+    #[test]
+    fn a_vhd_on_a_disk_does_not_make_it_one() {
+        for subformat in ["fixed", "dynamic"] {
+            let mut disk = Blob::zeros(MIB);
+            disk.append(&testing::encode(&Vhd, &sample(), &[("subformat", subformat)]));
+            disk.append(&Blob::zeros(4096));
+            assert!(!Vhd.probe(&disk).unwrap(), "{subformat}");
+        }
     }
 
     #[test]

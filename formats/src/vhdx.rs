@@ -7,7 +7,7 @@
 //!                         higher number rules
 //! BAT: chunk ratio × (u64: MiB where the block is, state) then one entry for the sector bitmap of the chunk; and again
 //! ```
-//! Written: dynamic disks of 512-byte logical and 4 KiB physical sectors. A block without data is PAYLOAD_BLOCK_ZERO, the only
+//! Written: dynamic disks of 4 KiB physical sectors, and of logical ones of 512 bytes or those that the disk was made for. A block without data is PAYLOAD_BLOCK_ZERO, the only
 //! state that promises zeros. Blocks are 1 MiB unless asked otherwise: Microsoft's advice for Linux guests, and least waste.
 //!
 //! Refused when read: differencing disks, regions and metadata items that are required and unknown. A log that was not
@@ -39,7 +39,7 @@ use crate::{
     crc32c::crc32c,
     dump::Dump,
     guid::Guid,
-    units::{KIB, MIB, TIB},
+    units::{KIB, MIB, SECTOR, TIB},
 };
 use std::mem::offset_of;
 use zerocopy::{
@@ -64,6 +64,8 @@ const BLOCK_MIN: u64 = MIB;
 const BLOCK_MAX: u64 = 256 * MIB;
 /// Largest disk (section 2.6.2.2).
 const SIZE_MAX: u64 = 64 * TIB;
+/// Bytes that a logical sector may have (section 2.6.2.4).
+const LOGICAL_SECTORS: [u64; 2] = [SECTOR, 4 * KIB];
 /// Bytes of a physical sector that we write: what hosts of today have. Disks are whole ones: 7-Zip opens no others.
 const PHYSICAL_SECTOR: u64 = 4096;
 /// Where the two headers are.
@@ -247,12 +249,16 @@ impl Format for Vhdx {
     }
 
     fn plan(&self, options: &Options) -> Result<Box<dyn Plan>> {
-        Ok(Box::new(Dynamic { block_size: options.number("block_size") }))
+        Ok(Box::new(Dynamic { block_size: options.number("block_size"), sector: SECTOR }))
     }
 
     fn decode(&self, file: &Blob, reading: &Reading<'_>, _: &mut Env) -> Result<Blob> {
         reading.refuse_snapshot(self.name())?;
         read::disk(file)
+    }
+
+    fn sector(&self, file: &Blob) -> Result<Option<u64>> {
+        read::sector(file).map(Some)
     }
 
     fn info(&self, file: &Blob) -> Result<Info> {
@@ -277,6 +283,8 @@ impl Format for Vhdx {
 #[derive(Debug)]
 struct Dynamic {
     block_size: u64,
+    /// Bytes of a logical sector.
+    sector: u64,
 }
 
 impl Plan for Dynamic {
@@ -284,9 +292,13 @@ impl Plan for Dynamic {
         Limits { size_multiple: PHYSICAL_SECTOR, size_max: SIZE_MAX }
     }
 
+    fn with_sectors(&self, size: u64) -> Option<Box<dyn Plan>> {
+        LOGICAL_SECTORS.contains(&size).then(|| Box::new(Self { sector: size, ..*self }) as Box<dyn Plan>)
+    }
+
     fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
         self.limits().assert_hold(disk);
-        Ok(write::encode(disk, self.block_size, identity.ids(env)?))
+        Ok(write::encode(disk, self, identity.ids(env)?))
     }
 }
 
@@ -360,6 +372,21 @@ mod tests {
                 assert_eq!(Vhdx.check(&file, &mut env()).unwrap().corruptions, 1);
             }
         }
+    }
+
+    /// A chunk is 32 GiB with sectors of 4096 bytes.
+    #[test]
+    fn a_disk_of_large_sectors_says_so() {
+        let mut disk = Blob::zeros(40 << 30);
+        for at in [0, 33 << 30] {
+            disk.splice(at, &Blob::bytes(vec![7; 1 << 20]));
+        }
+        let plan = Vhdx.plan(&Options::defaults(Vhdx.options())).unwrap().with_sectors(4096).unwrap();
+        let file = plan.encode(&disk, &testing::ids().into(), &mut env()).unwrap();
+        assert_eq!(Vhdx.sector(&file).unwrap(), Some(4096));
+        assert!(crate::compare::same(&testing::decode(&Vhdx, &file).unwrap(), &disk).unwrap());
+        assert_eq!(Vhdx.sector(&encode(&sample(), "1M")).unwrap(), Some(512));
+        assert!(plan.with_sectors(1024).is_none());
     }
 
     #[test]

@@ -328,6 +328,15 @@ mod tests {
     }
 
     #[test]
+    fn bytes_behind_a_stream_do_not_hide_its_footer() {
+        for len in [1, 512, 5000] {
+            let mut file = encode(&sample(), &[]);
+            file.append(&Blob::bytes(vec![3; len]));
+            assert!(crate::compare::same(&testing::decode(&Vmdk, &file).unwrap(), &sample()).unwrap(), "{len}");
+        }
+    }
+
+    #[test]
     fn header_and_footer_of_a_stream_differ_in_the_directory_only() {
         let file = encode(&sample(), &[]);
         let header: Header = zerocopy::transmute!(file.read_array::<512>(0).unwrap());

@@ -5,7 +5,7 @@ use crate::{
     error::{At, Error, Result},
     names::find,
 };
-use formats::{Blob, Env, Format, Reading};
+use formats::{Blob, Env, Format, Reading, tree::ShowPath};
 use std::{
     cell::RefCell,
     path::{Path, PathBuf},
@@ -14,6 +14,20 @@ use std::{
 
 /// Longest chain of overlays; QEMU's own advice is to keep far below it. A loop ends here.
 const DEPTH_MAX: u32 = 200;
+
+/// A file name of bytes.
+#[cfg(unix)]
+fn os_path(name: &[u8]) -> Result<&Path> {
+    Ok(Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name)))
+}
+
+/// A file name of bytes, which other systems have as text.
+#[cfg(not(unix))]
+fn os_path(name: &[u8]) -> Result<&Path> {
+    let text =
+        std::str::from_utf8(name).map_err(|_| Error::bad_input(format!("'{}' is no file name here: it is no UTF-8", ShowPath(name))))?;
+    Ok(Path::new(text))
+}
 
 /// The files beside a disk image.
 #[derive(Debug)]
@@ -39,16 +53,16 @@ impl Parts {
     }
 
     /// The path of a file by the name that another one has for it.
-    fn path(&self, name: &str) -> Result<PathBuf> {
-        let refuse = |why| Err(Error::unsupported(format!("'{}' {why}", name.escape_debug())));
-        let name = name.strip_prefix("file:").unwrap_or(name);
-        match name.split_once(':') {
+    fn path(&self, name: &[u8]) -> Result<PathBuf> {
+        let refuse = |why| Err(Error::unsupported(format!("'{}' {why}", ShowPath(name))));
+        let name = name.strip_prefix(b"file:").unwrap_or(name);
+        match name.iter().position(|byte| *byte == b':').map(|colon| &name[..colon]) {
             // A scheme of QEMU's block drivers (`nbd:`, `json:`), not a Windows drive.
-            Some((scheme, _)) if scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+') => {
+            Some(scheme) if scheme.len() > 1 && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'+') => {
                 refuse("is not a file, which alone is followed")
             }
             _ if name.is_empty() => refuse("is no file name"),
-            _ => Ok(self.directory.join(name)),
+            _ => Ok(self.directory.join(os_path(name)?)),
         }
     }
 
@@ -60,11 +74,11 @@ impl Parts {
 }
 
 impl formats::Parts for Parts {
-    fn file(&self, name: &str, env: &mut Env) -> Result<Blob> {
+    fn file(&self, name: &[u8], env: &mut Env) -> Result<Blob> {
         self.open(&self.path(name)?, env)
     }
 
-    fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob> {
+    fn disk(&self, name: &[u8], format: Option<&str>, env: &mut Env) -> Result<Blob> {
         if self.depth >= DEPTH_MAX {
             return Err(Error::bad_input(format!("the disk is an overlay of an overlay and so on, {DEPTH_MAX} deep")));
         }

@@ -41,7 +41,7 @@ impl Recipe for DiskRecipe {
         request.size.check(limits)?;
         Ok(Box::new(move |run| {
             let disk = run.disk(firmware, limits)?;
-            Ok(vec![plan.encode(&disk.blob, &disk.identity, &mut run.env)?])
+            Ok(vec![disk.encode(&*plan, &mut run.env)?])
         }))
     }
 }

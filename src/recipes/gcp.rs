@@ -25,7 +25,7 @@ impl Recipe for Gcp {
         let (firmware, limits) = (request.firmware, Limits::multiple_of(WHOLE_GIB));
         request.size.check(limits)?;
         Ok(Box::new(move |run| {
-            let disk = run.disk(firmware, limits)?.blob;
+            let disk = run.disk(firmware, limits)?.encode(&Raw, &mut run.env)?;
             Ok(vec![gcp::pack(&disk, &mut run.env)?])
         }))
     }

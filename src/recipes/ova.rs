@@ -47,7 +47,7 @@ impl Recipe for Ova {
         request.size.check(plan.limits())?;
         Ok(Box::new(move |run| {
             let disk = run.disk(firmware, plan.limits())?;
-            let file = plan.encode(&disk.blob, &disk.identity, &mut run.env)?;
+            let file = disk.encode(&*plan, &mut run.env)?;
             Ok(vec![ova::package(&machine, disk.blob.len(), &file, run.env.time)?])
         }))
     }

@@ -377,22 +377,6 @@ fn wrapped_disks_are_taken_out() {
     assert!(files.code() == 0, "{files}");
 }
 
-/// A disk whose size is no whole MiB keeps it where the container can, and so its backup GPT stays at its end.
-#[test]
-fn a_disk_keeps_its_size() {
-    let dir = scratch("disks-size");
-    let disk = dir.join("odd.raw");
-    File::create(&disk).unwrap().set_len((64 << 20) + 33 * 512).unwrap();
-    run("sgdisk", ["-n", "1:2048:0", text(&disk)]);
-    for format in ["raw", "qcow2", "vdi"] {
-        let (made, back) = (dir.join(format!("made.{format}")), dir.join("back"));
-        ours(&["convert", text(&disk), "-f", format, "-o", text(&made)]).success();
-        qemu_img(&["convert", "-f", format, "-O", "raw", text(&made), text(&back)]).success();
-        run("cmp", [text(&disk), text(&back)]);
-        assert!(run("sgdisk", ["-v", text(&back)]).contains("No problems found."), "{format}");
-    }
-}
-
 /// A file that a shell makes of another: `$1` and `$2`.
 fn packed(script: &str, from: &Path, to: &str) -> String {
     let to = from.with_file_name(to);

@@ -20,6 +20,18 @@ const CORPUS: &[(&str, &str, &str)] = &[
     ),
     (
         "qcow2",
+        "packed-snapshots",
+        "$convert -c -O qcow2 -o cluster_size=4K,refcount_bits=64 disk image; qemu-img snapshot -c one image
+         qemu-io -c 'write -P 7 100k 9k' image; qemu-img bitmap --add image bitmap",
+    ),
+    (
+        "qcow2",
+        "extended-snapshots",
+        "$convert -O qcow2 -o cluster_size=16K,extended_l2=on disk image; qemu-img snapshot -c one image; qemu-io -c 'write -z 8k 1k' image
+         qemu-io -c 'write -P 7 100k 3k' image",
+    ),
+    (
+        "qcow2",
         "overlay",
         "$convert -O raw disk beside; qemu-img create -q -f qcow2 -o cluster_size=4K -F raw -b beside image
          qemu-io -c 'write -z 0 8k' -c 'write -P 3 100k 5k' image",

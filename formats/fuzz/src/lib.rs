@@ -39,11 +39,11 @@ pub fn with_env<R>(work: impl FnOnce(&mut Env) -> R) -> R {
 struct Beside<'a>(&'a Blob);
 
 impl Parts for Beside<'_> {
-    fn file(&self, _: &str, _: &mut Env) -> Result<Blob> {
+    fn file(&self, _: &[u8], _: &mut Env) -> Result<Blob> {
         Ok(self.0.clone())
     }
 
-    fn disk(&self, _: &str, _: Option<&str>, _: &mut Env) -> Result<Blob> {
+    fn disk(&self, _: &[u8], _: Option<&str>, _: &mut Env) -> Result<Blob> {
         Ok(self.0.clone())
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --bin mutate -- [--executions N] [--seconds N] [--seed N] [--format NAME]    every third reads what is no disk, every 20th writes
 //! cargo run --release --bin mutate -- --against-qemu N [--seed N] [--format NAME]    what we read, qemu-img has to read alike
+//! cargo run --release --bin mutate -- --check-against-qemu N [--seed N]    what we say of a qcow2, qemu-img check has to say
 //! ```
 //! The corpus is made by `qemu-img` (QEMU 7.2), small images in every sub-format; what is mutated is what is not zero. Three of four
 //! mutants with checksums (VHD, VHDX and its log) get them right again, else nothing behind these would be reached. A find (a panic,
@@ -12,6 +13,7 @@ mod corpus;
 mod mutants;
 mod qemu;
 mod readers;
+mod verdicts;
 
 use corpus::{Image, Random};
 use formats::{Blob, FORMATS, Format};
@@ -31,7 +33,7 @@ const MEMORY_MAX: u64 = 256 << 10;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut executions, mut seed, mut seconds, mut mutants, mut only) = (100_000_u64, 1_u64, u64::MAX, 0_u64, None);
+    let (mut executions, mut seed, mut seconds, mut mutants, mut judged, mut only) = (100_000_u64, 1_u64, u64::MAX, 0_u64, 0_u64, None);
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_default();
         match (name.as_str(), value.parse()) {
@@ -39,9 +41,12 @@ fn main() -> ExitCode {
             ("--seed", Ok(value)) => seed = value,
             ("--seconds", Ok(value)) => seconds = value,
             ("--against-qemu", Ok(value)) => mutants = value,
+            ("--check-against-qemu", Ok(value)) => judged = value,
             ("--format", _) if formats::format(&value).is_some() => only = Some(value),
             _ => {
-                eprintln!("usage: mutate [--executions N [--seconds N] | --against-qemu N] [--seed N] [--format NAME]");
+                eprintln!(
+                    "usage: mutate [--executions N [--seconds N] | --against-qemu N | --check-against-qemu N] [--seed N] [--format NAME]"
+                );
                 return ExitCode::FAILURE;
             }
         }
@@ -51,6 +56,8 @@ fn main() -> ExitCode {
     let random = Random::new(seed);
     let finds = if mutants > 0 {
         qemu::compare(&corpus, mutants, random)
+    } else if judged > 0 {
+        verdicts::compare(&corpus, judged, random)
     } else {
         let readers = if only.is_none() { readers::all() } else { Vec::new() };
         Run::new(seed, corpus, readers).all(executions, Duration::from_secs(seconds), random)

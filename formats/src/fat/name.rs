@@ -1,7 +1,7 @@
 //! Names: which are allowed, and the 8.3 short name that stands for each (fatgen103, "FAT Long Directory Entries").
 
-use crate::{Error, Result};
-use std::collections::{HashMap, HashSet};
+use crate::{Error, Result, numbers::Numbers, units};
+use std::collections::HashSet;
 
 /// A short name as it is stored: base and extension padded with spaces, without the dot.
 pub(super) type Short = [u8; 11];
@@ -50,8 +50,7 @@ pub(super) fn folded(name: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct ShortNames {
     taken: HashSet<Short>,
-    /// The last numeric tail that each basis got.
-    tails: HashMap<Short, u32>,
+    tails: Numbers<Short>,
 }
 
 impl ShortNames {
@@ -63,14 +62,8 @@ impl ShortNames {
             return Stored { short, case, long: Vec::new() };
         }
         let basis = basis(name);
-        let tail = self.tails.entry(basis).or_default();
-        let short = loop {
-            *tail += 1;
-            let short = with_tail(basis, *tail);
-            if self.taken.insert(short) {
-                break short;
-            }
-        };
+        let Self { taken, tails } = self;
+        let short = tails.free(1, |digits| cut(basis, digits), |tail| with_tail(basis, tail), |short| taken.insert(*short));
         Stored { short, case: 0, long: name.encode_utf16().collect() }
     }
 }
@@ -110,12 +103,17 @@ fn basis(name: &str) -> Short {
     padded(&part(base, 8), &part(extension, 3))
 }
 
+/// The basis, with room for `~` and so many digits at its end.
+fn cut(basis: Short, digits: u32) -> Short {
+    let base = basis[..8].trim_ascii_end();
+    padded(&base[..base.len().min(7 - units::index(digits.into()))], &basis[8..])
+}
+
 /// The basis with `~n` at its end.
 fn with_tail(basis: Short, n: u32) -> Short {
     let tail = format!("~{n}");
-    let base = basis[..8].trim_ascii_end();
-    let kept = base.len().min(8 - tail.len());
-    padded(&[&base[..kept], tail.as_bytes()].concat(), &basis[8..])
+    let cut = cut(basis, n.ilog10() + 1);
+    padded(&[cut[..8].trim_ascii_end(), tail.as_bytes()].concat(), &cut[8..])
 }
 
 #[cfg(test)]
@@ -167,6 +165,14 @@ mod tests {
         let names: Vec<_> = (0..12).map(|i| format!("a long name {i}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         assert!(stored(&names)[11].starts_with("ALONG~12   |"));
+    }
+
+    /// Names of which each has a basis of its own, and all share their tails.
+    #[test]
+    fn many_names_take_little_time() {
+        let mut shorts = ShortNames::default();
+        let found: HashSet<_> = (0..200_000).map(|n| shorts.store(&format!("{n:08} and more.txt")).short).collect();
+        assert_eq!(found.len(), 200_000);
     }
 
     #[test]

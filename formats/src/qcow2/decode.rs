@@ -15,6 +15,7 @@ use crate::{
     dump::Dump,
     error::At,
     parallel,
+    tree::ShowPath,
     units::{self, KIB},
     zeros,
 };
@@ -153,7 +154,7 @@ fn storage(image: &Checked, file: &Blob, reading: &Reading<'_>, env: &mut Env) -
     match image.data_file(file)? {
         None => Ok(Storage::within(file)),
         Some(name) => {
-            let parts = reading.parts(|| format!("its data is in another file, '{}', which is not followed", name.escape_debug()))?;
+            let parts = reading.parts(|| format!("its data is in another file, '{}', which is not followed", ShowPath(&name)))?;
             Ok(Storage::outside(file, parts.file(&name, env).at(|| "data file")?))
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{CompressionType, L1_MAX};
 use crate::{Blob, Error, Result, error::At, units};
-use std::mem::offset_of;
+use std::{mem::offset_of, ops::Range};
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
     big_endian::{U32, U64},
@@ -107,7 +107,17 @@ impl Checked {
         if header.magic != MAGIC {
             return Err(Error::bad_input("no qcow2: it does not start with QFI\\xfb"));
         }
-        header.check().at(|| "qcow2 header")
+        let image = header.check().at(|| "qcow2 header")?;
+        image.refuse_unknown_features(file).at(|| "qcow2 header")?;
+        Ok(image)
+    }
+
+    /// Structures begin where clusters begin.
+    pub(super) fn check_aligned(&self, at: u64, what: &str) -> Result<()> {
+        if at.is_multiple_of(self.cluster) {
+            return Ok(());
+        }
+        Err(Error::bad_input(format!("{what} is at byte {at}, must be a multiple of the cluster size, {}", self.cluster)))
     }
 
     /// Log2 of the bits of a refcount.
@@ -164,6 +174,12 @@ impl Header {
             1 => CompressionType::Zstd,
             other => return Err(Error::unsupported(format!("compression type {other}, must be 0 (zlib) or 1 (zstd)"))),
         };
+        let is_said = self.incompatible_features.get() & incompatible::COMPRESSION_TYPE != 0;
+        if version == 3 && is_said != (self.compression_type != 0) {
+            let what =
+                format!("compression type {}, and the incompatible feature that speaks of it contradicts that", self.compression_type);
+            return Err(Error::bad_input(what));
+        }
         let extended_l2 = self.incompatible_features.get() & incompatible::EXTENDED_L2 != 0;
         if extended_l2 && bits < 14 {
             return Err(Error::bad_input(format!("cluster_bits is {bits}, must be at least 14 with extended L2 entries")));
@@ -180,27 +196,40 @@ impl Header {
             return Ok(());
         }
         let length = self.header_length.get();
-        if length < V3_LEN_MIN || !length.is_multiple_of(8) {
-            return Err(Error::bad_input(format!("the header has {length} bytes, must be at least {V3_LEN_MIN} and a multiple of 8")));
+        let cluster = 1_u32.checked_shl(self.cluster_bits.get()).unwrap_or(u32::MAX);
+        if length < V3_LEN_MIN || !length.is_multiple_of(8) || length > cluster {
+            let what = format!("the header has {length} bytes, must be {V3_LEN_MIN} to a cluster and a multiple of 8");
+            return Err(Error::bad_input(what));
         }
         let order = self.refcount_order.get();
         if order > 6 {
             return Err(Error::bad_input(format!("refcount_order is {order}, must be 0 to 6")));
-        }
-        let features = self.incompatible_features.get();
-        let known = incompatible::DIRTY
-            | incompatible::CORRUPT
-            | incompatible::EXTERNAL_DATA
-            | incompatible::COMPRESSION_TYPE
-            | incompatible::EXTENDED_L2;
-        if features & !known != 0 {
-            return Err(Error::unsupported(format!("unknown incompatible features {:#x}", features & !known)));
         }
         Ok(())
     }
 }
 
 impl Checked {
+    /// Names the features that a reader would have to know, by the file's own table of names where it has one ("Feature name table").
+    fn refuse_unknown_features(&self, file: &Blob) -> Result<()> {
+        use incompatible::{COMPRESSION_TYPE, CORRUPT, DIRTY, EXTENDED_L2, EXTERNAL_DATA};
+        /// Bytes of a row: what kind of feature, which bit, and its name.
+        const ROW: usize = 48;
+        let features = self.header.incompatible_features.get();
+        let unknown = features & !(DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION_TYPE | EXTENDED_L2);
+        if self.header.version.get() == 2 || unknown == 0 {
+            return Ok(());
+        }
+        let table = self.extension(file, extension::FEATURE_NAMES).unwrap_or_default().unwrap_or_default();
+        let names = table.as_chunks::<ROW>().0.iter().filter_map(|[kind, bit, name @ ..]| {
+            let is_meant = *kind == 0 && 1_u64.checked_shl(u32::from(*bit)).is_some_and(|bit| unknown & bit != 0);
+            is_meant.then(|| String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned())
+        });
+        let names = names.collect::<Vec<_>>().join(", ");
+        let named = if names.is_empty() { String::new() } else { format!(", which it calls '{names}'") };
+        Err(Error::unsupported(format!("unknown incompatible features {unknown:#x}{named}")).hint("convert it with the QEMU that made it"))
+    }
+
     /// Entries that the L1 table of a disk must have.
     pub(super) fn l1_entries(&self, size: u64) -> u64 {
         size.div_ceil(self.covered())
@@ -216,6 +245,16 @@ impl Checked {
             let what = format!("the L1 table has {entries} entries, must have {needed} to {}", L1_MAX / 8);
             return Err(Error::bad_input(what));
         }
+        let places = [
+            (self.header.l1_table_offset.get(), "the L1 table"),
+            (self.header.refcount_table_offset.get(), "the refcount table"),
+            (self.header.snapshots_offset.get(), "the snapshot table"),
+        ];
+        places.into_iter().try_for_each(|(at, what)| self.check_aligned(at, what))?;
+        if self.header.backing_file_offset.get() > self.cluster {
+            let at = self.header.backing_file_offset;
+            return Err(Error::bad_input(format!("the name of the backing file is at byte {at}, must be in the first cluster")));
+        }
         Ok(self)
     }
 }
@@ -224,6 +263,7 @@ impl Checked {
 mod extension {
     pub(super) const END: u32 = 0;
     pub(super) const BACKING_FORMAT: u32 = 0xe279_2aca;
+    pub(super) const FEATURE_NAMES: u32 = 0x6803_f857;
     pub(super) const BITMAPS: u32 = 0x2385_2875;
     pub(super) const DATA_FILE: u32 = 0x4441_5441;
 }
@@ -234,7 +274,7 @@ const NAME_MAX: u64 = 1023;
 /// The other files that a header names.
 impl Checked {
     /// The backing file and its format, where the disk is an overlay.
-    pub(super) fn backing_file(&self, file: &Blob) -> Result<Option<(String, Option<String>)>> {
+    pub(super) fn backing_file(&self, file: &Blob) -> Result<Option<(Vec<u8>, Option<String>)>> {
         let Header { backing_file_offset, backing_file_size, .. } = self.header;
         if backing_file_offset == 0 {
             return Ok(None);
@@ -245,23 +285,22 @@ impl Checked {
     }
 
     /// The file that has the data, where this one has none.
-    pub(super) fn data_file(&self, file: &Blob) -> Result<Option<String>> {
+    pub(super) fn data_file(&self, file: &Blob) -> Result<Option<Vec<u8>>> {
         if !self.has(incompatible::EXTERNAL_DATA) {
             return Ok(None);
         }
         let name = self.extension(file, extension::DATA_FILE)?;
-        let name = name.ok_or_else(|| Error::bad_input("qcow2 header: the data is in another file, which it does not name"))?;
-        Ok(Some(String::from_utf8_lossy(&name).into_owned()))
+        name.map(Some).ok_or_else(|| Error::bad_input("qcow2 header: the data is in another file, which it does not name"))
     }
 
     /// Number, offset and length of the bitmap directory, where there is a valid one.
     pub(super) fn bitmaps(&self, file: &Blob) -> Result<Option<(u32, u64, u64)>> {
-        if self.header.version.get() < 3 || self.header.autoclear_features.get() & AUTOCLEAR_BITMAPS == 0 {
-            return Ok(None);
-        }
         let Some(bytes) = self.extension(file, extension::BITMAPS)? else { return Ok(None) };
         let bytes =
             <[u8; 24]>::try_from(bytes).map_err(|_| Error::bad_input("the bitmaps extension has not 24 bytes").at("qcow2 header"))?;
+        if self.header.version.get() < 3 || self.header.autoclear_features.get() & AUTOCLEAR_BITMAPS == 0 {
+            return Ok(None);
+        }
         let [number, _, len_high, len_low, at_high, at_low]: [U32; 6] = zerocopy::transmute!(bytes);
         let join = |high: U32, low: U32| u64::from(high.get()) << 32 | u64::from(low.get());
         Ok(Some((number.get(), join(at_high, at_low), join(len_high, len_low))))
@@ -272,34 +311,42 @@ impl Checked {
         self.header.version.get() >= 3 && self.header.incompatible_features.get() & feature != 0
     }
 
-    /// The content of the first header extension of a type ("Header extensions"). They end in the first cluster.
+    /// The content of the first header extension of a type.
     fn extension(&self, file: &Blob, wanted: u32) -> Result<Option<Vec<u8>>> {
+        let found = self.extensions(file)?.into_iter().find(|(kind, _)| *kind == wanted);
+        found.map(|(_, place)| file.slice(place).to_vec(self.cluster)).transpose()
+    }
+
+    /// Types and places of all header extensions ("Header extensions"). They end in the first cluster, in front of the name of the
+    /// backing file.
+    pub(super) fn extensions(&self, file: &Blob) -> Result<Vec<(u32, Range<u64>)>> {
+        let name_at = self.header.backing_file_offset.get();
+        let (limit, file_end) = (if name_at == 0 { self.cluster } else { name_at }, file.len());
         let mut at = if self.header.version.get() == 2 { units::bytes(V2_LEN) } else { self.header.header_length.get().into() };
-        let end = self.cluster.min(file.len());
-        while at + 8 <= end {
+        let mut found = Vec::new();
+        while at < limit && at + 8 <= file_end {
             let [kind, len]: [U32; 2] = zerocopy::transmute!(file.read_array::<8>(at)?);
-            let (len, from) = (u64::from(len.get()), at + 8);
+            let (from, end) = (at + 8, at + 8 + u64::from(len.get()));
+            if end > limit.min(file_end) {
+                let what =
+                    format!("extension {kind:#x} of {len} bytes reaches past byte {}, where the extensions end", limit.min(file_end));
+                return Err(Error::bad_input(what).at("qcow2 header"));
+            }
             if kind == extension::END {
                 break;
             }
-            if len > end - from {
-                let what = format!("extension {kind:#x} of {len} bytes reaches past byte {end}, where the first cluster ends");
-                return Err(Error::bad_input(what).at("qcow2 header"));
-            }
-            if kind == wanted {
-                return file.slice(from..from + len).to_vec(self.cluster).map(Some);
-            }
-            at = (from + len).next_multiple_of(8);
+            found.push((kind.get(), from..end));
+            at = end.next_multiple_of(8);
         }
-        Ok(None)
+        Ok(found)
     }
 }
 
-fn read_name(file: &Blob, at: u64, len: u64) -> Result<String> {
+fn read_name(file: &Blob, at: u64, len: u64) -> Result<Vec<u8>> {
     if len > NAME_MAX {
         return Err(Error::bad_input(format!("it has {len} bytes, at most {NAME_MAX}")));
     }
     let mut name = vec![0; units::index(len)];
     file.read_at(at, &mut name)?;
-    Ok(String::from_utf8_lossy(&name).into_owned())
+    Ok(name)
 }

@@ -26,11 +26,12 @@ pub(super) fn info(file: &Blob) -> Result<Info> {
         specific.push(("extended-l2", image.extended_l2.into()));
     }
     if let Some(name) = image.data_file(file)? {
-        specific.push(("data-file", name.into()));
+        specific.push(("data-file", String::from_utf8_lossy(&name).into_owned().into()));
     }
-    let (backing_file, backing_format) = image.backing_file(file)?.map_or((None, None), |(name, format)| (Some(name), format));
+    let (backing_file, backing_format) = image.backing_file(file)?.unzip();
+    let backing_file = backing_file.map(|name| String::from_utf8_lossy(&name).into_owned());
     let (snapshots, _) = snapshot::table(&image, file)?;
     let snapshots = snapshots.into_iter().map(|s| SnapshotInfo { id: s.id, name: s.name, seconds: s.seconds, size: s.size }).collect();
     let dirty = image.has(incompatible::DIRTY);
-    Ok(Info { cluster_size: Some(image.cluster), dirty, backing_file, backing_format, snapshots, specific })
+    Ok(Info { cluster_size: Some(image.cluster), dirty, backing_file, backing_format: backing_format.flatten(), snapshots, specific })
 }

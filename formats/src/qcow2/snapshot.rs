@@ -56,6 +56,14 @@ pub(super) struct Snapshot {
     pub(super) size: u64,
     /// When it was taken: seconds since 1970.
     pub(super) seconds: u32,
+    extra_size: u64,
+}
+
+impl Snapshot {
+    /// Whether it says how large state and disk are.
+    pub(super) fn is_complete(&self) -> bool {
+        self.extra_size >= 16
+    }
 }
 
 /// All snapshots of a file, and how many bytes their table has.
@@ -110,7 +118,9 @@ fn entry(image: &Checked, file: &Blob, at: u64) -> Result<(Snapshot, u64)> {
         l1_entries: entry.l1_size.get().into(),
         size,
         seconds: entry.date_seconds.get(),
+        extra_size,
     };
+    image.check_aligned(snapshot.l1_at, "its L1 table")?;
     Claims::on(file).claim(snapshot.l1_at, snapshot.l1_entries * 8, || "its L1 table".to_owned())?;
     let needed = image.l1_entries(size);
     if size > i64::MAX.unsigned_abs() || snapshot.l1_entries < needed || snapshot.l1_entries * 8 > L1_MAX {

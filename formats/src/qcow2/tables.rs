@@ -190,10 +190,7 @@ impl Walk<'_> {
     }
 
     fn check_aligned(&self, at: u64) -> Result<()> {
-        if at.is_multiple_of(self.image.cluster) {
-            return Ok(());
-        }
-        Err(Error::bad_input(format!("it points to byte {at}, must be a multiple of the cluster size, {}", self.image.cluster)))
+        self.image.check_aligned(at, "what it points to")
     }
 
     fn zeros(&mut self, at: u64, len: u64) {

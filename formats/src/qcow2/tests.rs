@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     Blob, Error,
     testing::{self, env},
+    units,
 };
 
 fn encode(disk: &Blob, options: &[(&str, &str)]) -> Blob {

@@ -1,7 +1,7 @@
 //! The footer: "Hard Disk Footer Format", and the geometry in it.
 
 use super::{DYNAMIC_HEADER_AT, SIZE_MAX};
-use crate::{Blob, Error, Ids, Result, Timestamp, dump::Dump, error::At, guid::Guid, units::SECTOR};
+use crate::{Blob, Error, Ids, Result, Timestamp, blocks, dump::Dump, error::At, guid::Guid, units::SECTOR};
 use std::mem::offset_of;
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -97,12 +97,42 @@ impl Footer {
 
     /// The footer, or where it is damaged the copy that dynamic disks have in front.
     pub(super) fn find(file: &Blob) -> Result<Self> {
-        let last = file.len().checked_sub(SECTOR).ok_or_else(|| Error::bad_input(format!("{} bytes are no VHD", file.len())))?;
-        Self::read(file, last).or_else(|error| Self::read(file, 0).map_err(|_| error)).at(|| "VHD footer")
+        match Self::place(file)? {
+            Some(at) => Self::read(file, at),
+            None => Self::read(file, Self::last(file)).or_else(|error| Self::read(file, 0).map_err(|_| error)),
+        }
+        .at(|| "VHD footer")
+    }
+
+    /// Where a sound footer is, at the end of the file or near it. Before the end it has to be this file's, and not one of a file on
+    /// the disk: a fixed disk ends where it begins, and of all others there is a copy in front.
+    pub(super) fn place(file: &Blob) -> Result<Option<u64>> {
+        let (last, has_copy) = (Self::last(file), has_cookie(file, 0)?);
+        let is_ours = |at, footer: Self| {
+            let is_behind_disk = footer.disk_type == disk_type::FIXED && footer.disk_len().is_ok_and(|len| len == at);
+            at == last || has_copy || is_behind_disk
+        };
+        blocks::last_sector(file, |at, sector| Self::parse(sector).is_ok_and(|footer| is_ours(at, footer)))
+    }
+
+    /// Whether a file says that it is a VHD, be its footer damaged or not.
+    pub(super) fn probe(file: &Blob) -> Result<bool> {
+        Ok(has_cookie(file, 0)? || has_cookie(file, Self::last(file))? || Self::place(file)?.is_some())
+    }
+
+    /// Where the footer is if nothing follows it. Before Virtual PC 2004 it had 511 bytes.
+    pub(super) fn last(file: &Blob) -> u64 {
+        file.len().saturating_sub(1) / SECTOR * SECTOR
     }
 
     pub(super) fn read(file: &Blob, at: u64) -> Result<Self> {
-        let footer: Self = zerocopy::transmute!(file.read_array::<512>(at)?);
+        let mut sector = file.slice(at.min(file.len())..file.len().min(at.saturating_add(SECTOR)));
+        sector.extend_to(SECTOR);
+        Self::parse(&sector.read_array(0)?)
+    }
+
+    fn parse(sector: &[u8; 512]) -> Result<Self> {
+        let footer: Self = zerocopy::transmute!(*sector);
         if footer.cookie != *b"conectix" {
             return Err(Error::bad_input("the cookie is not conectix"));
         }
@@ -181,6 +211,10 @@ impl Geometry {
     fn sectors(self) -> u64 {
         u64::from(self.cylinders.get()) * u64::from(self.heads) * u64::from(self.sectors)
     }
+}
+
+fn has_cookie(file: &Blob, at: u64) -> Result<bool> {
+    Ok(file.len() >= at + 511 && file.read_array(at)? == *b"conectix")
 }
 
 pub(super) fn check_sum(found: U32, zeroed: &[u8]) -> Result<()> {

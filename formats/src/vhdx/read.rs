@@ -1,8 +1,9 @@
 //! Reading: the current header, the log, the regions, the metadata, the BAT.
 
 use super::{
-    BLOCK_MAX, BLOCK_MIN, FileParameters, HEADER_SECTION, HEADERS_AT, Header, MetadataTableEntry, MetadataTableHeader, REGION_TABLES_AT,
-    RegionTableEntry, RegionTableHeader, SIZE_MAX, TABLE_LEN, bat_entries, block_state, chunk_ratio, known, log, metadata_flags,
+    BLOCK_MAX, BLOCK_MIN, FileParameters, HEADER_SECTION, HEADERS_AT, Header, LOGICAL_SECTORS, MetadataTableEntry, MetadataTableHeader,
+    REGION_TABLES_AT, RegionTableEntry, RegionTableHeader, SIZE_MAX, TABLE_LEN, bat_entries, block_state, chunk_ratio, known, log,
+    metadata_flags,
 };
 use crate::{
     Blob, Check, Error, Info, Result,
@@ -41,6 +42,11 @@ pub(super) fn disk(file: &Blob) -> Result<Blob> {
     disk.extend_to(size);
     claims.finish()?;
     Ok(disk)
+}
+
+/// Bytes of a logical sector.
+pub(super) fn sector(file: &Blob) -> Result<u64> {
+    Ok(Image::open(file)?.metadata.logical_sector)
 }
 
 pub(super) fn info(file: &Blob) -> Result<Info> {
@@ -230,7 +236,7 @@ impl Metadata {
         if !block_size.is_power_of_two() || !(BLOCK_MIN..=BLOCK_MAX).contains(&block_size) {
             return Err(Error::bad_input(format!("the block size is {block_size}, must be a power of two from 1 MiB to 256 MiB")));
         }
-        if ![512, 4096].contains(&logical_sector) {
+        if !LOGICAL_SECTORS.contains(&logical_sector) {
             return Err(Error::bad_input(format!("the logical sector size is {logical_sector}, must be 512 or 4096")));
         }
         if size > SIZE_MAX || !size.is_multiple_of(logical_sector) {

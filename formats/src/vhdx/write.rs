@@ -1,15 +1,15 @@
 //! Writing dynamic disks with an empty log.
 
 use super::{
-    FileParameters, HEADER_SECTION, HEADERS_AT, Header, MetadataTableEntry, MetadataTableHeader, PHYSICAL_SECTOR, REGION_TABLES_AT,
-    RegionTableEntry, RegionTableHeader, TABLE_LEN, bat_entries, block_state, chunk_ratio, known, metadata_flags, narrow,
+    Dynamic, FileParameters, HEADER_SECTION, HEADERS_AT, Header, MetadataTableEntry, MetadataTableHeader, PHYSICAL_SECTOR,
+    REGION_TABLES_AT, RegionTableEntry, RegionTableHeader, TABLE_LEN, bat_entries, block_state, chunk_ratio, known, metadata_flags, narrow,
 };
 use crate::{
     Blob,
     blocks::Table,
     crc32c::crc32c,
     guid::{Guid, Ids},
-    units::{self, MIB, SECTOR},
+    units::{self, MIB},
 };
 use zerocopy::IntoBytes;
 
@@ -20,10 +20,12 @@ const METADATA_LEN: u64 = MIB;
 const BAT_AT: u64 = METADATA_AT + METADATA_LEN;
 
 /// A file of a disk.
-pub(super) fn encode(disk: &Blob, block_size: u64, ids: &Ids) -> Blob {
-    let entries = bat_entries(disk.len().div_ceil(block_size), chunk_ratio(block_size, SECTOR));
+pub(super) fn encode(disk: &Blob, plan: &Dynamic, ids: &Ids) -> Blob {
+    let Dynamic { block_size, sector } = *plan;
+    let ratio = chunk_ratio(block_size, sector);
+    let entries = bat_entries(disk.len().div_ceil(block_size), ratio);
     let bat_len = (entries * 8).next_multiple_of(MIB).max(MIB);
-    let (bat, payload) = blocks(disk, block_size, entries, BAT_AT + bat_len);
+    let (bat, payload) = blocks(disk, block_size, ratio, entries, BAT_AT + bat_len);
 
     let mut file = file_identifier();
     for (number, at) in (1..).zip(HEADERS_AT) {
@@ -36,7 +38,7 @@ pub(super) fn encode(disk: &Blob, block_size: u64, ids: &Ids) -> Blob {
         file.append(&regions);
     }
     file.extend_to(METADATA_AT);
-    file.append(&metadata(disk, block_size, ids));
+    file.append(&metadata(disk, plan, ids));
     file.extend_to(BAT_AT);
     file.append(&bat);
     file.extend_to(BAT_AT + bat_len);
@@ -45,8 +47,7 @@ pub(super) fn encode(disk: &Blob, block_size: u64, ids: &Ids) -> Blob {
 }
 
 /// The BAT and the blocks that have data, which start at `start`.
-fn blocks(disk: &Blob, block_size: u64, entries: u64, start: u64) -> (Blob, Blob) {
-    let ratio = chunk_ratio(block_size, SECTOR);
+fn blocks(disk: &Blob, block_size: u64, ratio: u64, entries: u64, start: u64) -> (Blob, Blob) {
     let mut chunk = block_state::ZERO.to_le_bytes().repeat(units::index(ratio));
     chunk.extend(0_u64.to_le_bytes());
     let mut bat = Table::repeating(Blob::bytes(chunk));
@@ -111,14 +112,14 @@ fn region_table(bat_len: u64) -> Blob {
 }
 
 /// The metadata table and, behind it, its items.
-fn metadata(disk: &Blob, block_size: u64, ids: &Ids) -> Blob {
+fn metadata(disk: &Blob, plan: &Dynamic, ids: &Ids) -> Blob {
     use metadata_flags::{IS_REQUIRED, IS_VIRTUAL_DISK};
-    let parameters = FileParameters { block_size: narrow(block_size), flags: 0.into() };
+    let parameters = FileParameters { block_size: narrow(plan.block_size), flags: 0.into() };
     let items = [
         (known::FILE_PARAMETERS, IS_REQUIRED, parameters.as_bytes().to_vec()),
         (known::VIRTUAL_DISK_SIZE, IS_REQUIRED | IS_VIRTUAL_DISK, disk.len().to_le_bytes().to_vec()),
         (known::VIRTUAL_DISK_ID, IS_REQUIRED | IS_VIRTUAL_DISK, ids.guid("vhdx disk").to_mixed_endian().to_vec()),
-        (known::LOGICAL_SECTOR_SIZE, IS_REQUIRED | IS_VIRTUAL_DISK, 512_u32.to_le_bytes().to_vec()),
+        (known::LOGICAL_SECTOR_SIZE, IS_REQUIRED | IS_VIRTUAL_DISK, narrow(plan.sector).to_bytes().to_vec()),
         (known::PHYSICAL_SECTOR_SIZE, IS_REQUIRED | IS_VIRTUAL_DISK, narrow(PHYSICAL_SECTOR).to_bytes().to_vec()),
     ];
     let mut header = MetadataTableHeader { signature: *b"metadata", reserved: 0.into(), entry_count: 0.into(), reserved2: [0; 20] };

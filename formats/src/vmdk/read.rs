@@ -2,7 +2,7 @@
 
 use super::{
     DIRECTORY_AT_END, Header, SIZE_MAX,
-    descriptor::{self, ExtentKind},
+    descriptor::{Descriptor, ExtentKind},
     flags,
     stream::GrainMarker,
 };
@@ -12,7 +12,7 @@ use crate::{
     compress::deflate::{self, Wrapping},
     dump::Dump,
     error::At,
-    parallel,
+    parallel, plain,
     units::{self, KIB, MIB, SECTOR},
     zeros,
 };
@@ -61,17 +61,17 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
     }
 }
 
-/// The text of a descriptor on its own.
-fn text_of(file: &Blob) -> Result<String> {
-    Ok(descriptor::text(&file.slice(0..file.len().min(DESCRIPTOR_MAX)).to_vec(DESCRIPTOR_MAX)?))
+/// A descriptor on its own.
+fn text_of(file: &Blob) -> Result<Descriptor> {
+    Ok(Descriptor::new(file.slice(0..file.len().min(DESCRIPTOR_MAX)).to_vec(DESCRIPTOR_MAX)?))
 }
 
 /// A disk in several files.
-fn joined(text: &str, parts: &dyn Parts, env: &mut Env) -> Result<Blob> {
-    descriptor::refuse_parent(text)?;
+fn joined(descriptor: &Descriptor, parts: &dyn Parts, env: &mut Env) -> Result<Blob> {
+    descriptor.refuse_parent()?;
     let mut disk = Blob::default();
-    for line in descriptor::extents(text)? {
-        let place = || format!("VMDK extent '{}'", line.file.escape_debug());
+    for line in descriptor.extents()? {
+        let place = || format!("VMDK extent '{}'", plain::line(&descriptor.text(&line.file)));
         let bytes = |sectors: u64| {
             sectors
                 .checked_mul(SECTOR)
@@ -82,12 +82,12 @@ fn joined(text: &str, parts: &dyn Parts, env: &mut Env) -> Result<Blob> {
         let extent = match line.kind {
             ExtentKind::Zero => Blob::zeros(len),
             ExtentKind::Flat => {
-                let file = parts.file(&line.file, env).at(place)?;
+                let file = descriptor.open(&line.file, parts, env).at(place)?;
                 let range = Claims::on(&file).claim(bytes(line.offset).at(place)?, len, || "its data".to_owned()).at(place)?;
                 file.slice(range)
             }
             ExtentKind::Sparse => {
-                let file = parts.file(&line.file, env).at(place)?;
+                let file = descriptor.open(&line.file, parts, env).at(place)?;
                 let extent = Extent::part(&file).and_then(|extent| sparse(&file, &extent, env)).at(place)?;
                 if extent.len() < len {
                     return Err(Error::bad_input(format!("it has {} bytes, must have {len}", extent.len())).at(place()));
@@ -145,7 +145,7 @@ fn sparse(file: &Blob, extent: &Extent, env: &mut Env) -> Result<Blob> {
 
 /// What the descriptor says, in the words of `qemu-img info`.
 pub(super) fn info(file: &Blob) -> Result<Info> {
-    let (text, cluster_size, compressed) = match kind(file)? {
+    let (descriptor, cluster_size, compressed) = match kind(file)? {
         Some(Kind::Text) => (text_of(file)?, None, false),
         _ => {
             let extent = Extent::read(file)?;
@@ -153,8 +153,8 @@ pub(super) fn info(file: &Blob) -> Result<Info> {
             (extent.descriptor, Some(extent.grain), compressed)
         }
     };
-    let id = |key| descriptor::value(&text, key).and_then(|value| u64::from_str_radix(value, 16).ok());
-    let mut specific = vec![("create-type", descriptor::create_type(&text)?.into()), ("compressed", compressed.into())];
+    let id = |key| descriptor.value(key).and_then(|value| u64::from_str_radix(&value, 16).ok());
+    let mut specific = vec![("create-type", descriptor.create_type()?.into()), ("compressed", compressed.into())];
     specific.extend(id("CID").map(|id| ("cid", id.into())));
     specific.extend(id("parentCID").map(|id| ("parent-cid", id.into())));
     Ok(Info { cluster_size, specific, ..Info::default() })
@@ -206,7 +206,7 @@ pub(super) fn dump(file: &Blob, to: &mut Dump) -> Result<()> {
 struct Extent {
     /// The header, or the footer where there is one.
     header: Header,
-    descriptor: String,
+    descriptor: Descriptor,
     /// Bytes of the disk.
     size: u64,
     /// Bytes of a grain.
@@ -232,7 +232,7 @@ impl Extent {
         match kind(file)? {
             Some(Kind::Sparse) => {}
             Some(Kind::Text) => {
-                descriptor::check(&text_of(file)?)?;
+                text_of(file)?.check()?;
                 return Err(Error::unsupported("the VMDK is a descriptor whose data is in another file, which is not followed"));
             }
             Some(kind @ (Kind::Cowd | Kind::SeSparse)) => {
@@ -256,7 +256,7 @@ impl Extent {
             header = footer(file, &header).at(|| "VMDK footer")?;
         }
         let (size, grain) = sizes(&header).at(|| "VMDK header")?;
-        Ok(Self { header, descriptor: String::new(), size, grain })
+        Ok(Self { header, descriptor: Descriptor::default(), size, grain })
     }
 
     /// The grains that the file has, in the order of the disk.
@@ -362,16 +362,18 @@ impl Extent {
 
 /// The footer of a stream, which has to agree with the header.
 fn footer(file: &Blob, header: &Header) -> Result<Header> {
-    let at = file.len().checked_sub(2 * SECTOR).ok_or_else(|| Error::bad_input("the file ends before it"))?;
-    let footer: Header = zerocopy::transmute!(file.read_array::<512>(at)?);
     let same = |header: &Header| (header.magic, header.capacity, header.grain_size, header.flags, header.table_entries, header.compression);
-    if same(&footer) != same(header) || footer.directory == DIRECTORY_AT_END {
-        return Err(Error::bad_input("it does not match the header: the stream is cut short or damaged"));
+    let is_footer = |sector: &[u8; 512]| {
+        let footer: Header = zerocopy::transmute!(*sector);
+        same(&footer) == same(header) && footer.directory != DIRECTORY_AT_END
+    };
+    match blocks::last_sector(file, |_, sector| is_footer(sector))? {
+        Some(at) => Ok(zerocopy::transmute!(file.read_array::<512>(at)?)),
+        None => Err(Error::bad_input("there is none that matches the header: the stream is cut short or damaged")),
     }
-    Ok(footer)
 }
 
-fn descriptor_text(file: &Blob, header: &Header) -> Result<String> {
+fn descriptor_text(file: &Blob, header: &Header) -> Result<Descriptor> {
     let (offset, sectors) = (header.descriptor_offset.get(), header.descriptor_size.get());
     if offset == 0 || sectors == 0 {
         return Err(Error::unsupported("the VMDK is one extent of a disk in several files, which are not followed"));
@@ -379,9 +381,9 @@ fn descriptor_text(file: &Blob, header: &Header) -> Result<String> {
     let len = sectors.saturating_mul(SECTOR).min(DESCRIPTOR_MAX);
     let at = offset.checked_mul(SECTOR).ok_or_else(|| Error::bad_input("VMDK header: the descriptor is past 2^64"))?;
     let place = Claims::on(file).claim(at, len, || "VMDK descriptor".to_owned())?;
-    let text = descriptor::text(&file.slice(place).to_vec(DESCRIPTOR_MAX)?);
-    descriptor::check(&text)?;
-    Ok(text)
+    let descriptor = Descriptor::new(file.slice(place).to_vec(DESCRIPTOR_MAX)?);
+    descriptor.check()?;
+    Ok(descriptor)
 }
 
 /// Bytes of the disk and of a grain, after all numbers of the header were checked.

@@ -3,6 +3,7 @@
 //! `tests/setup.sh` installs the programs; a missing one is a failure.
 
 mod check;
+mod check_qcow2;
 mod damage;
 mod decode;
 mod follow;

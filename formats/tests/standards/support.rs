@@ -2,8 +2,9 @@
 
 use formats::{Blob, Env, Format, Identity, Ids, OptionSpec, Options, Plan, Reading, Result, blob::Backing, units};
 use std::{
+    ffi::OsStr,
     fs::File,
-    os::unix::fs::FileExt,
+    os::unix::{ffi::OsStrExt, fs::FileExt},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -139,9 +140,14 @@ impl Desk {
 
     /// A file as a blob, without looking for holes.
     pub(crate) fn get(&self, name: &str) -> Blob {
-        let file = File::open(self.path(name)).unwrap();
-        let len = file.metadata().unwrap().len();
-        Blob::file(Backing::from(file), 0, len)
+        self.read(name.as_bytes()).unwrap()
+    }
+
+    /// The same by the bytes of a name, which may be missing.
+    pub(crate) fn read(&self, name: &[u8]) -> Result<Blob> {
+        let file = File::open(self.0.path().join(OsStr::from_bytes(name)))?;
+        let len = file.metadata()?.len();
+        Ok(Blob::file(Backing::from(file), 0, len))
     }
 }
 

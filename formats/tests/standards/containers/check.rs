@@ -28,7 +28,7 @@ fn ours(file: &[u8]) -> [u64; 5] {
 }
 
 /// An image with everything that has references: packed and plain clusters, snapshots that share them, a bitmap.
-fn image(options: &str) -> (Desk, Vec<u8>) {
+pub(super) fn image(options: &str) -> (Desk, Vec<u8>) {
     let desk = Desk::new();
     let mut disk = Blob::zeros(20 * units::MIB);
     disk.splice(0, &Blob::bytes(noise(300_000, 5)));
@@ -46,7 +46,7 @@ fn image(options: &str) -> (Desk, Vec<u8>) {
     (desk, bytes)
 }
 
-fn be64(file: &[u8], at: usize) -> usize {
+pub(super) fn be64(file: &[u8], at: usize) -> usize {
     usize::try_from(u64::from_be_bytes(file[at..at + 8].try_into().unwrap())).unwrap()
 }
 
@@ -91,11 +91,11 @@ fn bitmaps_are_sought_in_their_directory_only() {
     let (_, file) = image("compat=1.1");
     let extension = file.windows(4).position(|word| word == [0x23, 0x85, 0x28, 0x75]).unwrap();
     let mut broken = file.clone();
-    broken[extension + 8..extension + 12].fill(0xff);
+    broken[extension + 10..extension + 12].fill(0xff);
     let mut broken = Blob::from(broken);
     broken.extend_to(1 << 50);
     let found = formats::format("qcow2").unwrap().check(&broken, &mut env(1)).unwrap();
-    assert!(found.corruptions > 0 && found.messages.iter().any(|message| message.contains("ends before bitmap")), "{found:?}");
+    assert!(found.corruptions > 0 && found.messages.iter().any(|message| message.contains("the directory ends before")), "{found:?}");
 }
 
 /// Tables that lead to themselves and to each other: an end and an answer, whatever it is.
@@ -125,22 +125,24 @@ fn exit_code(check: &Check) -> i32 {
 
 /// What `qemu-img check` makes of a damaged file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Qemu {
+pub(super) enum Qemu {
     /// Exit code 2 or 3, as we have it.
     FindsIt,
     /// 1: it does not open the file, or gives up.
     GivesUp,
     /// 0.
     Overlooks,
+    /// 0, and so do we.
+    Sound,
     /// 63: it has no check for the format.
     CannotCheck,
 }
 
 /// What is damaged, what qemu makes of it, and how.
-type Damage = (&'static str, Qemu, fn(&mut Vec<u8>));
+pub(super) type Damage = (&'static str, Qemu, fn(&mut Vec<u8>));
 
 /// Checks a file that qemu-img made of a small disk, as it is and with each damage: we find all of it.
-fn same_verdicts(ours: &str, foreign: &str, options: &str, damages: &[Damage]) {
+pub(super) fn same_verdicts(ours: &str, foreign: &str, options: &str, damages: &[Damage]) {
     let desk = Desk::new();
     let mut disk = Blob::zeros(40 * units::MIB);
     disk.splice(0, &Blob::bytes(noise(300_000, 5)));
@@ -149,30 +151,39 @@ fn same_verdicts(ours: &str, foreign: &str, options: &str, damages: &[Damage]) {
     let raw = desk.put("raw", &disk);
     run("qemu-img", &[&"convert", &"-f", &"raw", &"-O", &foreign, &"-o", &options, &raw, &desk.path("image")]);
     let sound = desk.get("image").to_vec(u64::MAX).unwrap();
+    same_verdicts_of(&sound, ours, foreign, options, damages);
+}
+
+/// The same with a file that is there.
+pub(super) fn same_verdicts_of(sound: &[u8], ours: &str, foreign: &str, options: &str, damages: &[Damage]) {
+    let desk = Desk::new();
     let verdicts = |file: &[u8]| {
         let path = desk.put("judged", &Blob::bytes(file));
         let output = Command::new("qemu-img").args(["check", "-f", foreign]).arg(path).output().unwrap();
         let found = formats::format(ours).unwrap().check(&Blob::bytes(file), &mut env(1)).unwrap();
         (exit_code(&found), output.status.code().unwrap(), found.messages)
     };
-    assert_eq!(verdicts(&sound).0, 0, "{foreign} {options}");
+    assert_eq!(verdicts(sound).0, 0, "{foreign} {options}");
     for (name, qemu, damage) in damages {
-        let mut broken = sound.clone();
+        let mut broken = sound.to_vec();
         damage(&mut broken);
         assert_ne!(broken, sound, "{name}");
         let (ours, theirs, messages) = verdicts(&broken);
         let wanted = match qemu {
             Qemu::FindsIt => ours,
             Qemu::GivesUp => 1,
-            Qemu::Overlooks => 0,
+            Qemu::Overlooks | Qemu::Sound => 0,
             Qemu::CannotCheck => 63,
         };
-        assert!(ours != 0 && theirs == wanted, "{foreign} {options} {name}: {ours}, qemu-img {theirs}: {messages:?}");
+        assert!(
+            (ours == 0) == (*qemu == Qemu::Sound) && theirs == wanted,
+            "{foreign} {options} {name}: {ours}, qemu-img {theirs}: {messages:?}"
+        );
     }
 }
 
 /// Puts bytes where `at` finds the place for them.
-fn put(file: &mut [u8], at: impl Fn(&[u8]) -> usize, bytes: &[u8]) {
+pub(super) fn put(file: &mut [u8], at: impl Fn(&[u8]) -> usize, bytes: &[u8]) {
     let at = at(file);
     file[at..at + bytes.len()].copy_from_slice(bytes);
 }
@@ -307,35 +318,4 @@ fn damaged_parallels_are_found_out() {
         ("no clusters", Qemu::GivesUp, |file| put(file, |_| 28, &[0; 4])),
     ];
     same_verdicts("parallels", "parallels", "cluster_size=1M", damages);
-}
-
-/// Where the first L2 table of a qcow2 is.
-fn l2(file: &[u8]) -> usize {
-    be64(file, be64(file, 40)) & 0x00ff_ffff_ffff_fe00
-}
-
-#[test]
-fn damaged_qcow2s_are_found_out() {
-    let damages: &[Damage] = &[
-        ("an L2 table past the end", Qemu::FindsIt, |file| {
-            put(file, |file| be64(file, 40), &(1_u64 << 40 | 1 << 63).to_be_bytes());
-        }),
-        ("a cluster on the L1 table", Qemu::FindsIt, |file| {
-            let l1 = units::bytes(be64(file, 40)) | 1 << 63;
-            put(file, l2, &l1.to_be_bytes());
-        }),
-        ("an entry that is not aligned", Qemu::FindsIt, |file| {
-            let at = l2(file);
-            file[at + 6] |= 2;
-        }),
-        ("a table that is absent", Qemu::FindsIt, |file| {
-            put(file, |file| be64(file, 40), &[0; 8]);
-        }),
-        ("a refcount too high", Qemu::FindsIt, |file| {
-            let at = be64(file, be64(file, 48));
-            file[at + 2 * 4 + 1] += 1;
-        }),
-    ];
-    same_verdicts("qcow2", "qcow2", "compat=1.1", damages);
-    same_verdicts("qcow2", "qcow2", "compat=0.10,cluster_size=4K", &damages[..4]);
 }

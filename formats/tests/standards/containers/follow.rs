@@ -2,19 +2,20 @@
 
 use crate::support::{Desk, env, noise, run};
 use formats::{Blob, Env, Error, FORMATS, Kind, Parts, Reading, units};
+use std::os::unix::ffi::OsStrExt;
 
 /// Files of a desk, by the name that another file has for them.
 #[derive(Debug)]
 pub(crate) struct Beside<'a>(pub(crate) &'a Desk);
 
 impl Parts for Beside<'_> {
-    fn file(&self, name: &str, _: &mut Env) -> Result<Blob, Error> {
-        Ok(self.0.get(name))
+    fn file(&self, name: &[u8], _: &mut Env) -> Result<Blob, Error> {
+        self.0.read(name)
     }
 
-    fn disk(&self, name: &str, format: Option<&str>, env: &mut Env) -> Result<Blob, Error> {
+    fn disk(&self, name: &[u8], format: Option<&str>, env: &mut Env) -> Result<Blob, Error> {
         let reading = Reading { parts: Some(self), ..Reading::default() };
-        let file = self.0.get(name);
+        let file = self.0.read(name)?;
         let probed = || FORMATS.iter().copied().find(|format| format.probe(&file).unwrap());
         let format = format.map_or_else(probed, formats::format).unwrap();
         format.decode(&file, &reading, env)
@@ -167,5 +168,38 @@ fn a_snapshot_is_refused_where_there_is_none() {
     for format in FORMATS.iter().filter(|format| format.name() != "qcow2") {
         let error = format.decode(&file, &Reading { snapshot: Some("x"), ..Reading::default() }, &mut env(1)).unwrap_err();
         assert!(error.kind() == Kind::Unsupported && error.to_string().contains("'x'"), "{error}");
+    }
+}
+
+/// A descriptor of a Windows host names its extents in the code page of that host. They are here under the same bytes, or, copied by what knows
+/// text, under that text.
+#[test]
+fn extents_are_found_by_their_bytes_and_by_the_text_that_they_are() {
+    let names: [(&str, &[u8], &str); 3] = [
+        ("windows-1252", b"Gr\xf6\xdfe", "Größe"),
+        ("GBK", b"\xd0\xe9\xc4\xe2\xbb\xfa", "虚拟机"),
+        ("Shift_JIS", b"\x83f\x83B\x83X\x83N", "ディスク"),
+    ];
+    for (encoding, bytes, text) in names {
+        for here in [bytes, text.as_bytes()] {
+            let desk = Desk::new();
+            raw(&desk);
+            qemu(&desk, "qemu-img", "convert -f raw -O vmdk -o subformat=monolithicFlat raw image");
+            std::fs::copy(desk.path("raw"), desk.path("wanted")).unwrap();
+            let descriptor = desk.get("image").to_vec(u64::MAX).unwrap();
+            let quoted = [b"\"", bytes, b"\""].concat();
+            let at = descriptor.windows(12).position(|word| word == b"\"image-flat\"").unwrap();
+            let renamed = [&descriptor[..at], &quoted, &descriptor[at + 12..]].concat();
+            let line = format!("# Disk DescriptorFile\nencoding=\"{encoding}\"\n");
+            let renamed = [line.as_bytes(), renamed.strip_prefix(b"# Disk DescriptorFile\n").unwrap()].concat();
+            desk.put("image", &Blob::bytes(renamed));
+            std::fs::rename(desk.path("image-flat"), desk.path("").join(std::ffi::OsStr::from_bytes(here))).unwrap();
+            let beside = Beside(&desk);
+            let disk = decode(&desk, "vmdk", &Reading { parts: Some(&beside), ..Reading::default() }).unwrap();
+            same(&desk, &disk);
+            std::fs::remove_file(desk.path("").join(std::ffi::OsStr::from_bytes(here))).unwrap();
+            let error = decode(&desk, "vmdk", &Reading { parts: Some(&beside), ..Reading::default() }).unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
+        }
     }
 }

@@ -1,0 +1,135 @@
+//! A disk that others made. It stays as it is; only where its container or platform takes no disk of that size it grows, and its partition
+//! table with it.
+
+use crate::error::{Error, Result};
+use formats::{
+    Blob, Limits,
+    gpt::Table,
+    mbr::Mbr,
+    units::{self, SECTOR, show_size},
+};
+
+/// A disk as it was given.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What the guest sees.
+    pub disk: Blob,
+    /// Bytes of a logical sector, where the container said so.
+    pub sector: Option<u64>,
+}
+
+impl From<Blob> for Given {
+    fn from(disk: Blob) -> Self {
+        Self { disk, sector: None }
+    }
+}
+
+/// The logical sectors that a disk was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sectors {
+    /// Bytes of one.
+    pub(crate) size: u64,
+    /// Whether its partition table counts in them, so that it is not the same disk with others.
+    pub(crate) are_counted: bool,
+}
+
+impl Sectors {
+    /// Those of every disk whose container does not say.
+    pub(crate) const USUAL: Self = Self { size: SECTOR, are_counted: false };
+}
+
+/// A disk that suits its container.
+#[derive(Clone, Debug)]
+pub(crate) struct Fitted {
+    pub(crate) disk: Blob,
+    pub(crate) sectors: Sectors,
+    /// What the user should know.
+    pub(crate) notice: Option<String>,
+}
+
+impl Given {
+    /// The disk as large as `limits` demand: its backup GPT, where it has one, stands at the new end.
+    ///
+    /// # Errors
+    /// When it is too large, or cannot be read.
+    pub(crate) fn fit(&self, limits: Limits) -> Result<Fitted> {
+        let (mut disk, len) = (self.disk.clone(), self.disk.len());
+        let table = Table::find(&disk)?;
+        let sectors = match (&table, self.sector) {
+            (Some(table), None | Some(SECTOR)) => Sectors { size: table.block(), are_counted: table.block() != SECTOR },
+            (Some(table), Some(size)) => Sectors { size, are_counted: table.block() == size },
+            (None, Some(size)) => Sectors { size, are_counted: size != SECTOR && has_partitions(&disk)? },
+            (None, None) => Sectors::USUAL,
+        };
+        let size = units::round_up(len, limits.size_multiple)
+            .filter(|size| *size <= limits.size_max)
+            .ok_or_else(|| Error::unsupported(format!("the disk has {len} bytes, this format holds at most {}", limits.size_max)))?;
+        if size == len {
+            return Ok(Fitted { disk, sectors, notice: None });
+        }
+        disk.extend_to(size);
+        let done = match table {
+            Some(table) if table.fit(&mut disk)? => "moved the backup GPT to the new end of the disk",
+            Some(_) => "the backup GPT stays where it was, for a partition is where it would have to be",
+            None => "nothing else was changed, for there is no sound GPT",
+        };
+        let why = match limits.size_multiple {
+            SECTOR => format!("grown from {len} to {size} bytes, to whole sectors"),
+            multiple => {
+                format!("grown from {len} to {size} bytes: the container or the platform takes multiples of {}", show_size(multiple))
+            }
+        };
+        Ok(Fitted { disk, sectors, notice: Some(format!("the disk was {why}; {done}")) })
+    }
+}
+
+/// Whether a legacy MBR has a partition. A boot sector of a file system has code or text there.
+fn has_partitions(disk: &Blob) -> Result<bool> {
+    if disk.len() < SECTOR {
+        return Ok(false);
+    }
+    let is_table = |mbr: Mbr| {
+        let is_record = mbr.partitions.iter().all(|record| matches!(record.boot_indicator, 0 | 0x80));
+        is_record && mbr.partitions.iter().any(|record| record.os_type != 0 && record.size_in_lba != 0)
+    };
+    Ok(Mbr::parse(&disk.read_array(0)?).is_some_and(is_table))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use formats::units::{KIB, MIB};
+
+    /// A legacy MBR, whose only partition has 8 sectors from sector 8.
+    fn partitioned(len: u64) -> Blob {
+        let mut disk = Blob::zeros(len);
+        let record = formats::mbr::PartitionRecord::new(0x83, 8, 8).unwrap();
+        disk.splice(0, &Blob::bytes(Mbr::legacy([0; 440], 0, &[record]).to_bytes()));
+        disk
+    }
+
+    #[test]
+    fn a_disk_that_fits_stays_as_it_is() {
+        let fitted = Given::from(partitioned(MIB + SECTOR)).fit(Limits::default()).unwrap();
+        assert_eq!((fitted.disk.len(), fitted.sectors, fitted.notice), (MIB + SECTOR, Sectors::USUAL, None));
+    }
+
+    #[test]
+    fn what_was_done_is_said() {
+        let notice = |len, multiple| Given::from(partitioned(len)).fit(Limits::multiple_of(multiple)).unwrap().notice.unwrap();
+        assert_eq!(
+            notice(1000, SECTOR),
+            "the disk was grown from 1000 to 1024 bytes, to whole sectors; nothing else was changed, for there is no sound GPT"
+        );
+        assert!(notice(MIB + SECTOR, MIB).contains("takes multiples of 1 MiB"));
+    }
+
+    #[test]
+    fn partitions_are_counted_in_the_sectors_that_the_container_names() {
+        let sectors = |disk: Blob, sector| Given { disk, sector }.fit(Limits::default()).unwrap().sectors;
+        let large = |are_counted| Sectors { size: 4 * KIB, are_counted };
+        assert_eq!(sectors(partitioned(MIB), Some(4 * KIB)), large(true));
+        assert_eq!(sectors(Blob::zeros(MIB), Some(4 * KIB)), large(false));
+        assert_eq!(sectors(partitioned(MIB), Some(SECTOR)), Sectors::USUAL);
+    }
+}
