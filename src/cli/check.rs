@@ -4,7 +4,7 @@ use super::{Global, notes, values::named};
 use crate::{
     convert::Reporter,
     error::{At, CHECK_EXIT_CODES, Error, Kind, Result, checked as code},
-    input,
+    input::{self, Opening},
 };
 use formats::{Check as Findings, Env, Format, plain};
 use serde_json::{Value, json};
@@ -25,6 +25,9 @@ pub(super) struct Check {
     /// What the input is [default: told by its content]
     #[arg(long, short = 'f', value_name = "FORMAT", value_parser = named::<&dyn Format>())]
     from: Option<&'static dyn Format>,
+    /// Of an OVA with several disks, the one with this identifier
+    #[arg(long, value_name = "ID")]
+    disk: Option<String>,
     /// As JSON, with qemu-img's keys
     #[arg(long)]
     json: bool,
@@ -51,7 +54,21 @@ impl Check {
 
     fn check(&self, global: &Global, env: &mut Env) -> Result<(&'static str, Findings)> {
         let place = || input::show(&self.input);
-        let file = input::open(&self.input, env)?;
+        let mut file = input::open(&self.input, env)?;
+        if self.from.is_none() {
+            // A sum of a manifest that is wrong is a finding; what else is wrong is no disk that could be checked.
+            let opening = Opening { disk: self.disk.clone(), ..Opening::default() };
+            match input::packed(&file, &opening, env).at(place) {
+                Ok(Some(disk)) => file = disk,
+                Ok(None) => {}
+                Err(error) if error.kind() == Kind::BadInput => {
+                    let mut findings = Findings::default();
+                    findings.corrupt(|| error.to_string());
+                    return Ok(("ova", findings));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let format: &dyn Format = match self.from.as_ref() {
             Some(format) => *format,
             None => input::probe(&file).at(place)?.ok_or_else(|| {
