@@ -111,6 +111,9 @@ struct ReadingArgs {
     /// An internal snapshot of a qcow2 image, by its name or number, and not its present state
     #[arg(long, value_name = "NAME")]
     snapshot: Option<String>,
+    /// Of an OVA with several disks, the one with this identifier
+    #[arg(long, value_name = "ID")]
+    disk: Option<String>,
     /// Open the other files that the image names: backing files, external data, extents. Only for images that you trust
     #[arg(long)]
     follow: bool,
@@ -126,8 +129,8 @@ impl ReadingArgs {
     /// For the image of this path: its neighbours are looked for beside it.
     fn of(&self, path: &Path) -> input::Opening {
         let directory = || path.parent().map(Path::to_owned).unwrap_or_default();
-        let (snapshot, image) = (self.snapshot.clone(), self.image.clone());
-        input::Opening { snapshot, force: self.force, follow: self.follow.then(directory), image, strict: false, arch: None }
+        let (snapshot, disk, image) = (self.snapshot.clone(), self.disk.clone(), self.image.clone());
+        input::Opening { snapshot, disk, force: self.force, follow: self.follow.then(directory), image, strict: false, arch: None }
     }
 }
 

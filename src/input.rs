@@ -140,6 +140,8 @@ impl Named for Kind {
 pub struct Opening {
     /// An internal snapshot, and not the present state.
     pub snapshot: Option<String>,
+    /// Of an OVA's disks the one with this identifier.
+    pub disk: Option<String>,
     /// Also what was not closed properly, and what somebody writes to.
     pub force: bool,
     /// No tar that is read only with a warning.
@@ -175,7 +177,12 @@ impl Opening {
         if self.strict && inputs.iter().any(|input| matches!(input, Input::Disk { .. } | Input::Uki(_))) {
             return Err(Error::unsupported("--strict is for a tar, and this is none").hint("leave it out"));
         }
-        let choices = [("--snapshot", self.snapshot.is_some()), ("--force", self.force), ("--follow", self.follow.is_some())];
+        let choices = [
+            ("--snapshot", self.snapshot.is_some()),
+            ("--disk", self.disk.is_some()),
+            ("--force", self.force),
+            ("--follow", self.follow.is_some()),
+        ];
         match choices.into_iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) if !inputs.iter().any(|input| matches!(input, Input::Disk { .. })) => {
                 Err(Error::unsupported(format!("{option} is for a disk, and this is none")).hint("leave it out"))
@@ -205,7 +212,7 @@ pub fn read_any(path: &Path, from: Option<Kind>, opening: &Opening, env: &mut En
         return Ok(Opened { input, files: Vec::new() });
     }
     let file = open(path, opening, env)?;
-    let parts = Parts::new(opening);
+    let parts = Parts::new(path, opening);
     let input = recognise(&file, &show(path), from, opening, &parts, env).at(|| show(path))?;
     Ok(Opened { input, files: FileId::of(path).into_iter().chain(parts.opened()).collect() })
 }
@@ -224,6 +231,9 @@ fn recognise(file: &Blob, name: &str, from: Option<Kind>, opening: &Opening, par
     if let Some(format) = container(file)? {
         return disk(file, format, opening, parts, env);
     }
+    if ova::is_envelope(file)? {
+        return unpacked(&described(file, opening, parts, env)?, opening, parts, env);
+    }
     if !archive::probe(file)? {
         return disk(file, recognised(file)?, opening, parts, env);
     }
@@ -235,14 +245,47 @@ fn recognise(file: &Blob, name: &str, from: Option<Kind>, opening: &Opening, par
     if let Some(member) = gcp::unwrap(&files) {
         return disk(&member, &raw::Raw, opening, parts, env);
     }
-    match ova::unwrap(&files, env)? {
-        Some(member) => disk(&member, recognised(&member)?, opening, parts, env),
+    match ova::unwrap(&files, opening.disk.as_deref(), env)? {
+        Some(member) => unpacked(&member, opening, parts, env),
         None => Ok(as_tar()),
     }
 }
 
+/// The disk in a container that was chosen out of what was around it.
+fn unpacked(member: &Blob, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Input> {
+    disk(member, recognised(member)?, &Opening { disk: None, ..opening.clone() }, parts, env)
+}
+
+/// The disk that a description on its own names, out of the files beside it.
+fn described(envelope: &Blob, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Blob> {
+    if opening.follow.is_none() {
+        return Err(Error::unsupported("is the description of a machine, whose disks are in other files, which are not followed")
+            .hint("if you trust the file, have the files opened that it names: --follow"));
+    }
+    let (name, manifest) = parts.described();
+    let manifest = manifest.and_then(|manifest| formats::Parts::file(parts, manifest.as_bytes(), env).ok());
+    let file = |href: &str, env: &mut Env| formats::Parts::file(parts, href.as_bytes(), env).map(Some);
+    ova::disk((&name, envelope), manifest.as_ref(), opening.disk.as_deref(), &file, env)
+}
+
+/// The disk in what is packed around one, its sums verified, for who looks at containers; nothing where nothing is.
+///
+/// # Errors
+/// As [`read`].
+pub fn packed(file: &Blob, opening: &Opening, env: &mut Env) -> Result<Option<Blob>> {
+    if container(file)?.is_some() || !archive::probe(file)? {
+        return Ok(None);
+    }
+    ova::unwrap(&archive::files(file).unwrap_or_default(), opening.disk.as_deref(), env)
+}
+
 /// The disk in a container.
 fn disk(file: &Blob, format: &'static dyn Format, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Input> {
+    if opening.disk.is_some() {
+        return Err(
+            Error::unsupported(format!("--disk is for an OVA with several disks, and this is {}", format.name())).hint("leave it out")
+        );
+    }
     let mark = env.spool.position();
     let beside = opening.follow.is_some().then_some(parts as &dyn formats::Parts);
     let reading = Reading { snapshot: opening.snapshot.as_deref(), force: opening.force, parts: beside };

@@ -309,8 +309,16 @@ impl Blob {
     /// # Errors
     /// As [`Blob::read_at`].
     pub fn sha256(&self) -> Result<[u8; 32]> {
+        self.digest::<Sha256>().map(Into::into)
+    }
+
+    /// A digest of the bytes.
+    ///
+    /// # Errors
+    /// As [`Blob::read_at`].
+    pub(crate) fn digest<D: Digest>(&self) -> Result<sha2::digest::Output<D>> {
         const CHUNK: u64 = units::MIB;
-        let mut digest = Sha256::new();
+        let mut digest = D::new();
         let mut chunk = vec![0; units::index(CHUNK.min(self.len))];
         let mut at = 0;
         while at < self.len {
@@ -320,7 +328,7 @@ impl Blob {
             digest.update(&*chunk);
             at += len;
         }
-        Ok(digest.finalize().into())
+        Ok(digest.finalize())
     }
 
     /// The bytes front to back, with seeking.

@@ -6,17 +6,22 @@
 //! In this order, which section 5.3 demands and importers stream by; in ustar, as the standard says, so that a disk file ends
 //! at 8 GiB. Written for one of two importers: VMware, whose machines carry a firmware, and VirtualBox, whose dialect of OVF
 //! has none: its machines start with BIOS. Nothing is signed.
-//! Read: the disk of any OVA that has one; what the description says of the machine is not looked at, nor is the manifest.
+//! Read: the disk that the description names, of several the one that is asked for, in an archive or beside its description; what the
+//! description says of the machine is not looked at. Sums of a manifest are held against description and disk; signatures are not.
 //!
 //! Oracles: `xmllint` with a schema, the manifest by `sha256sum`, COT, 7-Zip, `qemu-img` for the disk.
 
+mod read;
+mod xml;
+
+pub use read::{FileOf, disk};
+
 use crate::{
     Blob, Env, Error, Result, Timestamp,
-    compress::{self, Codec},
-    error::At,
     tar::{self, Dialect},
-    tree::{Content, Inode, ShowPath},
+    tree::{Content, Inode},
 };
+use encoding_rs::UTF_8;
 use std::fmt::Write;
 
 const ENVELOPE: &str = "moby.ovf";
@@ -73,29 +78,37 @@ pub fn package(machine: &Machine, capacity: u64, vmdk: &Blob, time: Timestamp) -
     Ok(tar.finish())
 }
 
-/// The one disk among the files of a tar ([`tar::files`]), if it is an OVA: its descriptor is the first. A disk that is compressed as a
-/// file ("References", 7.1) is unpacked.
+/// The disk of an OVA among the files of a tar ([`tar::files`]), whatever else is there and in whatever order: nothing where none of them is a
+/// description. See [`disk`].
 ///
 /// # Errors
-/// When there are several disks or none; when a compressed one is damaged, or the spool cannot be written.
-pub fn unwrap(files: &[(Vec<u8>, Blob)], env: &mut Env) -> Result<Option<Blob>> {
-    let is = |path: &[u8], endings: &[&[u8]]| endings.iter().any(|ending| path.to_ascii_lowercase().ends_with(ending));
-    let [(first, _), rest @ ..] = files else { return Ok(None) };
-    if !is(first, &[b".ovf"]) {
-        return Ok(None);
-    }
-    let disks: Vec<_> = rest.iter().filter(|(path, _)| !is(path, &[b".mf", b".cert", b".ovf"])).collect();
-    let [(path, disk)] = disks.as_slice() else {
-        let what = format!("is an OVA with {} disks, must have one", disks.len());
-        return Err(Error::unsupported(what).hint("unpack it with tar, and convert its disks one by one"));
+/// As [`disk`], and when there are several descriptions.
+pub fn unwrap(files: &[(Vec<u8>, Blob)], wanted: Option<&str>, env: &mut Env) -> Result<Option<Blob>> {
+    let named = |path: &[u8]| String::from_utf8_lossy(path.strip_prefix(b"./").unwrap_or(path)).into_owned();
+    let ending =
+        |end: &str| files.iter().map(|(path, body)| (named(path), body)).filter(|(name, _)| is_named(name, end)).collect::<Vec<_>>();
+    let (descriptions, manifests) = (ending(".ovf"), ending(".mf"));
+    let (name, envelope) = match descriptions.as_slice() {
+        [] => return Ok(None),
+        [one] => one,
+        _ => return Err(Error::bad_input(format!("is an OVA with {} descriptions, must have one", descriptions.len()))),
     };
-    match Codec::of(disk)? {
-        Codec::None => Ok(Some(disk.clone())),
-        codec => {
-            let unpack = |env: &mut Env| env.spool.copy(&mut compress::reader(codec, disk.reader())?);
-            unpack(env).at(|| ShowPath(path)).map(Some)
-        }
-    }
+    let file = |href: &str, _: &mut Env| Ok(files.iter().find(|(path, _)| named(path) == href).map(|(_, body)| body.clone()));
+    disk((name, envelope), manifests.first().map(|(_, body)| *body), wanted, &file, env).map(Some)
+}
+
+fn is_named(name: &str, ending: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(ending)
+}
+
+/// Whether a file is a description, to go with files beside it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn is_envelope(file: &Blob) -> Result<bool> {
+    let head = file.slice(0..file.len().min(4096)).to_vec(4096)?;
+    let (text, ..) = UTF_8.decode(&head);
+    Ok(text.trim_start().starts_with('<') && text.contains("Envelope") && text.contains("/ovf/envelope/"))
 }
 
 /// An `Item` of the hardware section: a CIM_ResourceAllocationSettingData. The schema wants its elements sorted by name.
@@ -240,7 +253,10 @@ impl Item {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::env;
+    use crate::{
+        compress::{self, Codec},
+        testing::env,
+    };
 
     fn machine(flavour: Flavour, firmware: Firmware) -> Machine {
         Machine { flavour, firmware, cpus: 2, memory_mib: 1024 }
@@ -258,24 +274,39 @@ mod tests {
     fn what_was_packaged_is_unwrapped() {
         let vmdk = Blob::bytes(*b"disk");
         let ova = package(&machine(Flavour::VirtualBox, Firmware::Bios), 1 << 20, &vmdk, Timestamp(7)).unwrap();
-        let disk = unwrap(&tar::files(&ova).unwrap(), &mut env()).unwrap().unwrap();
+        let disk = unwrap(&tar::files(&ova).unwrap(), None, &mut env()).unwrap().unwrap();
         assert_eq!(disk.to_vec(9).unwrap(), b"disk");
     }
 
+    const BOX: &[u8] =
+        br#"<Envelope><References><File id="f" href="disk1.vmdk.gz"/></References><Disk diskId="d" fileRef="f"/></Envelope>"#;
+
     #[test]
-    fn a_compressed_disk_is_unpacked_and_one_disk_is_wanted() {
+    fn a_compressed_disk_is_unpacked_whatever_stands_around_it() {
         let file = |name: &str, body: &Blob| (name.as_bytes().to_vec(), body.clone());
-        let (mut env, text) = (env(), Blob::bytes(*b"text"));
+        let (mut env, text, envelope) = (env(), Blob::bytes(*b"text"), Blob::bytes(BOX));
         let packed = compress::Encoding::new(Codec::Gzip, None).unwrap().compress(&Blob::bytes(*b"disk"), &mut env).unwrap();
-        let files = [file("Box.OVF", &text), file("Box.mf", &text), file("disk1.vmdk.gz", &packed)];
-        assert_eq!(unwrap(&files, &mut env).unwrap().unwrap().to_vec(9).unwrap(), b"disk");
-        let two = [file("box.ovf", &text), file("disk1.vmdk", &text), file("disk2.vmdk", &text)];
-        let error = unwrap(&two, &mut env).unwrap_err();
-        assert!(error.kind() == crate::Kind::Unsupported && error.to_string().contains("2 disks"), "{error}");
-        let damaged = [file("box.ovf", &text), file("disk.vmdk.gz", &packed.slice(0..packed.len() - 6))];
-        let error = unwrap(&damaged, &mut env).unwrap_err();
-        assert!(error.kind() == crate::Kind::BadInput && error.to_string().starts_with("disk.vmdk.gz"), "{error}");
-        assert!(unwrap(&files[1..], &mut env).unwrap().is_none() && unwrap(&[], &mut env).unwrap().is_none());
+        let files = [file("./Box.nvram", &text), file("disk1.vmdk.gz", &packed), file("cd.iso", &text), file("./Box.OVF", &envelope)];
+        assert_eq!(unwrap(&files, None, &mut env).unwrap().unwrap().to_vec(9).unwrap(), b"disk");
+        let damaged = [file("box.ovf", &envelope), file("disk1.vmdk.gz", &packed.slice(0..packed.len() - 6))];
+        let error = unwrap(&damaged, None, &mut env).unwrap_err();
+        assert!(error.kind() == crate::Kind::BadInput && error.to_string().starts_with("disk1.vmdk.gz"), "{error}");
+        let wrong = [file("box.ovf", &envelope), file("disk1.vmdk.gz", &packed), file("box.mf", &Blob::bytes(*b"SHA1(disk1.vmdk.gz)= 00"))];
+        assert!(unwrap(&wrong, None, &mut env).unwrap_err().to_string().contains("SHA1 00"));
+        assert!(unwrap(&files[..3], None, &mut env).unwrap().is_none() && unwrap(&[], None, &mut env).unwrap().is_none());
+        assert!(
+            unwrap(&[file("a.ovf", &envelope), file("b.ovf", &envelope)], None, &mut env)
+                .unwrap_err()
+                .to_string()
+                .contains("2 descriptions")
+        );
+    }
+
+    #[test]
+    fn a_description_is_told_by_its_root() {
+        let envelope = machine(Flavour::Vmware, Firmware::Efi).envelope(1, 1);
+        assert!(is_envelope(&Blob::from(envelope.into_bytes())).unwrap());
+        assert!(!is_envelope(&Blob::bytes(*b"<html>")).unwrap() && !is_envelope(&Blob::default()).unwrap());
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub(super) struct Check {
     /// Check also an image that another program, such as QEMU, writes to
     #[arg(long)]
     force: bool,
+    /// Of an OVA with several disks, the one with this identifier
+    #[arg(long, value_name = "ID")]
+    disk: Option<String>,
     /// As JSON, with qemu-img's keys
     #[arg(long)]
     json: bool,
@@ -54,7 +57,21 @@ impl Check {
 
     fn check(&self, global: &Global, env: &mut Env) -> Result<(&'static str, Findings)> {
         let place = || input::show(&self.input);
-        let file = input::open(&self.input, &Opening { force: self.force, ..Opening::default() }, env)?;
+        let opening = Opening { disk: self.disk.clone(), force: self.force, ..Opening::default() };
+        let mut file = input::open(&self.input, &opening, env)?;
+        if self.from.is_none() {
+            // A sum of a manifest that is wrong is a finding; what else is wrong is no disk that could be checked.
+            match input::packed(&file, &opening, env).at(place) {
+                Ok(Some(disk)) => file = disk,
+                Ok(None) => {}
+                Err(error) if error.kind() == Kind::BadInput => {
+                    let mut findings = Findings::default();
+                    findings.corrupt(|| error.to_string());
+                    return Ok(("ova", findings));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let format: &dyn Format = match self.from.as_ref() {
             Some(format) => *format,
             None => input::probe(&file).at(place)?.ok_or_else(|| {

@@ -32,6 +32,8 @@ fn os_path(name: &[u8]) -> Result<&Path> {
 /// The files beside a disk image.
 #[derive(Debug)]
 pub(super) struct Parts {
+    /// The name of the image.
+    name: PathBuf,
     directory: PathBuf,
     /// How each of them is opened.
     opening: Opening,
@@ -42,9 +44,17 @@ pub(super) struct Parts {
 
 impl Parts {
     /// The files beside the image that is opened.
-    pub(super) fn new(opening: &Opening) -> Self {
+    pub(super) fn new(path: &Path, opening: &Opening) -> Self {
+        let name = path.file_name().map(PathBuf::from).unwrap_or_default();
         let each = Opening { force: opening.force, ..Opening::default() };
-        Self { directory: opening.follow.clone().unwrap_or_default(), opening: each, depth: 0, opened: Rc::default() }
+        Self { name, directory: opening.follow.clone().unwrap_or_default(), opening: each, depth: 0, opened: Rc::default() }
+    }
+
+    /// The name of a description, and of the manifest that stands beside it where there is one.
+    pub(super) fn described(&self) -> (String, Option<String>) {
+        let manifest = self.name.with_extension("mf");
+        let is_there = self.directory.join(&manifest).is_file();
+        (self.name.to_string_lossy().into_owned(), is_there.then(|| manifest.to_string_lossy().into_owned()))
     }
 
     /// The files that were opened so far.
@@ -86,7 +96,7 @@ impl formats::Parts for Parts {
         let place = || path.display().to_string();
         let file = self.open(&path, env)?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        let below = Self { directory, opening: self.opening.clone(), depth: self.depth + 1, opened: Rc::clone(&self.opened) };
+        let below = Self { name: PathBuf::new(), directory, opening: self.opening.clone(), depth: self.depth + 1, opened: Rc::clone(&self.opened) };
         let format: &dyn Format = format.map_or_else(|| recognised(&file), find).at(place)?;
         format.decode(&file, &Reading { snapshot: None, force: self.opening.force, parts: Some(&below) }, env).at(place)
     }

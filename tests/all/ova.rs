@@ -67,3 +67,74 @@ fn importers_find_a_machine_and_its_disk() {
         finish(moby().args(["convert", "-q", text(&tar), "-o", "-", "-f", "ova", "--boot", "uefi", "--opt", "flavour=virtualbox"]));
     assert!(refused.code() == 3 && refused.errors().contains("VirtualBox"), "{refused}");
 }
+
+/// A description as VMware exports it: files by name and size, and which of them are disks, by the identifier of each.
+fn description(files: &[&str], disks: &[(&str, usize)]) -> String {
+    let references: String =
+        files.iter().enumerate().map(|(n, name)| format!(r#"<File ovf:href="{name}" ovf:id="file{n}" ovf:size="1"/>"#)).collect();
+    let disks: String = disks
+        .iter()
+        .map(|(id, file)| {
+            format!(r#"<Disk ovf:capacity="9" ovf:capacityAllocationUnits="byte * 2^20" ovf:diskId="{id}" ovf:fileRef="file{file}"/>"#)
+        })
+        .collect();
+    format!(
+        r#"<?xml version="1.0"?><Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1">
+        <References>{references}</References><DiskSection><Info>d</Info>{disks}</DiskSection></Envelope>"#
+    )
+}
+
+/// The disk is the one that the description names, whatever else is in the archive and in whatever order; sums are verified.
+#[test]
+fn descriptions_of_others_are_read_and_not_guessed() {
+    let dir = scratch("ova-others");
+    let moby = |arguments: &[&str]| finish(moby().current_dir(&dir).args(arguments));
+    run("truncate", ["-s", "9M", text(&dir.join("disk.raw"))]);
+    run("sgdisk", ["-n", "1:2048:0", text(&dir.join("disk.raw"))]);
+    moby(&["convert", "-q", "disk.raw", "-f", "vmdk", "-o", "vm.vmdk"]).success();
+    fs::write(dir.join("vm.nvram"), b"MRVN").unwrap();
+    fs::write(dir.join("cd.iso"), vec![0; 40_960]).unwrap();
+    let pack =
+        |name: &str, files: &[&str]| run("tar", [&["--format=ustar", "-C", text(&dir), "-cf", text(&dir.join(name))], files].concat());
+    let sums = |tool: &str, label: &str, files: &[&str]| -> String {
+        let sum = |file: &&str| run(tool, [text(&dir.join(file))]).split(' ').next().unwrap().to_owned();
+        files.iter().map(|file| format!("{label}({file})= {}\n", sum(file))).collect()
+    };
+    let same = |name: &str, more: &[&str]| {
+        let made = moby(&[&["convert", "-q", name, "-f", "raw", "-o", "out.raw"], more].concat()).success();
+        run("cmp", [text(&dir.join("disk.raw")), text(&dir.join("out.raw"))]);
+        made
+    };
+    fs::write(dir.join("vm.ovf"), description(&["vm.vmdk", "vm.nvram", "cd.iso"], &[("vmdisk1", 0)])).unwrap();
+    for (tool, label) in [("sha1sum", "SHA1"), ("sha256sum", "SHA256"), ("sha512sum", "SHA512 ")] {
+        fs::write(dir.join("vm.mf"), sums(tool, label, &["vm.ovf", "vm.vmdk", "vm.nvram"])).unwrap();
+        pack("whole.ova", &["vm.ovf", "vm.mf", "vm.vmdk", "vm.nvram", "cd.iso"]);
+        same("whole.ova", &[]);
+        assert_eq!(moby(&["check", "whole.ova"]).code(), 0);
+    }
+    pack("order.ova", &["cd.iso", "vm.mf", "vm.nvram", "vm.vmdk", "vm.ovf"]);
+    same("order.ova", &[]);
+    // Beside its files the description is as good, where they may be opened.
+    same("vm.ovf", &["--follow"]);
+    let refused = moby(&["convert", "vm.ovf", "-f", "raw", "-o", "refused"]);
+    assert!(refused.code() == 3 && refused.errors().contains("--follow"), "{refused}");
+
+    fs::write(dir.join("vm.mf"), sums("sha256sum", "SHA256", &["vm.ovf"]) + "SHA256(vm.vmdk)= 00\n").unwrap();
+    pack("wrong.ova", &["vm.ovf", "vm.mf", "vm.vmdk"]);
+    for input in [&["wrong.ova"][..], &["vm.ovf", "--follow"]] {
+        let refused = moby(&[&["convert", "-f", "raw", "-o", "refused"], input].concat());
+        assert!(refused.code() == 2 && refused.errors().contains("the manifest has the SHA256 00 for vm.vmdk"), "{refused}");
+    }
+    let checked = moby(&["check", "wrong.ova"]);
+    assert!(checked.code() == 2 && checked.text().contains("the manifest has the SHA256 00"), "{checked}");
+
+    fs::write(dir.join("two.ovf"), description(&["cd.iso", "vm.vmdk"], &[("first", 0), ("second", 1)])).unwrap();
+    pack("two.ova", &["two.ovf", "cd.iso", "vm.vmdk"]);
+    let refused = moby(&["convert", "two.ova", "-f", "raw", "-o", "refused"]);
+    assert!(refused.code() == 3 && refused.errors().contains("'first' in cd.iso, 'second' in vm.vmdk"), "{refused}");
+    same("two.ova", &["--disk", "second"]);
+    for input in ["vm.vmdk", "disk.raw"] {
+        let refused = moby(&["convert", input, "--disk", "second", "-f", "raw", "-o", "refused"]);
+        assert!(refused.code() == 3 && refused.errors().contains("--disk is for an OVA"), "{refused}");
+    }
+}

@@ -83,7 +83,11 @@ pub(crate) fn all() -> Vec<Reader> {
         reader(
             "ova",
             read_ova,
-            vec![archive_of(&[("a.ovf", b"<Envelope/>".to_vec()), ("a.vmdk", vec![7; 900]), ("a.mf", b"SHA256(a.ovf)= 00".to_vec())])],
+            vec![archive_of(&[
+                ("a.ovf", br#"<Envelope><File id="f" href="a.vmdk"/><Disk diskId="d" fileRef="f"/></Envelope>"#.to_vec()),
+                ("a.vmdk", vec![7; 900]),
+                ("a.mf", b"SHA256(a.ovf)= 00".to_vec()),
+            ])],
         ),
         reader("oci json", read_json, files(&is_json)),
         reader("oci layer", read_layer, layers),
@@ -256,7 +260,7 @@ fn read_kernel(file: &[u8], _: &mut Env) -> Result<()> {
 
 fn read_ova(file: &[u8], env: &mut Env) -> Result<()> {
     let files = tar::files(&Blob::bytes(file)).unwrap_or_default();
-    ova::unwrap(&files, env).map(drop)
+    ova::unwrap(&files, None, env).map(drop)
 }
 
 fn read_json(text: &[u8], _: &mut Env) -> Result<()> {

@@ -65,6 +65,11 @@ impl Read for Stream<'_> {
 
 impl<'a> Decode<'a> for Stream<'a> {
     fn begin(&mut self) -> io::Result<()> {
+        if let [_, dictionary @ ..] = self.input().peek(5)?
+            && let Some(dictionary) = dictionary.first_chunk()
+        {
+            read::check_dictionary(u32::from_le_bytes(*dictionary).into())?;
+        }
         let mut reader = LzmaReader::new_mem_limit(mem::take(self.input()), read::memory_max_kib(), None)?;
         reader.set_relaxed_end_condition(false);
         *self = Self::Inside(Box::new(reader));

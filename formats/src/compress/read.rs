@@ -46,6 +46,15 @@ pub(super) trait Decode<'a>: Read + Send {
     fn input(&mut self) -> &mut Input<'a>;
 }
 
+/// Refuses a dictionary that alone is larger than the memory that is given to a decoder, with both sizes.
+pub(super) fn check_dictionary(len: u64) -> io::Result<()> {
+    if len <= MEMORY_MAX {
+        return Ok(());
+    }
+    let what = format!("a dictionary of {}, at most {}", units::show_size(len), units::show_size(MEMORY_MAX));
+    Err(io::Error::new(io::ErrorKind::OutOfMemory, what))
+}
+
 pub(super) fn memory_max_kib() -> u32 {
     u32::try_from(MEMORY_MAX / units::KIB).expect("a small constant")
 }

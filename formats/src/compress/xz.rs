@@ -44,6 +44,8 @@ const FLAGS: [u8; 2] = [0, 1];
 const DICTIONARY_MIN: u32 = 64 << 10;
 /// Of the stream's header and of its footer.
 const EDGE_LEN: usize = 12;
+/// Most bytes of the header of a block.
+const BLOCK_HEADER_MAX: usize = 1024;
 
 /// A block, padded, with its record in the index.
 struct Block {
@@ -143,6 +145,32 @@ fn varint(bytes: &[u8]) -> Option<u64> {
     Some(bytes[..len].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f)))
 }
 
+/// The dictionary that the first block of a stream wants, where it has one (3.1.5 and 5.3.1).
+fn first_dictionary(stream: &[u8]) -> Option<u64> {
+    const LZMA2: u64 = 0x21;
+    let [1..=u8::MAX, flags, fields @ ..] = stream.get(EDGE_LEN..)? else { return None };
+    let mut fields = fields;
+    // The sizes of the block that are there, then each filter: what it is, the size of its properties, and these.
+    for _ in 0..(flags >> 6).count_ones() {
+        next_varint(&mut fields)?;
+    }
+    for _ in 0..=flags & 3 {
+        let (filter, len) = (next_varint(&mut fields)?, usize::try_from(next_varint(&mut fields)?).ok()?);
+        let (properties, rest) = fields.split_at_checked(len)?;
+        if let (LZMA2, [bits @ 0..=40]) = (filter, properties) {
+            return Some(if *bits == 40 { u32::MAX.into() } else { u64::from(2 | bits & 1) << (bits / 2 + 11) });
+        }
+        fields = rest;
+    }
+    None
+}
+
+fn next_varint(fields: &mut &[u8]) -> Option<u64> {
+    let value = varint(fields)?;
+    *fields = &fields[fields.iter().position(|byte| byte & 0x80 == 0)? + 1..];
+    Some(value)
+}
+
 /// Reads streams, each with the checks of its blocks and of its index.
 struct Streams<'a>(XzReader<Input<'a>>);
 
@@ -158,8 +186,10 @@ impl Read for Streams<'_> {
 
 impl<'a> Decode<'a> for Streams<'a> {
     fn begin(&mut self) -> io::Result<()> {
-        self.0 = opened(mem::take(self.0.inner_mut()));
-        Ok(())
+        let mut input = mem::take(self.0.inner_mut());
+        let dictionary = first_dictionary(input.peek(EDGE_LEN + BLOCK_HEADER_MAX)?);
+        self.0 = opened(input);
+        dictionary.map_or(Ok(()), read::check_dictionary)
     }
 
     fn input(&mut self) -> &mut Input<'a> {

@@ -135,10 +135,13 @@ fn end_in_data(frame: &mut Vec<u8>) -> Option<()> {
 /// The unit that frames hold, which has `len` bytes. What follows them is ignored.
 ///
 /// # Errors
-/// When a frame is damaged, or they hold more or less than `len` bytes.
+/// When a frame is damaged, its window is larger than any that is taken, or they hold more or less than `len` bytes.
 pub fn read_unit(frame: &[u8], len: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; len];
-    fill_unit(frame, &mut bytes).map_err(|e| Error::bad_input("damaged zstd data").because(e))?;
+    fill_unit(frame, &mut bytes).map_err(|error| match error.get_ref() {
+        Some(inner) if zstd::is_window_too_large(inner) => Error::unsupported("zstd data that wants too much memory").because(error),
+        _ => Error::bad_input("damaged zstd data").because(error),
+    })?;
     Ok(bytes)
 }
 

@@ -31,6 +31,9 @@ pub(super) fn check(file: &Blob, env: &mut Env) -> Result<Check> {
         }
         Err(error) => return Err(error),
     };
+    if image.is_raw_without_file() {
+        check.corrupt(|| "the header says that another file has the data as it is (data_file_raw), and names none".to_owned());
+    }
     if image.has(incompatible::CORRUPT) {
         check.corrupt(|| "the image is marked corrupt".to_owned());
     }

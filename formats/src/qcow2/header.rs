@@ -86,6 +86,8 @@ pub(super) const COMPATIBLE_LAZY_REFCOUNTS: u64 = 1;
 
 /// [`Header::autoclear_features`]: the bitmaps are right.
 const AUTOCLEAR_BITMAPS: u64 = 1;
+/// [`Header::autoclear_features`]: the file that has the data is the disk as it is.
+const AUTOCLEAR_DATA_FILE_RAW: u64 = 2;
 
 /// What a reader needs to know, checked.
 #[derive(Debug)]
@@ -114,10 +116,11 @@ impl Checked {
 
     /// Structures begin where clusters begin.
     pub(super) fn check_aligned(&self, at: u64, what: &str) -> Result<()> {
-        if at.is_multiple_of(self.cluster) {
+        if at.is_multiple_of(self.cluster) && i64::try_from(at).is_ok() {
             return Ok(());
         }
-        Err(Error::bad_input(format!("{what} is at byte {at}, must be a multiple of the cluster size, {}", self.cluster)))
+        let what = format!("{what} is at byte {at}, must be a multiple of the cluster size, {}, and below 2^63", self.cluster);
+        Err(Error::bad_input(what))
     }
 
     /// Log2 of the bits of a refcount.
@@ -301,9 +304,18 @@ impl Checked {
         if self.header.version.get() < 3 || self.header.autoclear_features.get() & AUTOCLEAR_BITMAPS == 0 {
             return Ok(None);
         }
-        let [number, _, len_high, len_low, at_high, at_low]: [U32; 6] = zerocopy::transmute!(bytes);
+        let [number, reserved, len_high, len_low, at_high, at_low]: [U32; 6] = zerocopy::transmute!(bytes);
+        if reserved != 0 {
+            return Err(Error::bad_input("the reserved field of the bitmaps extension is not 0").at("qcow2 header"));
+        }
         let join = |high: U32, low: U32| u64::from(high.get()) << 32 | u64::from(low.get());
         Ok(Some((number.get(), join(at_high, at_low), join(len_high, len_low))))
+    }
+
+    /// Whether there is said to be another file that has the data as it is, and there is none.
+    pub(super) fn is_raw_without_file(&self) -> bool {
+        let is_raw = self.header.version.get() >= 3 && self.header.autoclear_features.get() & AUTOCLEAR_DATA_FILE_RAW != 0;
+        is_raw && !self.has(incompatible::EXTERNAL_DATA)
     }
 
     /// Whether an incompatible feature is on.

@@ -263,7 +263,20 @@ fn a_window_beyond_all_bounds_is_not_called_damage() {
     assert_eq!((kind, text.contains("too much memory")), (Kind::Unsupported, true), "{text}");
     let mut lzma = packed(Codec::Lzma, b"x");
     lzma[1..5].copy_from_slice(&(1_u32 << 31).to_le_bytes());
-    assert_eq!(refusal(Codec::Lzma, &lzma).0, Kind::Unsupported);
+    assert!(text.contains("134217728"), "the most that is taken: {text}");
+    let mut xz = packed(Codec::Xz, b"x");
+    // Behind the stream's header: the size of the block's header, no sizes, one filter, LZMA2, one byte of properties.
+    assert_eq!(xz[12..17], [2, 0, 0x21, 1, xz[16]][..]);
+    xz[16] = 37;
+    let crc = crc32fast::hash(&xz[12..20]).to_le_bytes();
+    xz[20..24].copy_from_slice(&crc);
+    for (codec, bytes) in [(Codec::Lzma, lzma), (Codec::Xz, xz)] {
+        let (kind, text) = refusal(codec, &bytes);
+        let is_said = |size: &str| text.contains(&format!("a dictionary of {size}, at most 256 MiB"));
+        assert!(kind == Kind::Unsupported && (is_said("2 GiB") || is_said("1.5 GiB")), "{text}");
+    }
+    let unit = crate::compress::zstd::read_unit(&frame, 1).unwrap_err();
+    assert!(unit.kind() == Kind::Unsupported && unit.to_string().contains("134217728"), "{unit}");
 }
 
 proptest! {

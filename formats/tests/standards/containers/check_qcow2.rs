@@ -123,6 +123,10 @@ fn damaged_snapshots_and_bitmaps_are_found_out() {
         ("flags of a bitmap that mean nothing", Qemu::GivesUp, |file| set(file, bitmaps, 12, 1)),
         ("a bitmap's table that is too short", Qemu::GivesUp, |file| set(file, bitmaps, 11, 6)),
         ("an entry of a bitmap's table that means nothing", Qemu::GivesUp, |file| set(file, |file| be64(file, bitmaps(file)), 0, 1)),
+        ("a field of the bitmaps that is reserved", Qemu::GivesUp, |file| {
+            let extension = file.windows(4).position(|word| word == [0x23, 0x85, 0x28, 0x75]).unwrap();
+            file[extension + 15] = 1;
+        }),
         ("more bitmaps than the directory has", Qemu::GivesUp, |file| {
             let extension = file.windows(4).position(|word| word == [0x23, 0x85, 0x28, 0x75]).unwrap();
             file[extension + 11] = 7;
@@ -139,6 +143,8 @@ fn a_header_that_contradicts_itself_is_found_out() {
     let damages: &[Damage] = &[
         ("a refcount table inside of a cluster", Qemu::GivesUp, |file| file[55] |= 8),
         ("an L1 table inside of a cluster", Qemu::GivesUp, |file| file[47] |= 8),
+        ("a snapshot table past all files", Qemu::GivesUp, |file| file[64] = 0x80),
+        ("raw data in a file that there is not", Qemu::GivesUp, |file| file[95] |= 2),
         ("a header longer than a cluster", Qemu::GivesUp, |file| put(file, |_| 100, &units::bytes(1 << 24).to_be_bytes()[4..])),
         ("a compression that no feature speaks of", Qemu::GivesUp, |file| file[104] = 1),
         ("a backing file's name behind the first cluster", Qemu::GivesUp, |file| file[12] = 1),
