@@ -48,7 +48,9 @@ impl Archive {
     /// # Errors
     /// When it says that it holds images and is malformed.
     pub fn open(tar: &Blob, name: &str) -> Result<Option<Self>> {
-        let Some((files, warnings)) = files(tar)? else { return Ok(None) };
+        let mut members = Members::new(tar);
+        let Some(files) = files(&mut members)? else { return Ok(None) };
+        let warnings = members.warnings();
         let mut archive = Self { name: name.to_owned(), files, index: Vec::new(), blobs: HashMap::new(), warnings };
         if let Some(index) = archive.file(b"index.json").filter(|_| archive.file(b"oci-layout").is_some()) {
             archive.index = Index::parse(&index.to_vec(json::DOCUMENT_MAX)?).at(|| format!("{name}: index.json"))?.manifests;
@@ -146,11 +148,10 @@ fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Descriptor {
     Descriptor { media_type: media_type.into(), digest: digest.clone(), size, platform: None, annotations: Vec::new() }
 }
 
-/// The files of a tar by path, if it begins as images in a tar may, and its warnings; else nothing is read but its first entries.
-fn files(tar: &Blob) -> Result<Option<(HashMap<Vec<u8>, File>, Vec<String>)>> {
+/// The files of a tar by path, if it begins as images in a tar may; else nothing is read but its first entries.
+fn files(members: &mut Members<'_>) -> Result<Option<HashMap<Vec<u8>, File>>> {
     let mut files = HashMap::new();
-    let mut members = Members::new(tar);
-    for (nth, member) in members.by_ref().enumerate() {
+    for (nth, member) in members.enumerate() {
         let Ok(member) = member else { return Ok(None) };
         let path = clean(&member.path);
         if nth >= MEMBERS_MAX || !may_stand_in_an_archive(&path) {
@@ -165,7 +166,7 @@ fn files(tar: &Blob) -> Result<Option<(HashMap<Vec<u8>, File>, Vec<String>)>> {
         };
         files.insert(path, file);
     }
-    Ok(Some((files, members.warnings())))
+    Ok(Some(files))
 }
 
 /// Whether images in a tar have such a path: so no other tar is read to its end to find out.
