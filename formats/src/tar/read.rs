@@ -95,8 +95,8 @@ impl<'a> Members<'a> {
         };
         let content = match header.typeflag {
             typeflag::HARD_LINK => {
-                // Nobody looks at its numbers: they are those of the first name.
-                self.headers.no_content(size(header, &records).unwrap_or_default())?;
+                // Its other numbers are those of the first name, and so nobody's business.
+                self.nothing_stored(header, &records)?;
                 return linkname(&mut records).map(Entry::HardLink).map(Some);
             }
             typeflag::SYMLINK => Content::Symlink(linkname(&mut records)?),
@@ -145,8 +145,11 @@ impl<'a> Members<'a> {
 
     /// Takes what is stored of something that has no content, whatever the header says; a record of it is taken at its word.
     fn nothing_stored(&mut self, header: &Header, records: &Records) -> Result<()> {
-        let len = size(header, records)?;
-        if records.size.is_some() { self.headers.content(len).map(drop) } else { self.headers.no_content(len) }
+        match records.size {
+            Some(len) => self.headers.content(len).map(drop),
+            None if header.typeflag == typeflag::HARD_LINK => self.headers.no_content(size(header, records).unwrap_or_default()),
+            None => self.headers.no_content(size(header, records)?),
+        }
     }
 
     fn file(&mut self, header: &Header, records: &Records) -> Result<Blob> {

@@ -217,8 +217,10 @@ fn types_are_what_others_take_them_for() {
         assert_eq!(shown(&whole), (wanted.into(), Vec::from_iter(warning.map(String::from))), "{}", typeflag.escape_ascii());
     }
     // A record of the size is believed.
-    let sized = with_records(b'x', &[("size", "513")], &[member(b'6', "n", 0, 1024), last.clone()].concat());
-    assert_eq!(shown(&sized).0, "n 10000, last 1");
+    for (typeflag, kind) in [(b'6', "10000"), (b'1', "link")] {
+        let sized = with_records(b'x', &[("size", "513")], &[member(typeflag, "n", 0, 1024), last.clone()].concat());
+        assert_eq!(shown(&sized).0, format!("n {kind}, last 1"));
+    }
     assert!(error([member(b'M', "n", 0, 0), last].concat()).contains("the rest of a file that begins in the volume before"));
 }
 
