@@ -96,7 +96,8 @@ impl formats::Parts for Parts {
         let place = || path.display().to_string();
         let file = self.open(&path, env)?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        let below = Self { name: PathBuf::new(), directory, opening: self.opening.clone(), depth: self.depth + 1, opened: Rc::clone(&self.opened) };
+        let below =
+            Self { name: PathBuf::new(), directory, opening: self.opening.clone(), depth: self.depth + 1, opened: Rc::clone(&self.opened) };
         let format: &dyn Format = format.map_or_else(|| recognised(&file), find).at(place)?;
         format.decode(&file, &Reading { snapshot: None, force: self.opening.force, parts: Some(&below) }, env).at(place)
     }
