@@ -5,9 +5,9 @@
 //!  | x header | records | header | content | header | ... | zeros | zeros |
 //!    512 each, everything padded to 512                      end of archive
 //! ```
-//! Read: every format that GNU tar, bsdtar and star write, sparse members included; contents are ranges of the archive. Where GNU tar and
-//! bsdtar agree, we do as they do; where they differ, what loses nothing is done: `formats/tests/standards/tar_mutants` has the list. A
-//! checksum that does not match, the rest of a file of another volume and anything truncated is refused by name.
+//! Read: every format that GNU tar, bsdtar and star write, sparse members included but for star's own; contents are ranges of the archive.
+//! Where GNU tar and bsdtar agree, we do as they do; where they differ, what loses nothing; `tests/standards/tar_mutants.rs` has the
+//! exceptions. A checksum that does not match, the rest of a file of another volume and anything truncated is refused by name.
 //!
 //! | typeflag | is |
 //! |---|---|

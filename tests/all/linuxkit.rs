@@ -31,7 +31,7 @@ const DEVIATIONS: &[(&str, Deviation)] = &[
     // Microcode that was asked for and is not there.
     ("kernel-ucode-missing", Deviation::Refused("the image has no microcode nope.cpio")),
     // Layers that are damaged or missing: LinuxKit leaves out the rest of the image.
-    ("bug-broken-tar", Deviation::Refused("should be the header of an entry")),
+    ("bug-broken-tar", Deviation::Refused("this is not a tar")),
     ("bug-missing-layer", Deviation::Refused("is missing")),
     ("bug-sized-link", Deviation::Refused("entry l: its type '1' has no content")),
     // The name of a volume in `mounts` is replaced as in `binds`.

@@ -2,9 +2,13 @@
 
 use crate::support::{
     images::test_kernel,
-    scratch, text,
-    tools::{Finished, finish, moby, run},
+    layouts, scratch, text,
+    tools::{Finished, finish, moby, run, tool},
     ustar::{Kind, Ustar},
+};
+use formats::{
+    Blob,
+    tree::{Builder, Content, Inode},
 };
 use std::{fs, path::Path};
 
@@ -59,6 +63,25 @@ fn a_tar_that_lacks_its_end_is_told_of() {
     moby_in(&directory, &["convert", "it.tar", "-o", "it.img"]).success();
     let done = moby_in(&directory, &["inspect", "it.img", "--strict"]);
     assert!(done.code() == 3 && done.errors().contains("--strict is for a tar"), "{done}");
+}
+
+/// Images in a tar, as `docker save` leaves them, too.
+#[test]
+fn images_in_a_tar_that_lacks_its_end_are_told_of() {
+    let directory = scratch("tars-images");
+    let layout = directory.join("layout");
+    fs::create_dir(&layout).unwrap();
+    let init = Inode::new(Content::File(Blob::bytes(*b"#!/bin/sh\n")), 0o755);
+    let mut tree = Builder::default();
+    tree.add(b"init", init).unwrap();
+    layouts::write(&layout, &[("test/it:1", serde_json::json!({}), tree.finish())]);
+    let whole = finish(tool("tar").args(["-cf", "-", "-C", text(&layout), "."])).success().stdout;
+    let end = (whole.iter().rposition(|byte| *byte != 0).unwrap() + 1).next_multiple_of(512);
+    fs::write(directory.join("it.tar"), &whole[..end]).unwrap();
+    let done = moby_in(&directory, &["inspect", "it.tar", "--files"]).success();
+    assert!(done.errors().contains("warning: it.tar: the archive has no end: it may be cut") && done.text().contains("init"), "{done}");
+    let done = moby_in(&directory, &["inspect", "it.tar", "--files", "--strict"]);
+    assert!(done.code() == 2 && done.errors().contains("error: it.tar: the archive has no end"), "{done}");
 }
 
 #[test]

@@ -155,9 +155,9 @@ impl Header {
         self.magic.starts_with(&USTAR[..6])
     }
 
-    /// Whether it ends with `linkname`: no magic at all, neither ustar's nor GNU's.
+    /// Whether it ends with `linkname`: its magic is neither ustar's nor GNU's.
     pub(super) fn is_v7(&self) -> bool {
-        !self.magic.starts_with(&USTAR[..5])
+        !self.is_ustar() && self.magic != OLD_GNU
     }
 
     /// Whether it is `star`'s own, with times behind a shorter `prefix`.

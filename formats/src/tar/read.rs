@@ -121,7 +121,7 @@ impl<'a> Members<'a> {
             typeflag::FILE | typeflag::FILE_V7 | typeflag::CONTIGUOUS | typeflag::GNU_SPARSE if path.ends_with(b"/") => Content::Directory,
             typeflag::GNU_SPARSE if header.is_star() => {
                 let what = "it is a sparse file in star's own format";
-                return Err(Error::unsupported(what).hint("make the archive with `star -H=exustar` and without -sparse"));
+                return Err(Error::unsupported(what).hint("make the archive without the option for sparse files"));
             }
             typeflag::GNU_SPARSE if header.magic == header::OLD_GNU => Content::File(self.gnu_sparse(header, &records)?),
             other => {

@@ -24,6 +24,8 @@ use std::{
 /// The variables that say how many, and from which seed.
 const MUTANTS: &str = "MOBY_MUTANTS";
 const SEED: &str = "MOBY_SEED";
+/// The variable that names a directory for those that are read otherwise.
+const KEEP: &str = "MOBY_KEEP";
 /// How many where nobody says it: some seconds.
 const FEW: u64 = 400;
 /// How many differences are shown.
@@ -96,9 +98,9 @@ fn mutants_are_read_as_gnu_tar_and_bsdtar_read_them() {
     assert!(tally.get("all agree").is_some_and(|agreed| agreed * 3 > all), "most mutants are no archives any more: {tally:?}");
 }
 
-/// Leaves a mutant where it can be looked at.
+/// Leaves a mutant that is read otherwise in a directory, where one is named.
 fn keep(archive: &[u8], nth: u64) {
-    if let Some(directory) = env::var_os("MOBY_KEEP") {
+    if let Some(directory) = env::var_os(KEEP) {
         fs::write(Path::new(&directory).join(format!("{nth}.tar")), archive).unwrap();
     }
 }
