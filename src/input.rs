@@ -3,6 +3,7 @@
 pub(crate) mod container;
 mod file_id;
 mod firmware;
+mod ovf;
 mod parts;
 mod tar;
 
@@ -30,6 +31,7 @@ use std::{
 
 pub use file_id::FileId;
 pub use firmware::firmware;
+pub use ovf::packed;
 use parts::Parts;
 pub use tar::Tar;
 
@@ -232,7 +234,7 @@ fn recognise(file: &Blob, name: &str, from: Option<Kind>, opening: &Opening, par
         return disk(file, format, opening, parts, env);
     }
     if ova::is_envelope(file)? {
-        return unpacked(&described(file, opening, parts, env)?, opening, parts, env);
+        return unpacked(&ovf::described(file, opening, parts, env)?, opening, parts, env);
     }
     if !archive::probe(file)? {
         return disk(file, recognised(file)?, opening, parts, env);
@@ -254,29 +256,6 @@ fn recognise(file: &Blob, name: &str, from: Option<Kind>, opening: &Opening, par
 /// The disk in a container that was chosen out of what was around it.
 fn unpacked(member: &Blob, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Input> {
     disk(member, recognised(member)?, &Opening { disk: None, ..opening.clone() }, parts, env)
-}
-
-/// The disk that a description on its own names, out of the files beside it.
-fn described(envelope: &Blob, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Blob> {
-    if opening.follow.is_none() {
-        return Err(Error::unsupported("is the description of a machine, whose disks are in other files, which are not followed")
-            .hint("if you trust the file, have the files opened that it names: --follow"));
-    }
-    let (name, manifest) = parts.described();
-    let manifest = manifest.and_then(|manifest| formats::Parts::file(parts, manifest.as_bytes(), env).ok());
-    let file = |href: &str, env: &mut Env| formats::Parts::file(parts, href.as_bytes(), env).map(Some);
-    ova::disk((&name, envelope), manifest.as_ref(), opening.disk.as_deref(), &file, env)
-}
-
-/// The disk in what is packed around one, its sums verified, for who looks at containers; nothing where nothing is.
-///
-/// # Errors
-/// As [`read`].
-pub fn packed(file: &Blob, opening: &Opening, env: &mut Env) -> Result<Option<Blob>> {
-    if container(file)?.is_some() || !archive::probe(file)? {
-        return Ok(None);
-    }
-    ova::unwrap(&archive::files(file).unwrap_or_default(), opening.disk.as_deref(), env)
 }
 
 /// The disk in a container.

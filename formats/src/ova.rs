@@ -85,9 +85,11 @@ pub fn package(machine: &Machine, capacity: u64, vmdk: &Blob, time: Timestamp) -
 /// As [`disk`], and when there are several descriptions.
 pub fn unwrap(files: &[(Vec<u8>, Blob)], wanted: Option<&str>, env: &mut Env) -> Result<Option<Blob>> {
     let named = |path: &[u8]| String::from_utf8_lossy(path.strip_prefix(b"./").unwrap_or(path)).into_owned();
-    let ending =
-        |end: &str| files.iter().map(|(path, body)| (named(path), body)).filter(|(name, _)| is_named(name, end)).collect::<Vec<_>>();
-    let (descriptions, manifests) = (ending(".ovf"), ending(".mf"));
+    let files_ending = |end: &str| {
+        let named = files.iter().map(|(path, body)| (named(path), body));
+        named.filter(|(name, _)| name.to_ascii_lowercase().ends_with(end)).collect::<Vec<_>>()
+    };
+    let (descriptions, manifests) = (files_ending(".ovf"), files_ending(".mf"));
     let (name, envelope) = match descriptions.as_slice() {
         [] => return Ok(None),
         [one] => one,
@@ -95,10 +97,6 @@ pub fn unwrap(files: &[(Vec<u8>, Blob)], wanted: Option<&str>, env: &mut Env) ->
     };
     let file = |href: &str, _: &mut Env| Ok(files.iter().find(|(path, _)| named(path) == href).map(|(_, body)| body.clone()));
     disk((name, envelope), manifests.first().map(|(_, body)| *body), wanted, &file, env).map(Some)
-}
-
-fn is_named(name: &str, ending: &str) -> bool {
-    name.to_ascii_lowercase().ends_with(ending)
 }
 
 /// Whether a file is a description, to go with files beside it.

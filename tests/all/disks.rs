@@ -1,6 +1,7 @@
 //! The commands around disk images, against `qemu-img`: the same verdicts, the same exit codes, the same numbers.
 
 use crate::support::{
+    images::write_test_tar,
     scratch, text,
     tools::{Finished, finish, moby, run, tool},
     ustar::{Kind, Ustar},
@@ -328,7 +329,7 @@ fn files_are_listed_and_compared_and_equal_ones_found() {
 fn lint_says_why_a_platform_would_refuse_a_disk() {
     let dir = scratch("disks-lint");
     let tar = dir.join("in.tar");
-    tagged_tar(&tar);
+    write_test_tar(&tar, 1);
     let path = |name: &str| text(&dir.join(name)).to_owned();
     let lint = |disk: &str, target: &str, code: i32, words: &[&str]| {
         let run = ours(&["lint", disk, "--target", target]);

@@ -1,0 +1,31 @@
+//! The disk that the description of a machine names: out of the files beside it, or out of an archive of both.
+
+use super::{Opening, Parts, container};
+use crate::error::{Error, Result};
+use formats::{Blob, Env, Parts as _, ova, tar};
+
+/// The disk that a description on its own names, out of the files beside it, where they may be opened.
+///
+/// # Errors
+/// As [`ova::disk`], and when they may not.
+pub(super) fn described(envelope: &Blob, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Blob> {
+    if opening.follow.is_none() {
+        return Err(Error::unsupported("is the description of a machine, whose disks are in other files, which are not followed")
+            .hint("if you trust the file, have the files opened that it names: --follow"));
+    }
+    let (name, manifest) = parts.described();
+    let manifest = manifest.map(|manifest| parts.file(manifest.as_bytes(), env)).transpose()?;
+    let file = |href: &str, env: &mut Env| parts.file(href.as_bytes(), env).map(Some);
+    ova::disk((&name, envelope), manifest.as_ref(), opening.disk.as_deref(), &file, env)
+}
+
+/// The disk in an archive around one, its sums verified, for who looks at containers; nothing where the file is none.
+///
+/// # Errors
+/// As [`ova::unwrap`].
+pub fn packed(file: &Blob, opening: &Opening, env: &mut Env) -> Result<Option<Blob>> {
+    if container(file)?.is_some() || !tar::probe(file)? {
+        return Ok(None);
+    }
+    ova::unwrap(&tar::files(file).unwrap_or_default(), opening.disk.as_deref(), env)
+}
