@@ -3,7 +3,8 @@
 # make demo   a Linux guest boots from a qcow2 of ours, under BIOS and under UEFI, before your eyes
 # make lint   style, lints, documentation, dependencies
 # make fuzz   a minute of mutants, which `make test` ends with
-# make differential  archives that no writer made, by the thousand, from another seed every day: we read them as GNU tar and bsdtar do
+# make differential  files that no writer made, by the thousand, from another seed every day: GNU tar, bsdtar and qemu-img find in them what
+#               we find
 # make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day; guests on every bus and in every container;
 #               what we release, built twice and run; the programs for other hosts, run
 # make windows  the Windows program, run by Wine
@@ -73,6 +74,7 @@ differential: export MOBY_SEED ?= $(shell echo $$(($$(date +%s) / 86400)))
 differential:
 	@tests/setup.sh test
 	cargo test --locked --workspace --target $(musl) --test standards tar_mutants -- --nocapture
+	tests/differential/qcow2-check 10000 $(MOBY_SEED)
 
 nightly: windows differential
 	@tests/setup.sh nightly
