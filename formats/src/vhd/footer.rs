@@ -112,7 +112,8 @@ impl Footer {
             let is_behind_disk = footer.disk_type == disk_type::FIXED && footer.disk_len().is_ok_and(|len| len == at);
             at == last || has_copy || is_behind_disk
         };
-        blocks::last_sector(file, |at, sector| Self::parse(sector).is_ok_and(|footer| is_ours(at, footer)))
+        let is_footer = |sector: &[u8; 512]| sector.starts_with(b"conectix");
+        blocks::last_sector(file, |at, sector| is_footer(sector) && Self::parse(sector).is_ok_and(|footer| is_ours(at, footer)))
     }
 
     /// Whether a file says that it is a VHD, be its footer damaged or not.
