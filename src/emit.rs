@@ -8,10 +8,9 @@ mod body;
 mod debris;
 mod unfinished;
 
-use crate::{
-    error::{At, Error, Kind, Result},
-    in_use::{self, Use},
-};
+use crate::error::{At, Error, Kind, Result};
+#[cfg(target_os = "linux")]
+use crate::in_use::{self, Use};
 use formats::{Blob, Progress};
 use std::{
     fs::{self, File, Metadata},

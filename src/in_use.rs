@@ -20,6 +20,7 @@ pub(crate) enum Use {
     /// It is read, and nobody may write to it meanwhile.
     Read,
     /// It is written to, and nobody else may use it meanwhile.
+    #[cfg(target_os = "linux")]
     Write,
     /// It makes way for another file: who reads it goes on reading the old one, who writes to it would lose what he writes.
     Replace,
