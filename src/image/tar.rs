@@ -9,7 +9,7 @@
 //! | everything else | the root file system |
 //!
 //! The three may stand anywhere in the tar, with or without a leading `./` or `/`. A root file system whose `boot` is no directory has it
-//! behind them, as [`write`] does: where a `boot` follows that is none, what stood in there before is kept apart, and the root has the later.
+//! behind them, as [`write()`] does: where a `boot` follows that is none, what stood in there before is kept apart, and the root has the later.
 
 use super::{Draft, Image, Overrides, cmdline::Cmdline};
 use crate::error::{At, Error, Result};
