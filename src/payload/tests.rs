@@ -26,6 +26,7 @@ fn kernel(text: &[u8]) -> Blob {
     put(0x1fe, &[0x55, 0xaa, 0xeb, 0x6a]);
     put(0x202, b"HdrS\x0f\x02");
     put(0x211, &[1]);
+    put(0x238, &2047_u32.to_le_bytes());
     put(0x24c, &u32::try_from(inside.len()).unwrap().to_le_bytes());
     file.extend(inside);
     Blob::from(file)
