@@ -3,7 +3,7 @@
 use crate::support::{
     guest::Arch,
     images::{test_kernel, write_test_tar},
-    scratch, text,
+    names, scratch, text,
     tools::{Finished, finish, moby, run, tool},
     ustar::{Kind, Ustar},
 };
@@ -33,13 +33,6 @@ fn tar_with(path: &Path, more: impl FnOnce(&mut Ustar<File>)) {
 
 fn convert(input: &Path, arguments: &[&str]) -> Finished {
     finish(moby().args(["convert", "--quiet"]).args(arguments).arg(input))
-}
-
-/// Every name in a directory, hidden ones too.
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 /// Fails unless the run ended with `code`, named every one of `words`, and left `dir` as it was.

@@ -2,7 +2,7 @@
 
 use crate::support::{
     images::write_test_tar,
-    scratch, text,
+    names, scratch, text,
     tools::{Finished, finish, moby, run, tool},
 };
 use std::{
@@ -26,12 +26,6 @@ fn refused(run: &Finished, code: i32, words: &[&str]) {
         assert!(run.errors().contains(word), "the message does not name {word:?}\n{run}");
     }
     assert!(!run.errors().contains("panicked"), "{run}");
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 /// Ends a machine with the test.

@@ -41,6 +41,17 @@ pub fn write_test_tar(to: &Path, random_mib: u64) {
     write().and_then(|()| tar.finish()?.flush()).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
 }
 
+/// What [`Images::convert_to_containers`] makes: each file, and what QEMU calls its format.
+pub const CONTAINERS: [(&str, &str); 7] = [
+    ("guest.vhd", "vpc"),
+    ("dynamic.vhd", "vpc"),
+    ("guest.vhdx", "vhdx"),
+    ("guest.vmdk", "vmdk"),
+    ("sparse.vmdk", "vmdk"),
+    ("guest.vdi", "vdi"),
+    ("packed.qcow2", "qcow2"),
+];
+
 /// The outputs of one or more conversions of one tar, in a directory of their own.
 pub struct Images {
     dir: PathBuf,
@@ -63,6 +74,24 @@ impl Images {
         let images = Self::of_test_kernel(name, 5, EVERY_FORMAT);
         images.convert(&["--format", "qcow2-bios", "--name", "bios", "--initrd-compression", "none"]);
         images
+    }
+
+    /// What is in each of [`CONTAINERS`], with more arguments for all of them.
+    pub fn convert_to_containers(&self, more: &[&str]) {
+        let every: [&[&str]; 4] = [
+            &["--format", "vhd,vhdx,vmdk,vdi"],
+            &["--format", "dynamic-vhd", "--name", "dynamic"],
+            &["--format", "vmdk", "--opt", "subformat=monolithicSparse", "--name", "sparse"],
+            &["--format", "qcow2", "-c", "--opt", "compression_type=zstd", "--name", "packed"],
+        ];
+        every.into_iter().for_each(|arguments| self.convert(&[arguments, more].concat()));
+    }
+
+    /// A Debian guest for arm64 whose kernel has to be unpacked.
+    pub fn of_debian_compressed(name: &str, formats: &str) -> Self {
+        let kernel = scratch(&format!("{name}-kernel")).join("kernel.gz");
+        run("sh", ["-c", "gzip -1 <\"$1\" >\"$2\"", "sh", text(&Arch::Arm64.debian("kernel")), text(&kernel)]);
+        Self::of_debian(name, Arch::Arm64, 2, &["--format", formats, "--kernel", text(&kernel), "--arch", "arm64"])
     }
 
     /// A Debian guest, converted as the arguments say.

@@ -36,6 +36,15 @@ pub fn scratch(name: &str) -> PathBuf {
     path
 }
 
+/// Every name in a directory, hidden ones too.
+pub fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("it can be listed").file_name().into_string().expect("ours are UTF-8");
+    let mut names: Vec<_> = entries.map(name).collect();
+    names.sort();
+    names
+}
+
 /// A path as text: all of ours are.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("the checkout's path is UTF-8")
