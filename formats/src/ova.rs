@@ -20,6 +20,7 @@ use crate::{
     Blob, Env, Error, Result, Timestamp,
     tar::{self, Dialect},
     tree::{Content, Inode},
+    units,
 };
 use encoding_rs::UTF_8;
 use std::fmt::Write;
@@ -68,8 +69,7 @@ pub fn package(machine: &Machine, capacity: u64, vmdk: &Blob, time: Timestamp) -
     let envelope = Blob::from(machine.envelope(capacity, vmdk.len()).into_bytes());
     let mut manifest = String::new();
     for (name, body) in [(ENVELOPE, &envelope), (DISK, vmdk)] {
-        let digest = body.sha256()?.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        manifest += &format!("SHA256({name})= {digest}\n");
+        manifest += &format!("SHA256({name})= {}\n", units::hex(&body.sha256()?));
     }
     let mut tar = tar::Writer::new(Dialect::Ustar);
     for (name, body) in [(ENVELOPE, envelope), (MANIFEST, Blob::from(manifest.into_bytes())), (DISK, vmdk.clone())] {

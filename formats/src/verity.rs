@@ -151,12 +151,8 @@ impl Hashed {
     /// The device-mapper target that checks the device `data` by the device `hashes`, which holds [`Hashed::image`].
     pub fn table(&self, data: &str, hashes: &str) -> String {
         let Self { data_blocks, root_hash, salt, .. } = self;
-        format!("verity 1 {data} {hashes} {BLOCK} {BLOCK} {data_blocks} 1 sha256 {} {}", hex(root_hash), hex(salt))
+        format!("verity 1 {data} {hashes} {BLOCK} {BLOCK} {data_blocks} 1 sha256 {} {}", units::hex(root_hash), units::hex(salt))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

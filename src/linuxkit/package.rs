@@ -5,7 +5,7 @@
 use super::reference;
 use super::yaml::{self, Value};
 use crate::error::{At, Error, Result};
-use formats::Kind;
+use formats::{Kind, units::hex};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::path::{Component, Path, PathBuf};
@@ -71,10 +71,6 @@ fn tag(directory: &Path, sources: &[PathBuf]) -> Result<Option<String>> {
         tag = format!("{tag}-dirty-{}", &digest[..7]);
     }
     Ok(Some(tag))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Git, in a directory.

@@ -164,7 +164,7 @@ impl Hasher {
             Self::Sha256(hash) => ("sha256", hash.finalize().to_vec()),
             Self::Sha512(hash) => ("sha512", hash.finalize().to_vec()),
         };
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = units::hex(&bytes);
         Digest { text: format!("{algorithm}:{hex}"), colon: algorithm.len() }
     }
 }

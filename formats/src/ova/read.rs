@@ -11,12 +11,11 @@ use crate::{
     compress::{self, Codec},
     error::At,
     plain,
-    units::MIB,
+    units::{self, MIB},
 };
 use encoding_rs::UTF_8;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
-use std::fmt::Write;
 
 /// Largest description and largest manifest that are read.
 const TEXT_MAX: u64 = 16 * MIB;
@@ -120,10 +119,7 @@ fn verify(manifest: &str, name: &str, body: &Blob) -> Result<()> {
                 )));
             }
         };
-        let right = right.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes every write");
-            text
-        });
+        let right = units::hex(&right);
         let sum = sum.trim_start_matches([' ', '\t', '=']).trim_end();
         if !sum.eq_ignore_ascii_case(&right) {
             let what =
