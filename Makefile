@@ -1,12 +1,12 @@
 # make quick  what can be judged at once: style, lints, unit tests, house rules; installs nothing
 # make test   everything that must hold, as continuous integration runs it
 # make demo   a Linux guest boots from a qcow2 of ours, under BIOS and under UEFI, before your eyes
-# make lint   style, lints, documentation, dependencies
+# make lint   style, lints, documentation
 # make fuzz   a minute of mutants, which `make test` ends with
 # make differential  files that no writer made, by the thousand, from another seed every day: GNU tar, bsdtar and qemu-img find in them what
 #               we find
 # make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day; guests on every bus and in every container;
-#               what we release, built twice and run; the programs for other hosts, run
+#               what we release, built twice and run; the programs for other hosts, run; dependencies, judged by `cargo deny`
 # make windows  the Windows program, run by Wine
 # make dist   what we release, in target/dist: static programs with their documents, Debian packages
 # make loaders  rebuilds the boot loaders into boot/prebuilt
@@ -62,8 +62,6 @@ lint:
 	cd boot && cargo clippy --locked --package moby-boot-efi --target aarch64-unknown-uefi -- -D warnings
 	cargo clippy --locked --workspace $(addprefix --target ,$(elsewhere)) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
-	cargo deny --all-features --locked check bans licenses sources
-	cargo deny --config deny.toml --manifest-path boot/Cargo.toml --locked check bans licenses sources
 
 fuzz:
 	@tests/setup.sh fuzz
@@ -78,6 +76,8 @@ differential:
 
 nightly: windows differential
 	@tests/setup.sh nightly
+	cargo deny --all-features --locked check bans licenses sources
+	cargo deny --config deny.toml --manifest-path boot/Cargo.toml --locked check bans licenses sources
 	$(mutate) --executions 1000000000 --seconds 600 --seed $$(($$(date +%s) / 86400))
 	$(mutate) --against-qemu 5000 --seed $$(($$(date +%s) / 86400))
 	cargo test --locked --workspace --target $(musl) --test nightly

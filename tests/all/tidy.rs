@@ -1,6 +1,7 @@
 //! House rules, as far as a program can judge them.
 
 mod circles;
+mod dependencies;
 mod documents;
 
 use std::{

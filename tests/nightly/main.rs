@@ -6,6 +6,7 @@
 
 mod containers;
 mod debian;
+mod large;
 mod system;
 
 #[path = "../support/mod.rs"]

@@ -20,6 +20,9 @@ pub fn test_kernel() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("boot/prebuilt/testkernel.bzimage")
 }
 
+/// QEMU's exit code when the test kernel found nothing wrong.
+const TEST_KERNEL_PASSED: i32 = 33;
+
 /// The command line of [`write_test_tar`]'s images.
 pub const CMDLINE: &str = "moby.test=1 quiet";
 
@@ -116,6 +119,17 @@ impl Images {
         let path = self.dir.join(name);
         assert!(path.exists(), "{} was not made", path.display());
         path
+    }
+
+    /// Boots one output with the test kernel in it, which reports what it was handed.
+    pub fn boots_test_kernel(&self, file: &str, format: &str, bus: Bus, machine: Machine) {
+        machine
+            .disk(bus, &self.path(file), format)
+            .run()
+            .expect(&format!("TESTKERNEL cmdline [{CMDLINE}]\n"))
+            .expect(&self.initrd_line())
+            .expect("TESTKERNEL done")
+            .exited(TEST_KERNEL_PASSED);
     }
 
     /// Boots one output of a Debian guest, which checks everything that it was given and finds this firmware.

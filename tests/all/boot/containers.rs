@@ -1,6 +1,5 @@
 //! Each container as QEMU opens it, booted on both firmwares by the test kernel. `tests/nightly` repeats it with Debian.
 
-use super::testkernel;
 use crate::support::{
     images::{CONTAINERS, Images},
     qemu::{Bus, Machine},
@@ -19,14 +18,14 @@ fn images() -> &'static Images {
 #[test]
 fn bios_boots_each() {
     for (file, format) in CONTAINERS {
-        testkernel::boots_as(images(), file, format, Bus::VirtioBlk, Machine::bios());
+        images().boots_test_kernel(file, format, Bus::VirtioBlk, Machine::bios());
     }
 }
 
 #[test]
 fn uefi_boots_each() {
     for (file, format) in CONTAINERS {
-        testkernel::boots_as(images(), file, format, Bus::VirtioBlk, Machine::uefi());
+        images().boots_test_kernel(file, format, Bus::VirtioBlk, Machine::uefi());
     }
 }
 
