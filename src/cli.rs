@@ -111,7 +111,7 @@ struct ReadingArgs {
     /// An internal snapshot of a qcow2 image, by its name or number, and not its present state
     #[arg(long, value_name = "NAME")]
     snapshot: Option<String>,
-    /// Of an OVA with several disks, the one with this identifier
+    /// Of an OVA or an archive with several disks, this one: its identifier, or its name there
     #[arg(long, value_name = "ID")]
     disk: Option<String>,
     /// Open the other files that the image names: backing files, external data, extents. Only for images that you trust

@@ -4,7 +4,9 @@ pub(crate) mod container;
 mod file_id;
 mod firmware;
 mod ovf;
+mod packed;
 mod parts;
+mod stranger;
 mod tar;
 
 use crate::{
@@ -20,7 +22,7 @@ use formats::{
     gcp, iso9660,
     kernel::{self, Arch},
     oci::{Platform, Reference},
-    ova, raw, tar as archive, uki,
+    ova, raw, tar as archive, uki, zip,
 };
 use std::{
     fs::File,
@@ -31,7 +33,7 @@ use std::{
 
 pub use file_id::FileId;
 pub use firmware::firmware;
-pub use ovf::packed;
+pub use packed::disk as packed;
 use parts::Parts;
 pub use tar::Tar;
 
@@ -45,19 +47,31 @@ pub const STDIN: &str = "-";
 /// # Errors
 /// When the file cannot be opened or read, or its compression is damaged.
 pub fn open(path: &Path, opening: &Opening, env: &mut Env) -> Result<Blob> {
-    let place = || show(path);
-    let file = open_plain(path, opening, env).at(place)?;
-    match Codec::of(&file).at(place)? {
+    let place = show(path);
+    let file = open_plain(path, opening, env).at(|| place.clone())?;
+    decompressed(file, &place, env).at(|| place.clone())
+}
+
+/// What is in a file, where it is compressed. `place` is what warnings call it.
+fn decompressed(file: Blob, place: &str, env: &mut Env) -> Result<Blob> {
+    match Codec::of(&file)? {
         Codec::None => Ok(file),
-        codec => {
-            let progress = Arc::clone(&env.progress);
-            let stage = Stage::new(&*progress, file.len());
-            let counted = Counted { inner: io::BufReader::with_capacity(1 << 18, file.reader()), stage: &stage };
-            let content = unpack(codec, counted, place(), env).at(place)?;
-            stage.finish();
-            Ok(content)
-        }
+        codec => with_progress(file.reader(), file.len(), env, |content, env| unpack(codec, content, place, env)),
     }
+}
+
+/// Reads `len` bytes while progress is shown.
+fn with_progress<T>(
+    from: impl Read + Send,
+    len: u64,
+    env: &mut Env,
+    read: impl FnOnce(&mut (dyn Read + Send), &mut Env) -> Result<T>,
+) -> Result<T> {
+    let progress = Arc::clone(&env.progress);
+    let stage = Stage::new(&*progress, len);
+    let made = read(&mut Counted { inner: io::BufReader::with_capacity(1 << 18, from), stage: &stage }, env)?;
+    stage.finish();
+    Ok(made)
 }
 
 /// What an input is.
@@ -142,7 +156,7 @@ impl Named for Kind {
 pub struct Opening {
     /// An internal snapshot, and not the present state.
     pub snapshot: Option<String>,
-    /// Of an OVA's disks the one with this identifier.
+    /// Of the disks of an OVA the one with this identifier, of those in an archive the one with this name.
     pub disk: Option<String>,
     /// Also what was not closed properly, and what somebody writes to.
     pub force: bool,
@@ -236,20 +250,23 @@ fn recognise(file: &Blob, name: &str, from: Option<Kind>, opening: &Opening, par
     if ova::is_envelope(file)? {
         return unpacked(&ovf::described(file, opening, parts, env)?, opening, parts, env);
     }
-    if !archive::probe(file)? {
+    let is_tar = archive::probe(file)?;
+    if !is_tar && !zip::probe(file)? {
         return disk(file, recognised(file)?, opening, parts, env);
     }
-    if let Some(image) = container::of_archive(file, name, opening, env)? {
-        return Ok(image);
+    if is_tar {
+        if let Some(image) = container::of_archive(file, name, opening, env)? {
+            return Ok(image);
+        }
+        // Whatever is in the disk.
+        if let Some(member) = gcp::unwrap(&archive::files(file).unwrap_or_default()) {
+            return disk(&member, &raw::Raw, opening, parts, env);
+        }
     }
-    // A tar may be no more than the packaging of a disk.
-    let files = archive::files(file).unwrap_or_default();
-    if let Some(member) = gcp::unwrap(&files) {
-        return disk(&member, &raw::Raw, opening, parts, env);
-    }
-    match ova::unwrap(&files, opening.disk.as_deref(), env)? {
+    match packed::disk(file, opening, env)? {
         Some(member) => unpacked(&member, opening, parts, env),
-        None => Ok(as_tar()),
+        None if is_tar => Ok(as_tar()),
+        None => Err(stranger::refuse(file)?),
     }
 }
 
@@ -261,9 +278,8 @@ fn unpacked(member: &Blob, opening: &Opening, parts: &Parts, env: &mut Env) -> R
 /// The disk in a container.
 fn disk(file: &Blob, format: &'static dyn Format, opening: &Opening, parts: &Parts, env: &mut Env) -> Result<Input> {
     if opening.disk.is_some() {
-        return Err(
-            Error::unsupported(format!("--disk is for an OVA with several disks, and this is {}", format.name())).hint("leave it out")
-        );
+        return Err(Error::unsupported(format!("--disk is for an OVA or an archive with several disks, and this is {}", format.name()))
+            .hint("leave it out"));
     }
     let mark = env.spool.position();
     let beside = opening.follow.is_some().then_some(parts as &dyn formats::Parts);
@@ -290,20 +306,20 @@ pub fn probe(file: &Blob) -> Result<Option<&'static dyn Format>> {
     if let Some(format) = container(file)? {
         return Ok(Some(format));
     }
-    let is_raw = !archive::probe(file)? && !kernel::is_bzimage(file)? && (has_boot_signature(file)? || iso9660::probe(file)?);
-    Ok(is_raw.then_some(&raw::Raw as &dyn Format))
+    Ok(is_raw(file)?.then_some(&raw::Raw as &dyn Format))
+}
+
+/// Whether a file that no container claims is a disk as it is.
+fn is_raw(file: &Blob) -> Result<bool> {
+    Ok(!archive::probe(file)? && !kernel::is_bzimage(file)? && (has_boot_signature(file)? || iso9660::probe(file)?))
 }
 
 /// As [`probe`], where there must be one.
 fn recognised(file: &Blob) -> Result<&'static dyn Format> {
-    if kernel::is_bzimage(file)? {
-        return Err(Error::bad_input("is a Linux kernel (bzImage), no disk")
-            .hint("give a tar of the root file system and this kernel beside it: --kernel"));
+    match probe(file)? {
+        Some(format) => Ok(format),
+        None => Err(stranger::refuse(file)?),
     }
-    probe(file)?.ok_or_else(|| {
-        Error::bad_input("is neither a tar nor a unified kernel image nor a disk of a known format")
-            .hint("a raw disk without a partition table must be named as such: --from raw")
-    })
 }
 
 /// A master boot record or a boot sector ends in 55 AA (UEFI 2.10, section 5.2.1).
@@ -355,7 +371,7 @@ pub fn open_plain(path: &Path, opening: &Opening, env: &mut Env) -> Result<Blob>
 }
 
 /// What is compressed. What the codec's own tool warns of and passes over, so do we.
-fn unpack(codec: Codec, from: impl Read + Send, place: String, env: &mut Env) -> Result<Blob> {
+fn unpack(codec: Codec, from: impl Read + Send, place: &str, env: &mut Env) -> Result<Blob> {
     let mut reader = compress::reader(codec, from)?.tolerant();
     let unpacked = env.spool.copy(&mut reader).map_err(|error| match error.kind() {
         // What a decoder says of its input is about the input.

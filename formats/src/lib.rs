@@ -62,6 +62,7 @@ pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;
 pub mod zeros;
+pub mod zip;
 
 pub use blob::Blob;
 pub use check::Check;

@@ -106,17 +106,26 @@ pub fn tree(archive: &Blob) -> Result<Tree> {
 }
 
 /// Most members of a tar that is nothing but packaging.
-const FILES_MAX: usize = 32;
+pub const FILES_MAX: usize = 32;
 
-/// The members of a tar that is nothing but packaging, by path: a few regular files and nothing else, as what is made for import into
-/// a cloud or hypervisor. Of any other tar nothing, as soon as that is seen.
+/// The members of a tar that is nothing but packaging, by path: a few regular files, in one directory at most, and nothing else, as what is
+/// made for import into a cloud or hypervisor. Of any other tar nothing, as soon as that is seen.
 pub fn files(archive: &Blob) -> Option<Vec<(Vec<u8>, Blob)>> {
-    let file = |member: Result<Member>| match member {
-        Ok(Member { path, entry: Entry::Inode(tree::Inode { content: tree::Content::File(body), .. }) }) => Some((path, body)),
-        _ => None,
-    };
-    let files: Vec<_> = Members::new(archive).take(FILES_MAX + 1).map(file).collect::<Option<_>>()?;
-    (files.len() <= FILES_MAX).then_some(files)
+    let mut files = Vec::new();
+    let mut directories = 0;
+    for member in Members::new(archive) {
+        match member.ok()? {
+            Member { path, entry: Entry::Inode(tree::Inode { content: tree::Content::File(body), .. }) } => files.push((path, body)),
+            Member { path, entry: Entry::Inode(tree::Inode { content: tree::Content::Directory, .. }) } => {
+                directories += usize::from(!matches!(path.as_slice(), b"" | b"." | b"./"));
+            }
+            Member { .. } => return None,
+        }
+        if files.len() > FILES_MAX || directories > 1 {
+            return None;
+        }
+    }
+    Some(files)
 }
 
 /// How an error names an entry.

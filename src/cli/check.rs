@@ -6,7 +6,7 @@ use crate::{
     error::{At, CHECK_EXIT_CODES, Error, Kind, Result, checked as code},
     input::{self, Opening},
 };
-use formats::{Check as Findings, Env, Format, plain};
+use formats::{Check as Findings, Env, Format, plain, zip};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -28,7 +28,7 @@ pub(super) struct Check {
     /// Check also an image that another program, such as QEMU, writes to
     #[arg(long)]
     force: bool,
-    /// Of an OVA with several disks, the one with this identifier
+    /// Of an OVA or an archive with several disks, this one: its identifier, or its name there
     #[arg(long, value_name = "ID")]
     disk: Option<String>,
     /// As JSON, with qemu-img's keys
@@ -67,7 +67,7 @@ impl Check {
                 Err(error) if error.kind() == Kind::BadInput => {
                     let mut findings = Findings::default();
                     findings.corrupt(|| error.to_string());
-                    return Ok(("ova", findings));
+                    return Ok((if zip::probe(&file)? { "zip" } else { "ova" }, findings));
                 }
                 Err(error) => return Err(error),
             }

@@ -1,8 +1,8 @@
-//! The disk that the description of a machine names: out of the files beside it, or out of an archive of both.
+//! The disk that the description of a machine names, out of the files beside it.
 
-use super::{Opening, Parts, container};
+use super::{Opening, Parts};
 use crate::error::{Error, Result};
-use formats::{Blob, Env, Parts as _, ova, tar};
+use formats::{Blob, Env, Parts as _, ova};
 
 /// The disk that a description on its own names, out of the files beside it, where they may be opened.
 ///
@@ -17,15 +17,4 @@ pub(super) fn described(envelope: &Blob, opening: &Opening, parts: &Parts, env: 
     let manifest = manifest.map(|manifest| parts.file(manifest.as_bytes(), env)).transpose()?;
     let file = |href: &str, env: &mut Env| parts.file(href.as_bytes(), env).map(Some);
     ova::disk((&name, envelope), manifest.as_ref(), opening.disk.as_deref(), &file, env)
-}
-
-/// The disk in an archive around one, its sums verified, for who looks at containers; nothing where the file is none.
-///
-/// # Errors
-/// As [`ova::unwrap`].
-pub fn packed(file: &Blob, opening: &Opening, env: &mut Env) -> Result<Option<Blob>> {
-    if container(file)?.is_some() || !tar::probe(file)? {
-        return Ok(None);
-    }
-    ova::unwrap(&tar::files(file).unwrap_or_default(), opening.disk.as_deref(), env)
 }

@@ -24,6 +24,7 @@ mod linuxkit;
 mod oracle;
 mod others;
 mod ova;
+mod packed;
 mod platforms;
 mod root;
 mod run;

@@ -12,11 +12,11 @@ use formats::{
     ova,
     tar::{self, Dialect, Writer, verbatim},
     tree::{Content, Name, Tree},
-    uki, units,
+    uki, units, zip,
 };
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -89,6 +89,7 @@ pub(crate) fn all() -> Vec<Reader> {
                 ("a.mf", b"SHA256(a.ovf)= 00".to_vec()),
             ])],
         ),
+        reader("zip", read_zip, vec![zipped()]),
         reader("oci json", read_json, files(&is_json)),
         reader("oci layer", read_layer, layers),
         reader("oci archive", read_archive, vec![saved(&fixtures)]),
@@ -132,6 +133,32 @@ fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(unpacked)
 }
 
+/// An archive with a file by every method that is read.
+fn zipped() -> Vec<u8> {
+    use rawzip::{CompressionMethod, ZipArchiveWriter};
+    let body: Vec<u8> = (0..900_u16).flat_map(u16::to_be_bytes).collect();
+    let by = |codec| compressed_by(codec, &body);
+    // gzip is deflate between 10 and 8 bytes.
+    let gzip = by(Codec::Gzip);
+    let mut bytes = Vec::new();
+    let mut writer = ZipArchiveWriter::new(&mut bytes);
+    for (method, packed) in [
+        (CompressionMethod::STORE, body.clone()),
+        (CompressionMethod::DEFLATE, gzip[10..gzip.len() - 8].to_vec()),
+        (CompressionMethod::XZ, by(Codec::Xz)),
+        (CompressionMethod::ZSTD, by(Codec::Zstd)),
+    ] {
+        let made = writer.new_file(format!("{method:?}")).compression_method(method).start();
+        let (mut entry, config) = made.expect("it is in memory");
+        let mut content = config.wrap(std::io::sink());
+        content.write_all(&body).expect("it is in memory");
+        let (_, descriptor) = content.finish().expect("it is in memory");
+        entry.write_all(&packed).and_then(|()| entry.finish(descriptor).map_err(std::io::Error::other)).expect("it is in memory");
+    }
+    writer.finish().expect("it is in memory");
+    bytes
+}
+
 fn archive_of(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut writer = Writer::new(Dialect::Pax);
     for (path, bytes) in files {
@@ -150,13 +177,14 @@ fn saved(fixtures: &[(String, Vec<u8>)]) -> Vec<u8> {
 
 fn compressed() -> Vec<Vec<u8>> {
     let plain: Vec<u8> = (0..20_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
-    let pack = |codec| {
-        let mut packed = Vec::new();
-        let encoding = Encoding::new(codec, None).expect("a default level");
-        encoding.write(&Blob::bytes(plain.as_slice()), NonZeroUsize::MIN, &Silent, &mut packed).expect("memory takes it");
-        packed
-    };
-    Codec::written().filter(|codec| *codec != Codec::None).map(pack).collect()
+    Codec::written().filter(|codec| *codec != Codec::None).map(|codec| compressed_by(codec, &plain)).collect()
+}
+
+fn compressed_by(codec: Codec, plain: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    let encoding = Encoding::new(codec, None).expect("a default level");
+    encoding.write(&Blob::bytes(plain), NonZeroUsize::MIN, &Silent, &mut packed).expect("memory takes it");
+    packed
 }
 
 fn volume(tree: &Tree) -> Option<Blob> {
@@ -261,6 +289,14 @@ fn read_kernel(file: &[u8], _: &mut Env) -> Result<()> {
 fn read_ova(file: &[u8], env: &mut Env) -> Result<()> {
     let files = tar::files(&Blob::bytes(file)).unwrap_or_default();
     ova::unwrap(&files, None, env).map(drop)
+}
+
+fn read_zip(file: &[u8], _: &mut Env) -> Result<()> {
+    for member in zip::files(&Blob::bytes(file), 32)? {
+        let mut content = member.reader()?.take(UNPACKED_MAX);
+        std::io::copy(&mut content, &mut std::io::sink())?;
+    }
+    Ok(())
 }
 
 fn read_json(text: &[u8], _: &mut Env) -> Result<()> {
