@@ -15,7 +15,7 @@ mod images;
 mod in_use;
 pub mod input;
 pub mod layout;
-mod lint;
+pub mod lint;
 pub mod linuxkit;
 pub mod loaders;
 mod losses;

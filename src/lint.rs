@@ -4,8 +4,8 @@
 //! |---|---|
 //! | container | the format that the platform imports |
 //! | size | the multiple that it demands, and the most that it takes |
-//! | partitions | a GPT, and a protective MBR of one entry, as Glance's inspector has it |
-//! | boot | a loader for the firmware of the platform's machines |
+//! | partitions | a GPT with a protective MBR of one entry, as Glance's inspector has it, or an MBR |
+//! | boot | a loader for the firmware of the platform's machines; whether what it starts can be started |
 //! | console | the last `console=`, which the platform shows |
 //! | drivers | the storage and the network of its machines, in the kernel's configuration or as modules in the initrd |
 //!
@@ -14,12 +14,14 @@
 use crate::{
     bootable::{self, Start},
     error::Result,
-    image::{Image, disk},
+    image::{
+        Image,
+        disk::{self, Loaders, Scheme},
+    },
     platforms::{Machines, Platform},
 };
 use formats::{
-    Blob, Format,
-    gpt::{BIOS_BOOT, ESP},
+    Blob, Env, Format,
     kernel::{Arch, Facts, Kernel},
     tree::Content,
     units::show_size,
@@ -27,60 +29,83 @@ use formats::{
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Severity {
+pub enum Severity {
     /// It works, but something is missing.
     Warning,
+    /// Nothing here can tell.
+    Unknown,
     /// The platform refuses the image, or it does not boot.
     Error,
 }
 
 /// One thing that is not as the platform needs it.
 #[derive(Clone, Debug)]
-pub(crate) struct Finding {
+pub struct Finding {
     /// How bad it is.
-    pub(crate) severity: Severity,
+    pub severity: Severity,
     /// The rule.
-    pub(crate) rule: &'static str,
+    pub rule: &'static str,
     /// What the image has.
-    pub(crate) found: String,
+    pub found: String,
     /// What the platform needs.
-    pub(crate) needed: String,
+    pub needed: String,
     /// What to do.
-    pub(crate) fix: String,
+    pub fix: String,
 }
 
 /// An image for a platform.
 #[derive(Debug)]
-pub(crate) struct Subject<'a> {
+pub struct Subject<'a> {
     /// The container.
-    pub(crate) format: &'static dyn Format,
+    pub format: &'static dyn Format,
     /// Its bytes.
-    pub(crate) file: &'a Blob,
+    pub file: &'a Blob,
     /// The disk in it.
-    pub(crate) disk: &'a Blob,
-    /// What it boots, or why nothing could be read.
-    pub(crate) image: Result<Image>,
+    pub disk: &'a Blob,
 }
 
-/// What is wrong with an image for a platform.
+/// What is wrong with an image for a platform. What it boots is copied to the spool.
 ///
 /// # Errors
 /// When the image cannot be read.
-pub(crate) fn lint(subject: &Subject<'_>, platform: &'static Platform) -> Result<Vec<Finding>> {
+pub fn lint(subject: &Subject<'_>, platform: &'static Platform, env: &mut Env) -> Result<Vec<Finding>> {
     let mut lint = Lint { platform, findings: Vec::new() };
     lint.container(subject)?;
     lint.size(subject.disk);
-    let arch = match &subject.image {
-        Ok(image) => lint.image(image)?,
+    let loaders = Loaders::of(subject.disk, &mut env.spool)?;
+    let image = disk::image(subject.disk, env);
+    let others = loaders.others();
+    let arch = match &image {
+        // Of a CD of others only the files may be known.
+        Ok(image) if !image.kernel.is_empty() => lint.image(image)?,
+        _ if !others.is_empty() => {
+            let needed = "boot entries or a unified kernel image on a FAT volume, which can be read";
+            lint.find(
+                Severity::Unknown,
+                "boot",
+                others.join(", "),
+                needed,
+                "start it once: kernel, drivers and console were not looked at",
+            );
+            None
+        }
+        Ok(_) => {
+            lint.error("boot", "nothing that boots".to_owned(), "a boot entry", "make the disk with moby convert");
+            None
+        }
         Err(error) => {
             lint.error("boot", error.to_string(), "a boot entry that our loaders can read", "make the disk with moby convert");
             None
         }
     };
-    lint.partitions(subject.disk, arch)?;
+    lint.partitions(subject.disk, &loaders)?;
+    lint.loaders(&loaders, arch);
     lint.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(lint.findings)
 }
+
+/// What lacks for any firmware.
+const NO_LOADER: &str = "no loader that firmware starts by itself";
 
 struct Lint {
     platform: &'static Platform,
@@ -142,31 +167,33 @@ impl Lint {
         }
     }
 
-    fn partitions(&mut self, disk: &Blob, arch: Option<Arch>) -> Result<()> {
-        let partitions = match disk::partitions(disk) {
-            Ok(partitions) => partitions,
-            Err(error) => {
-                self.error("partitions", error.to_string(), "a GPT", "make the disk with moby convert");
-                return Ok(());
-            }
-        };
-        if self.platform.rules.strict_mbr {
-            self.protective_mbr(disk)?;
+    fn partitions(&mut self, disk: &Blob, loaders: &Loaders) -> Result<()> {
+        match disk::table(disk) {
+            Ok(table) if table.scheme == Scheme::Gpt && self.platform.rules.strict_mbr => self.protective_mbr(disk)?,
+            Ok(_) => {}
+            // What starts without a table needs none.
+            Err(_) if loaders.is_known() => {}
+            Err(error) => self.error("partitions", error.to_string(), "a GPT or an MBR", "make the disk with moby convert"),
         }
-        let has_uefi = partitions.iter().any(|partition| partition.type_guid == ESP);
-        let has_bios = partitions.iter().any(|partition| partition.type_guid == BIOS_BOOT);
+        Ok(())
+    }
+
+    fn loaders(&mut self, loaders: &Loaders, arch: Option<Arch>) {
+        let (has_bios, has_uefi) = (loaders.bios.is_some(), loaders.has_default(arch));
         let is_arm = arch == Some(Arch::Aarch64);
         let machines = if is_arm { Machines::Uefi } else { self.platform.rules.firmware };
         let fix = "moby convert TAR --boot hybrid";
         match machines {
-            Machines::Uefi if !has_uefi => self.error("boot", "no EFI system partition".to_owned(), "UEFI", fix),
-            Machines::Either if !has_uefi && !has_bios => self.error("boot", "no loader".to_owned(), "BIOS or UEFI", fix),
+            Machines::Uefi if !has_uefi => self.error("boot", NO_LOADER.to_owned(), "UEFI", fix),
+            Machines::Either if !has_uefi && !has_bios => self.error("boot", NO_LOADER.to_owned(), "BIOS or UEFI", fix),
+            Machines::BiosFirst if !has_uefi && !has_bios => {
+                self.error("boot", NO_LOADER.to_owned(), "BIOS, or UEFI where it is asked for", fix)
+            }
             Machines::BiosFirst if !has_bios => {
-                self.warn("boot", "no BIOS boot partition".to_owned(), "BIOS, which machines have unless UEFI is asked for", fix);
+                self.warn("boot", "no loader for a BIOS".to_owned(), "BIOS, which machines have unless UEFI is asked for", fix);
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// oslo.utils takes one entry of type 0xee in the first slot, from CHS 0/0/2 and LBA 1, and nothing in the other slots.

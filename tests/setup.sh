@@ -10,7 +10,8 @@
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture.
 #   5. runc and containerd, which run in guests, in .cache/debian/amd64-containers.
-#   6. What reads EROFS compressed by zstd, of Debian 13: a kernel in .cache/debian/amd64-trixie, programs in .cache/erofs-utils.
+#   6. Boot loaders of others, in .cache/debian/amd64-loaders.
+#   7. What reads EROFS compressed by zstd, of Debian 13: a kernel in .cache/debian/amd64-trixie, programs in .cache/erofs-utils.
 #
 # Run it again at any time: what is there already is left alone, and then no network is needed.
 set -euo pipefail
@@ -236,6 +237,18 @@ erofs_zstd() {
     rm -rf "$work"
 }
 
+# What starts the disks of others: the files of packages that would install themselves on this machine, in .cache/debian/amd64-loaders.
+foreign_loaders() {
+    local to=$cache/debian/amd64-loaders work=$cache/debian/amd64-loaders.partial apt
+    [ -x "$to/usr/bin/syslinux" ] && return
+    say "downloading boot loaders of others"
+    rm -rf "$work" "$to"
+    apt_for "$suite" amd64 "$work"
+    download "$work" memtest86+ isolinux syslinux syslinux-common extlinux grub-common grub-pc-bin grub-efi-amd64-signed shim-signed systemd-boot-efi
+    mv "$work/unpacked" "$to"
+    rm -rf "$work"
+}
+
 guest_amd64() { guest amd64; }
 
 guest_arm64() { guest arm64; }
@@ -341,7 +354,7 @@ group_test() {
         veritysetup dmsetup 7z xmllint objdump htpasswd umoci openssl tinyproxy setfacl
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd)
-    steps+=(python_oracles guest_arm64 ukify erofs_zstd)
+    steps+=(python_oracles guest_arm64 ukify erofs_zstd foreign_loaders)
 }
 
 # `make bench`: what it compares with.

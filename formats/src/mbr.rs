@@ -5,13 +5,13 @@
 //!    boot code   signature   0 0    partition 0   1   2   3     55 aa
 //! ```
 //! On a disk with a GPT we write exactly one partition record, of type 0xEE, in slot 0, and nothing else: no hybrid MBR, no active flag.
-//! OpenStack refuses anything looser. A disk that is read by what knows no GPT, a Raspberry Pi's boot ROM, has a legacy MBR. We read all
-//! four records and judge nothing.
+//! OpenStack refuses anything looser. A disk that is read by what knows no GPT, a Raspberry Pi's boot ROM, has a legacy MBR. Those of others
+//! are read with their logical partitions, which extended ones hold as a chain of records.
 //!
 //! Oracles: `sgdisk -v`, `sfdisk`.
 
-use crate::{Error, Result, units::SECTOR};
-use std::mem::offset_of;
+use crate::{Blob, Error, Result, units::SECTOR};
+use std::{mem::offset_of, ops::Range};
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32},
@@ -30,6 +30,12 @@ pub(crate) const NOT_BOOTABLE_CODE: [u8; 5] = [0xcd, 0x18, 0xf4, 0xeb, 0xfd];
 
 /// The operating system type of the record that stands for the whole GPT disk.
 pub const GPT_PROTECTIVE: u8 = 0xee;
+
+/// The operating system type of an EFI system partition (UEFI 2.10, table 5-3).
+pub const EFI_SYSTEM: u8 = 0xef;
+
+/// The flag of a partition that boot code starts.
+const ACTIVE: u8 = 0x80;
 
 /// The operating system type of FAT32, addressed by LBA.
 pub const FAT32_LBA: u8 = 0x0c;
@@ -117,10 +123,68 @@ impl Mbr {
         is_protective.then_some(self)
     }
 
+    /// Whether it is a table of partitions and no boot sector of a volume, whose code stands where the records would: Linux asks the same.
+    fn is_legacy(&self) -> bool {
+        let used = || self.partitions.iter().filter(|record| record.os_type != 0);
+        let is_sound = self.partitions.iter().all(|record| matches!(record.boot_indicator, 0 | ACTIVE));
+        is_sound && !self.is_protective() && used().count() > 0 && used().all(|record| record.size_in_lba != 0)
+    }
+
     /// Whether some record says that the disk has a GPT.
     pub fn is_protective(&self) -> bool {
         self.partitions.iter().any(|record| record.os_type == GPT_PROTECTIVE)
     }
+}
+
+/// A partition of a legacy MBR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number as Linux counts: logical ones from 5 on.
+    pub number: u32,
+    /// Whether a BIOS's boot code would start it.
+    pub is_active: bool,
+    /// What it holds.
+    pub os_type: u8,
+    /// Its bytes on the disk, which may be smaller.
+    pub range: Range<u64>,
+}
+
+/// The partitions of a disk by its legacy MBR, extended ones left out. Nothing where the first sector is none: it has no signature, or is
+/// protective, or the boot sector of a volume.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub fn partitions(disk: &Blob) -> Result<Option<Vec<Partition>>> {
+    /// More logical partitions than anybody makes; also what ends a chain that loops.
+    const LOGICAL_MAX: usize = 128;
+    let table = |at: u64| -> Result<Option<Mbr>> {
+        let is_there = at.checked_add(SECTOR).is_some_and(|end| end <= disk.len());
+        Ok(if is_there { Mbr::parse(&disk.read_array(at)?) } else { None })
+    };
+    let Some(mbr) = table(0)?.filter(Mbr::is_legacy) else { return Ok(None) };
+    let mut found = Vec::new();
+    let mut extended = None;
+    for (number, record) in (1..).zip(mbr.partitions) {
+        match record.os_type {
+            0 => {}
+            _ if record.is_extended() => extended = extended.or(Some(record.range().start)),
+            _ => found.push(record.partition(number, 0)),
+        }
+    }
+    // The first record of each link says where the partition is, from the link on; the second where the next link is, from the first on.
+    let Some(first) = extended else { return Ok(Some(found)) };
+    let mut link = first;
+    for number in (5..).take(LOGICAL_MAX) {
+        let Some(Mbr { partitions: [logical, next, ..], .. }) = table(link)? else { break };
+        if logical.os_type != 0 {
+            found.push(logical.partition(number, link));
+        }
+        if !next.is_extended() {
+            break;
+        }
+        link = first + next.range().start;
+    }
+    Ok(Some(found))
 }
 
 /// Cylinder, head and sector of an LBA as a record packs them, in the geometry of 255 heads and 63 sectors.
@@ -156,8 +220,18 @@ impl PartitionRecord {
         })
     }
 
+    fn is_extended(&self) -> bool {
+        matches!(self.os_type, 0x05 | 0x0f | 0x85)
+    }
+
+    /// What it says, counted from byte `from` of the disk.
+    fn partition(&self, number: u32, from: u64) -> Partition {
+        let Range { start, end } = self.range();
+        Partition { number, is_active: self.boot_indicator == ACTIVE, os_type: self.os_type, range: from + start..from + end }
+    }
+
     /// First byte and one past the last byte on the disk.
-    pub fn range(&self) -> std::ops::Range<u64> {
+    pub fn range(&self) -> Range<u64> {
         let start = u64::from(self.starting_lba.get()) * SECTOR;
         start..start + u64::from(self.size_in_lba.get()) * SECTOR
     }
@@ -192,6 +266,24 @@ mod tests {
             (&mbr[440..446], &mbr[446..462], &mbr[462..]),
             (&[0x78, 0x56, 0x34, 0x12, 0, 0][..], &record[..], &[&[0; 48][..], &[0x55, 0xaa]].concat()[..])
         );
+    }
+
+    #[test]
+    fn logical_partitions_are_found_and_loops_end() {
+        let record = |os_type, start, sectors| PartitionRecord::new(os_type, start, sectors).unwrap();
+        let sector = |records: &[PartitionRecord]| Blob::bytes(Mbr::legacy([0; 440], 1, records).to_bytes());
+        let mut disk = Blob::zeros(1 << 20);
+        let active = PartitionRecord { boot_indicator: ACTIVE, ..record(0x83, 8, 8) };
+        disk.replace(0, &sector(&[active, PartitionRecord::default(), record(0x0f, 100, 900)]));
+        disk.replace(100 * 512, &sector(&[record(0x82, 1, 9), record(0x05, 50, 50)]));
+        disk.replace(150 * 512, &sector(&[record(0x83, 2, 8)]));
+        let found = partitions(&disk).unwrap().unwrap();
+        let shown: Vec<_> = found.iter().map(|p| (p.number, p.is_active, p.os_type, p.range.start / 512, p.range.end / 512)).collect();
+        assert_eq!(shown, [(1, true, 0x83, 8, 16), (5, false, 0x82, 101, 110), (6, false, 0x83, 152, 160)]);
+        disk.replace(150 * 512, &sector(&[record(0x83, 2, 8), record(0x05, 50, 50)]));
+        assert_eq!(partitions(&disk).unwrap().unwrap().len(), 1 + 128);
+        disk.replace(0, &Blob::bytes(Mbr::protective([0; 440], 2048).to_bytes()));
+        assert!(partitions(&disk).unwrap().is_none() && partitions(&Blob::zeros(100)).unwrap().is_none());
     }
 
     #[test]

@@ -113,12 +113,18 @@ struct Verified<R> {
 
 impl<R: Read> Read for Verified<R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(to)?;
+        let damaged = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                io::Error::other(Error::bad_input("damaged compressed data").because(error))
+            }
+            _ => error,
+        };
+        let n = self.inner.read(to).map_err(damaged)?;
         self.crc.update(&to[..n]);
         self.len += units::bytes(n);
         let (len, crc) = self.wanted;
         let is_over = n == 0 && !to.is_empty();
-        let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        let wrong = |what| Err(io::Error::other(Error::bad_input(what)));
         if self.len > len || (is_over && self.len < len) {
             let found = if self.len > len { "more".to_owned() } else { self.len.to_string() };
             return wrong(format!("there are {found} bytes, {len} were announced"));
@@ -199,8 +205,9 @@ mod tests {
             for at in 0..whole.len() {
                 let mut broken = whole.clone();
                 broken[at] ^= 1 << (at % 8);
-                if let Ok(found) = content(&broken) {
-                    assert!(found == body, "byte {at}");
+                match content(&broken) {
+                    Ok(found) => assert!(found == body, "byte {at}"),
+                    Err(error) => assert!(matches!(error.kind(), Kind::BadInput | Kind::Unsupported), "byte {at}: {error:?}"),
                 }
             }
             for len in 0..whole.len() {

@@ -123,9 +123,10 @@ fn uki_facts(file: &Blob) -> Result<Value> {
 
 /// The keys are those of `qemu-img info --output=json` where it has the fact.
 fn disk_facts(path: &Path, format: &dyn Format, file: &Blob, disk: &Blob, env: &mut Env) -> Result<Value> {
-    let partitions = match disk::partitions(disk) {
+    let table = disk::table(disk);
+    let partitions = match &table {
         Err(error) => json!({"error": error.to_string()}),
-        Ok(found) => found.iter().map(|partition| partition_facts(partition, disk)).collect(),
+        Ok(table) => table.partitions.iter().map(|partition| partition_facts(partition, disk)).collect(),
     };
     let info = format.info(file)?;
     let mut facts = json!({
@@ -159,6 +160,10 @@ fn disk_facts(path: &Path, format: &dyn Format, file: &Blob, disk: &Blob, env: &
     if let Some(name) = file_system::of(disk)? {
         facts["file-system"] = name.into();
     }
+    if let Ok(table) = &table {
+        facts["partition-table"] = table.scheme.name().into();
+    }
+    facts["loaders"] = loader_facts(&disk::Loaders::of(disk, &mut env.spool)?);
     facts["partitions"] = partitions;
     facts["boot"] = boot_facts(disk::boot_any(disk, &mut env.spool));
     Ok(facts)
@@ -178,12 +183,19 @@ fn partition_facts(partition: &disk::Partition, disk: &Blob) -> Value {
     json!({
         "number": partition.number,
         "name": partition.name,
-        "type": partition.type_guid.to_string(),
-        "guid": partition.guid.to_string(),
+        "type": partition.holds.to_string(),
+        "guid": partition.guid.map(|guid| guid.to_string()),
+        "active": partition.is_active.then_some(true),
         "start": partition.start,
         "size": partition.len,
         "file-system": file_system,
     })
+}
+
+/// What firmware would start.
+fn loader_facts(loaders: &disk::Loaders) -> Value {
+    let row = |program: &disk::Program| json!({"path": program.path, "name": program.name});
+    json!({"bios": loaders.bios, "uefi": loaders.uefi.iter().map(row).collect::<Vec<_>>()})
 }
 
 fn list(image: &Image) -> String {

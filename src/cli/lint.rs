@@ -3,7 +3,6 @@
 use super::{Global, values::named};
 use crate::{
     error::{At, Error, Result},
-    image::disk,
     input::{self, Input},
     lint::{self, Finding, Severity, Subject},
     platforms::Platform,
@@ -20,7 +19,8 @@ Examples:
   moby lint image.qcow2 --target openstack --json
 
 One line for each rule that is broken: the rule, what was found, what is needed, what to do. \
-The exit code is 2 when the platform would refuse the disk or not boot it, 0 when there are only warnings or nothing.
+A line that begins with \"unknown\" is about what cannot be told: what the loaders of others start is in files that are not read. \
+The exit code is 2 when the platform would refuse the disk or not boot it, 0 when that is unknown, and when there are only warnings or nothing.
 
 `moby formats --targets` lists the platforms. The rules are those that they document; nothing was tried on them.")]
 pub(super) struct Lint {
@@ -52,8 +52,7 @@ impl Lint {
                 return Err(Error::bad_input("is a tar, must be a disk").hint(hint).at(place()));
             }
             Input::Disk { format, file, disk, .. } => {
-                let image = disk::image(&disk, &mut env);
-                lint::lint(&Subject { format, file: &file, disk: &disk, image }, self.target).at(place)?
+                lint::lint(&Subject { format, file: &file, disk: &disk }, self.target, &mut env).at(place)?
             }
         };
         super::print(&if self.json { json(&findings) } else { text(&findings) })?;
@@ -86,6 +85,7 @@ fn json(findings: &[Finding]) -> String {
 fn name(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "error",
+        Severity::Unknown => "unknown",
         Severity::Warning => "warning",
     }
 }

@@ -11,9 +11,7 @@ use crate::{
     request::Request,
 };
 use formats::{
-    Blob, Env,
-    gpt::BIOS_BOOT,
-    iso9660,
+    Blob, Env, iso9660,
     kernel::{Arch, Kernel},
     units::{parse_size, show_size},
 };
@@ -193,8 +191,9 @@ fn of_disk(file: PathBuf, format: &'static str, disk: &Blob, env: &mut Env) -> R
     // A disk of others has no kernel that we find; it is taken for one of this machine's.
     let kernel = disk::boot_any(disk, &mut env.spool).and_then(|booted| Kernel::identify(&booted.kernel.1));
     let arch = kernel.map_or(if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 }, |kernel| kernel.arch);
-    // Ours has a partition of its own on GPT; what has no GPT was made for BIOS.
-    let has_bios_loader = disk::partitions(disk).map_or(true, |all| all.iter().any(|partition| partition.type_guid == BIOS_BOOT));
+    let loaders = disk::Loaders::of(disk, &mut env.spool)?;
+    // What nobody knows how to start, a BIOS may.
+    let has_bios_loader = loaders.bios.is_some() || !loaders.has_default(None);
     Ok(Subject { file, format: Some(format), is_cd: format == "raw" && iso9660::probe(disk)?, arch, has_bios_loader })
 }
 

@@ -91,7 +91,7 @@ pub(super) fn refuse(file: &Blob) -> Result<Error> {
         return Ok(Error::bad_input("is empty"));
     }
     Ok(match name(file)? {
-        Some((what, hint)) => Error::unsupported(format!("is {what}")).hint(hint),
+        Some((what, hint)) => Error::bad_input(format!("is {what}")).hint(hint),
         None => Error::bad_input("is neither a tar nor a disk of a known format nor a unified kernel image")
             .hint("`moby formats` lists what is read; a disk without a partition table is raw: --from raw"),
     })

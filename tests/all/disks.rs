@@ -353,7 +353,7 @@ fn lint_says_why_a_platform_would_refuse_a_disk() {
     ours(&["convert", text(&tar), "--format", "raw-bios", "-o", &path("b.img")]).success();
     lint(&path("b.img"), "vultr", 0, &["warning console: found ttyS0"][..0]);
     raw(&dir.join("none.raw"), 9);
-    lint(&path("none.raw"), "metal", 2, &["error boot", "error partitions: found no GPT"]);
+    lint(&path("none.raw"), "metal", 2, &["unknown boot", "error partitions: found no GPT"]);
     assert_eq!(ours(&["lint", &path("b.img"), "--target", "mars"]).code(), 2);
 }
 

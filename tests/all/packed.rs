@@ -141,20 +141,20 @@ fn a_file_of_others_is_named() {
     run("mke2fs", ["-q", "-t", "ext4", text(&dir.join("a.ext4")), "8M"]);
     pack(&dir, "sh", "-c echo\tnote|cpio\t-o\t-H\tnewc>a.cpio");
     fs::write(dir.join("app.yml"), "kernel:\n  image: linuxkit/kernel:6.6.71\n").unwrap();
-    for (name, code, words) in [
-        ("empty", 2, "is empty"),
-        ("a.7z", 3, "7-Zip"),
-        ("note.zip", 3, "ZIP archive in which no disk is"),
-        ("twice.xz", 3, "compressed twice, with gzip inside"),
-        ("a.squashfs", 3, "volume of squashfs"),
-        ("a.ext4", 3, "volume of ext4 without a partition table"),
-        ("a.cpio", 3, "cpio"),
-        ("app.yml", 3, "moby build"),
-        ("note", 3, "is a text"),
+    for (name, words) in [
+        ("empty", "is empty"),
+        ("a.7z", "7-Zip"),
+        ("note.zip", "ZIP archive in which no disk is"),
+        ("twice.xz", "compressed twice, with gzip inside"),
+        ("a.squashfs", "volume of squashfs"),
+        ("a.ext4", "volume of ext4 without a partition table"),
+        ("a.cpio", "cpio"),
+        ("app.yml", "moby build"),
+        ("note", "is a text"),
     ] {
         let refused = convert(&dir, name, &[]);
         let said = refused.errors();
-        assert!(refused.code() == code && said.contains(words), "{name}: {refused}");
+        assert!(refused.code() == 2 && said.contains(words), "{name}: {refused}");
         assert_eq!(said.contains("--from raw"), words.contains("volume"), "{refused}");
         assert!(!dir.join("out.img").exists());
     }

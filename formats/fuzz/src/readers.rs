@@ -4,8 +4,9 @@ use crate::{corpus::Random, mutants::splice};
 use formats::{
     Blob, Env, FORMATS, Kind, Options, Result, Silent, compress,
     compress::{Codec, Encoding},
-    cpio, iso9660,
+    cpio, fat, gpt, iso9660,
     kernel::Kernel,
+    mbr::{self, Mbr, PartitionRecord},
     oci::{
         self, Config, Descriptor, Digest, Image, Index, Layer, Manifest, Platform, Reference, Store, archive::Archive, cosign, layer, merge,
     },
@@ -13,6 +14,12 @@ use formats::{
     tar::{self, Dialect, Writer, verbatim},
     tree::{Content, Name, Tree},
     uki, units, zip,
+};
+use moby::{
+    image::disk,
+    lint::{self, Subject},
+    names::Named,
+    platforms,
 };
 use std::{
     fs,
@@ -90,6 +97,7 @@ pub(crate) fn all() -> Vec<Reader> {
             ])],
         ),
         reader("zip", read_zip, vec![zipped()]),
+        reader("disk", read_disk, disks(&trees)),
         reader("oci json", read_json, files(&is_json)),
         reader("oci layer", read_layer, layers),
         reader("oci archive", read_archive, vec![saved(&fixtures)]),
@@ -231,6 +239,68 @@ fn pe() -> Vec<u8> {
     uki::unite(&loader, &sections).expect("room for sections").to_vec(u64::MAX).expect("it is in memory")
 }
 
+/// A FAT volume with everything that is looked for, in every table: GPT, MBR, none, and as a CD's boot image.
+fn disks(trees: &[Tree]) -> Vec<Vec<u8>> {
+    const START: u64 = 64 * units::SECTOR;
+    let initrd = trees.iter().find_map(|tree| cpio::archive(tree).ok()).expect("a tree");
+    let files = [
+        ("loader/entries/a.conf", Blob::bytes(&b"linux /linux\ninitrd /initrd\noptions quiet console=ttyS0\n"[..])),
+        ("linux", Blob::bytes(prebuilt("testkernel.bzimage"))),
+        ("initrd", initrd),
+        ("EFI/BOOT/BOOTX64.EFI", Blob::bytes(prebuilt("bootx64.efi"))),
+        ("EFI/Linux/a-1.efi", Blob::bytes(pe())),
+    ];
+    let volume = fat::Volume {
+        label: "FUZZ",
+        serial: 1,
+        time: formats::Timestamp::default(),
+        hidden_sectors: 64,
+        fat32_only: false,
+        cluster_min: units::SECTOR,
+        files: files.into_iter().map(|(path, body)| fat::File::new(path, body)).collect(),
+    };
+    let volume = volume.size_for(0).and_then(|size| volume.write(size)).expect("room for the files").volume;
+    let mut bare = Blob::zeros(START);
+    bare.append(&volume);
+    bare.extend_to(bare.len() + START);
+
+    let mut gpt = bare.clone();
+    let (first, last) = (START / units::SECTOR, (START + volume.len()) / units::SECTOR - 1);
+    let id = formats::Guid::from_mixed_endian([7; 16]);
+    let esp = gpt::Partition {
+        type_guid: gpt::ESP,
+        guid: id,
+        blocks: units::Lba(first)..units::Lba(last + 1),
+        attributes: 0,
+        name: "esp".to_owned(),
+    };
+    gpt::Gpt { disk_guid: id, partitions: vec![esp] }.write(&mut gpt).expect("room for the table");
+
+    let record = |os_type, start, sectors| PartitionRecord::new(os_type, start, sectors).expect("small numbers");
+    let sector = |records: &[PartitionRecord]| Blob::bytes(Mbr::legacy([0x90; mbr::BOOT_CODE_LEN], 1, records).to_bytes());
+    let mut mbr = bare;
+    mbr.replace(0, &sector(&[record(mbr::EFI_SYSTEM, first, last - first + 1), record(5, 8, 30)]));
+    mbr.replace(8 * units::SECTOR, &sector(&[record(0x83, 1, 9), record(5, 10, 9)]));
+    mbr.replace(18 * units::SECTOR, &sector(&[record(0x83, 1, 9)]));
+
+    let boot = iso9660::BootImage { start: iso9660::DESCRIPTORS_END, len: volume.len() };
+    let cd = iso9660::Volume {
+        tree: &Tree::default(),
+        identifier: "FUZZ",
+        application: "fuzz",
+        time: formats::Timestamp::default(),
+        joliet: false,
+        boot: Some(iso9660::Catalog { bios: Some(boot), uefi: Some(boot) }),
+        start: iso9660::DESCRIPTORS_END + volume.len(),
+        placed: Vec::new(),
+        tail: 0,
+        size_multiple: 2048,
+    };
+    let mut cd = cd.write().expect("a small volume");
+    cd.replace(boot.start, &volume);
+    [gpt, mbr, volume, cd].into_iter().map(|disk| disk.to_vec(u64::MAX).expect("it is in memory")).collect()
+}
+
 fn signatures() -> Vec<Vec<u8>> {
     let digest = Digest::sha256(b"");
     vec![
@@ -297,6 +367,16 @@ fn read_zip(file: &[u8], _: &mut Env) -> Result<()> {
         std::io::copy(&mut content, &mut std::io::sink())?;
     }
     Ok(())
+}
+
+/// What every platform would say of it, and so what every reader of a disk finds.
+fn read_disk(file: &[u8], env: &mut Env) -> Result<()> {
+    let disk = Blob::bytes(file);
+    let raw = formats::format("raw").expect("it is there");
+    let platforms = <&platforms::Platform as Named>::all();
+    let platform = platforms[file.iter().fold(0, |sum, byte| sum ^ usize::from(*byte)) % platforms.len()];
+    lint::lint(&Subject { format: raw, file: &disk, disk: &disk }, platform, env)?;
+    disk::boot_any(&disk, &mut env.spool).map(drop)
 }
 
 fn read_json(text: &[u8], _: &mut Env) -> Result<()> {

@@ -7,7 +7,10 @@
 //! ```
 
 use super::{BLOCK, descriptor::STANDARD_IDENTIFIER};
-use crate::units::{self, SECTOR};
+use crate::{
+    Blob, Result,
+    units::{self, SECTOR},
+};
 use std::mem::offset_of;
 use zerocopy::{
     Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -134,6 +137,51 @@ impl Validation {
 }
 
 impl Catalog {
+    /// What firmware would find in a volume: the first bootable image for each. Of an image whose length is not said the rest of the volume.
+    ///
+    /// # Errors
+    /// When the volume cannot be read.
+    pub fn read(volume: &Blob) -> Result<Self> {
+        let mut found = Self::default();
+        let block = |number: u64| -> Result<Option<Vec<u8>>> {
+            let at = number * BLOCK;
+            if at + BLOCK > volume.len() { Ok(None) } else { volume.slice(at..at + BLOCK).to_vec(BLOCK).map(Some) }
+        };
+        let mut descriptors = (16..DESCRIPTORS_MAX).map(block);
+        let record = loop {
+            match descriptors.next().transpose()?.flatten() {
+                Some(descriptor) if descriptor[0] == 0 && descriptor[7..].starts_with(SYSTEM) => break descriptor,
+                Some(descriptor) if descriptor[1..6] == STANDARD_IDENTIFIER => {}
+                _ => return Ok(found),
+            }
+        };
+        let Some(catalog) = block(u32::from_le_bytes(array(&record[CATALOG_AT..])).into())? else { return Ok(found) };
+        let mut entries = catalog.chunks_exact(32);
+        let Some([1, first, ..]) = entries.next() else { return Ok(found) };
+        let mut platform = *first;
+        for entry in entries {
+            match entry[0] {
+                0x90 | LAST_SECTION => platform = entry[1],
+                BOOTABLE => {
+                    let start = u64::from(u32::from_le_bytes(array(&entry[8..]))) * BLOCK;
+                    let rest = volume.len().saturating_sub(start);
+                    let len = match u64::from(u16::from_le_bytes(array(&entry[6..]))) {
+                        0 | 1 if platform == PLATFORM_EFI => rest,
+                        sectors => rest.min(sectors * SECTOR),
+                    };
+                    let image = Some(BootImage { start, len }).filter(|image| image.len > 0);
+                    match platform {
+                        PLATFORM_X86 => found.bios = found.bios.or(image),
+                        PLATFORM_EFI => found.uefi = found.uefi.or(image),
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
     /// The catalog's block.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(units::index(BLOCK));
@@ -159,11 +207,19 @@ impl Catalog {
     }
 }
 
+const SYSTEM: &[u8] = b"EL TORITO SPECIFICATION";
+/// Where the boot record has the catalog's block.
+const CATALOG_AT: usize = 0x47;
+/// More volume descriptors than anybody writes.
+const DESCRIPTORS_MAX: u64 = 64;
+
+/// The first bytes of what is long enough.
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    std::array::from_fn(|at| bytes[at])
+}
+
 /// The boot record volume descriptor that names the catalog's block.
 pub(super) fn boot_record(catalog: u32) -> Vec<u8> {
-    const SYSTEM: &[u8] = b"EL TORITO SPECIFICATION";
-    /// Where the catalog's block stands.
-    const CATALOG_AT: usize = 0x47;
     let mut bytes = vec![0; units::index(BLOCK)];
     bytes[1..6].copy_from_slice(&STANDARD_IDENTIFIER);
     bytes[6] = 1;
@@ -187,6 +243,22 @@ mod tests {
         assert_eq!(catalog[64..68], [0x91, 0xef, 1, 0]);
         assert_eq!(catalog[96..108], [0x88, 0, 0, 0, 0, 0, 0, 0x80, 0, 2, 0, 0]);
         assert!(catalog[128..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let catalog = Catalog { bios: Some(BIOS), uefi: Some(BootImage { start: 1 << 20, len: 1 << 20 }) };
+        let mut volume = Blob::zeros(3 << 20);
+        assert_eq!(Catalog::read(&volume).unwrap(), Catalog::default());
+        volume.replace(16 * BLOCK + 1, &Blob::bytes(STANDARD_IDENTIFIER));
+        volume.replace(17 * BLOCK, &Blob::bytes(boot_record(20)));
+        volume.replace(20 * BLOCK, &Blob::bytes(catalog.bytes()));
+        assert_eq!(Catalog::read(&volume).unwrap(), catalog);
+        let uefi = Catalog { bios: None, ..catalog };
+        volume.replace(20 * BLOCK, &Blob::bytes(uefi.bytes()));
+        assert_eq!(Catalog::read(&volume).unwrap(), uefi);
+        volume.replace(17 * BLOCK, &Blob::bytes(boot_record(u32::MAX)));
+        assert_eq!(Catalog::read(&volume).unwrap(), Catalog::default());
     }
 
     #[test]
