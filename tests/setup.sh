@@ -99,7 +99,7 @@ cargo_deny() {
 
 # Readers that exist in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks and of OVF.
 python_oracles() {
-    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0)
+    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0 libvhdi-python==20260901)
     local stamp=$cache/oracles/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"

@@ -1,8 +1,8 @@
 //! What the block-allocated containers share: VHD, VHDX, VDI, VMDK and others cut the disk into equal blocks and keep a table
 //! that says where in the file each block is, or that it is absent.
 //!
-//! [`Table`] builds such a table without holding the absent part in memory; [`entries`] reads one in pieces; [`Claims`]
-//! checks that what a table points to lies in the file and is used once.
+//! [`Table`] builds such a table without holding the absent part in memory; [`entries`] reads one in pieces; [`Overlay`] is the disk that
+//! comes of it; [`Claims`] checks that what a table points to lies in the file and is used once.
 
 use crate::{
     Blob, Error, Result,
@@ -52,6 +52,55 @@ impl Table {
         self.fill_to(len);
         self.blob
     }
+}
+
+/// A disk that is put together from its front to its end, over another one or over zeros.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    disk: Blob,
+    below: Option<Blob>,
+}
+
+impl Overlay {
+    /// An empty disk over `below`, which is as long as it will be.
+    pub(crate) fn over(below: Option<Blob>) -> Self {
+        Self { disk: Blob::default(), below }
+    }
+
+    /// Lets be seen what lies below, up to a place.
+    pub(crate) fn see_to(&mut self, end: u64) {
+        match &self.below {
+            Some(below) => self.disk.append(&below.slice(self.disk.len()..end.max(self.disk.len()))),
+            None => self.disk.extend_to(end),
+        }
+    }
+
+    /// Puts zeros, up to a place.
+    pub(crate) fn zeros_to(&mut self, end: u64) {
+        self.disk.extend_to(end);
+    }
+
+    /// Puts a piece behind what is there.
+    pub(crate) fn append(&mut self, piece: &Blob) {
+        self.disk.append(piece);
+    }
+
+    /// The disk, `size` bytes long.
+    pub(crate) fn finish(mut self, size: u64) -> Blob {
+        self.see_to(size);
+        self.disk
+    }
+}
+
+/// The runs of set bits among the first `count` of a bitmap.
+pub(crate) fn set_runs(count: u64, is_set: impl Fn(u64) -> bool) -> impl Iterator<Item = Range<u64>> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let start = (next..count).find(|bit| is_set(*bit))?;
+        let end = (start..count).find(|bit| !is_set(*bit)).unwrap_or(count);
+        next = end;
+        Some(start..end)
+    })
 }
 
 /// The `N`-byte entries of a table, in order. A part of an entry at the end is left out.

@@ -8,7 +8,7 @@
 //! ```
 //! Written: dynamic images, blocks of 1 MiB in the order of the disk, absent where the disk has none.
 //!
-//! Refused when read: differencing and undo images, versions other than 1.1, extra data per block.
+//! Refused when read: undo images, versions other than 1.1, extra data per block. A differencing image is read over its parent.
 //!
 //! Oracles: `qemu-img`, 7-Zip, oslo.utils, dissect.hypervisor.
 //!
@@ -27,10 +27,11 @@
 
 use crate::{
     Blob, Check, Env, Error, Format, Identity, Info, Limits, Options, Plan, Reading, Result,
-    blocks::{self, Claims, Table},
+    blocks::{self, Claims, Overlay, Table},
     dump::Dump,
     error::At,
     guid::{Guid, Ids},
+    reading::Parent,
     units::{KIB, MIB, SECTOR},
 };
 use std::mem::offset_of;
@@ -57,8 +58,10 @@ const BLOCK: u64 = MIB;
 const BLOCKS_READ: std::ops::RangeInclusive<u64> = 4 * KIB..=256 * MIB;
 /// Most blocks of an image that `qemu` opens.
 const BLOCKS_MAX: u64 = 0x1fff_ff80;
-/// `VDI_IMAGE_BLOCK_ZERO`, the lower of the two map entries without a block; the other is `VDI_IMAGE_BLOCK_FREE`.
+/// `VDI_IMAGE_BLOCK_ZERO`, the lower of the two map entries without a block: zeros, whatever the parent has.
 const ENTRY_ZERO: u32 = 0xffff_fffe;
+/// `VDI_IMAGE_BLOCK_FREE`: the parent's, or zeros.
+const ENTRY_FREE: u32 = u32::MAX;
 
 /// `VDIPREHEADER` and `VDIHEADER1PLUS`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -111,6 +114,9 @@ struct Header {
 }
 const _: () = assert!(size_of::<Header>() == 512 && offset_of!(Header, map_offset) == 340 && offset_of!(Header, disk_size) == 368);
 
+/// No identifier.
+const NIL: [u8; 16] = [0; 16];
+
 /// Values of [`Header::image_type`].
 mod image_type {
     pub(super) const DYNAMIC: u32 = 1;
@@ -132,29 +138,40 @@ impl Format for Vdi {
         Ok(Box::new(Self))
     }
 
-    fn decode(&self, file: &Blob, reading: &Reading<'_>, _: &mut Env) -> Result<Blob> {
+    fn decode(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
         reading.refuse_snapshot(self.name())?;
         let (header, mut claims, map) = Header::read(file)?;
         let (size, block_size) = (header.disk_size.get(), u64::from(header.block_size.get()));
-        let mut disk = Blob::default();
+        let parent = if header.has_parent() { Some(header.parent(reading, env)?) } else { None };
+        let mut disk = Overlay::over(parent);
         for (block, entry) in (0_u64..).zip(blocks::entries(map)) {
             let entry = u32::from_le_bytes(entry?);
-            if entry >= ENTRY_ZERO {
-                continue;
+            let (start, end) = (block * block_size, size.min((block + 1) * block_size));
+            match entry {
+                ENTRY_FREE => {}
+                ENTRY_ZERO => {
+                    disk.see_to(start);
+                    disk.zeros_to(end);
+                }
+                entry => {
+                    let at = u64::from(header.data_offset.get()) + u64::from(entry) * block_size;
+                    let place = claims.claim(at, end - start, || format!("VDI block {block}"))?;
+                    disk.see_to(start);
+                    disk.append(&file.slice(place));
+                }
             }
-            let at = u64::from(header.data_offset.get()) + u64::from(entry) * block_size;
-            let place = claims.claim(at, block_size.min(size - block * block_size), || format!("VDI block {block}"))?;
-            disk.extend_to(block * block_size);
-            disk.append(&file.slice(place));
         }
-        disk.extend_to(size);
         claims.finish()?;
-        Ok(disk)
+        Ok(disk.finish(size))
     }
 
     fn info(&self, file: &Blob) -> Result<Info> {
         let (header, ..) = Header::read(file)?;
-        let kind = if header.image_type == image_type::STATIC { "static" } else { "dynamic" };
+        let kind = match header.image_type.get() {
+            _ if header.has_parent() => "differencing",
+            image_type::STATIC => "static",
+            _ => "dynamic",
+        };
         let specific = vec![("image-type", kind.into())];
         Ok(Info { cluster_size: Some(header.block_size.get().into()), specific, ..Info::default() })
     }
@@ -185,7 +202,7 @@ impl Format for Vdi {
         to.section("block map", |to| {
             for (block, entry) in (0_u64..).zip(blocks::entries(map)) {
                 match u32::from_le_bytes(entry?) {
-                    u32::MAX => {}
+                    ENTRY_FREE => {}
                     ENTRY_ZERO => to.field(&format!("block {block}"), "zeros"),
                     entry => to.field(&format!("block {block}"), entry),
                 }
@@ -272,6 +289,25 @@ impl Header {
         Ok((header, claims, file.slice(map)))
     }
 
+    fn has_parent(&self) -> bool {
+        self.uuid_linkage != NIL
+    }
+
+    /// The disk below. VirtualBox keeps its name elsewhere: it is the file near by that has the identifier, with the content that it had then.
+    fn parent(&self, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
+        let is_it = |file: &Blob| {
+            if !Vdi.probe(file)? {
+                return Ok(false);
+            }
+            let (parent, ..) = Self::read(file)?;
+            let is_unchanged = self.uuid_parent_modify == NIL || parent.uuid_modify == self.uuid_parent_modify;
+            Ok(parent.uuid_create == self.uuid_linkage && is_unchanged)
+        };
+        let identifier = Guid::from_mixed_endian(self.uuid_linkage).to_string();
+        let parent = Parent { names: Vec::new(), identifier, ending: ".vdi", is_it: &is_it };
+        reading.parent(&parent, self.disk_size.get(), env)
+    }
+
     fn check(&self) -> Result<()> {
         if self.signature != SIGNATURE {
             return Err(Error::bad_input(format!("the signature is {:#x}, must be {SIGNATURE:#x}", self.signature)));
@@ -279,13 +315,14 @@ impl Header {
         if self.version != VERSION {
             return Err(Error::unsupported(format!("the version is {:#x}, must be {VERSION:#x}", self.version)));
         }
-        let nil = [0; 16];
         match self.image_type.get() {
-            image_type::DIFFERENCING => return Err(differencing()),
             image_type::UNDO => return Err(Error::unsupported("an undo image holds no whole disk")),
-            image_type::DYNAMIC | image_type::STATIC if self.uuid_linkage != nil => return Err(differencing()),
-            image_type::DYNAMIC | image_type::STATIC => {}
-            other => return Err(Error::unsupported(format!("the image type is {other}, must be 1 (dynamic) or 2 (static)"))),
+            image_type::DIFFERENCING if self.uuid_linkage == NIL => return Err(Error::bad_input("a differencing image names no parent")),
+            image_type::DYNAMIC | image_type::STATIC | image_type::DIFFERENCING => {}
+            other => {
+                let what = format!("the image type is {other}, must be 1 (dynamic), 2 (static) or 4 (differencing)");
+                return Err(Error::unsupported(what));
+            }
         }
         if self.block_extra != 0 {
             return Err(Error::unsupported(format!("{} extra bytes a block, must be 0", self.block_extra)));
@@ -315,10 +352,6 @@ impl Header {
         to.field("uuid create", Guid::from_mixed_endian(self.uuid_create));
         to.field("uuid modify", Guid::from_mixed_endian(self.uuid_modify));
     }
-}
-
-fn differencing() -> Error {
-    Error::unsupported("a differencing VDI needs its parent disk, which is not followed").hint("merge it into its parent first")
 }
 
 #[cfg(test)]
@@ -353,12 +386,13 @@ mod tests {
     }
 
     #[test]
-    fn differencing_images_are_refused_by_name() {
-        for (at, byte) in [(76, 4), (424, 9)] {
-            let mut bytes = encode();
-            bytes[at] = byte;
-            assert!(decode(bytes).unwrap_err().to_string().contains("differencing"));
-        }
+    fn differencing_images_want_their_parent() {
+        let mut bytes = encode();
+        bytes[76] = 4;
+        assert!(decode(bytes.clone()).unwrap_err().to_string().contains("names no parent"));
+        bytes[424] = 9;
+        let error = decode(bytes).unwrap_err();
+        assert!(error.to_string().contains("differs from its parent") && error.hint_text().unwrap().contains("--follow"), "{error}");
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //!
 //! Read: both, also where bytes stand behind the footer, and where it has 511 bytes, as before Virtual PC 2004.
 //!
-//! Refused when read: differencing disks, types and versions that the standard does not define, footers with a wrong checksum.
+//! A differencing disk is read over its parent. Refused when read: types and versions that the standard does not define, footers with a wrong checksum.
 //!
 //! Oracles: `qemu-img` (which calls it `vpc`), 7-Zip, oslo.utils.
 //!
@@ -84,29 +84,37 @@ impl Format for Vhd {
         }))
     }
 
-    fn decode(&self, file: &Blob, reading: &Reading<'_>, _: &mut Env) -> Result<Blob> {
+    fn decode(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
         reading.refuse_snapshot(self.name())?;
         let footer = Footer::find(file)?;
         match footer.disk_type.get() {
             disk_type::FIXED => fixed_disk(file, &footer),
-            disk_type::DYNAMIC => {
+            disk_type::DYNAMIC | disk_type::DIFFERENCING => {
                 footer.agrees_with_copy(file)?;
-                dynamic::disk(file, &footer)
+                dynamic::disk(file, &footer, reading, env)
             }
-            disk_type::DIFFERENCING => Err(Error::unsupported("a differencing VHD needs its parent disk, which is not followed")
-                .hint("merge it into its parent first")),
-            other => Err(Error::unsupported(format!("VHD footer: the disk type is {other}, must be 2 (fixed) or 3 (dynamic)"))),
+            other => {
+                let what = format!("VHD footer: the disk type is {other}, must be 2 (fixed), 3 (dynamic) or 4 (differencing)");
+                Err(Error::unsupported(what))
+            }
         }
     }
 
     fn info(&self, file: &Blob) -> Result<Info> {
         let footer = Footer::find(file)?;
-        let (kind, cluster_size) = match footer.disk_type.get() {
-            disk_type::DYNAMIC => ("dynamic", Some(DynamicHeader::find(file, &footer)?.0.block_size.get().into())),
-            _ => ("fixed", None),
+        let kind = match footer.disk_type.get() {
+            disk_type::DYNAMIC => "dynamic",
+            disk_type::DIFFERENCING => "differencing",
+            _ => "fixed",
+        };
+        let header = if kind == "fixed" { None } else { Some(DynamicHeader::find(file, &footer)?.0) };
+        let cluster_size = header.map(|header| header.block_size.get().into());
+        let backing_file = match header {
+            Some(header) if kind == "differencing" => header.parent_names(file)?.into_iter().next(),
+            _ => None,
         };
         let specific = vec![("subformat", kind.into()), ("creator", footer.creator_application.escape_ascii().to_string().into())];
-        Ok(Info { cluster_size, specific, ..Info::default() })
+        Ok(Info { cluster_size, backing_file, specific, ..Info::default() })
     }
 
     /// A dynamic disk has its footer twice.
@@ -123,7 +131,7 @@ impl Format for Vhd {
             }
         };
         let footer = read(Footer::place(file)?.unwrap_or(Footer::last(file)), "footer");
-        if Footer::find(file)?.disk_type == disk_type::DYNAMIC
+        if Footer::find(file)?.disk_type != disk_type::FIXED
             && let (Some(footer), Some(copy)) = (footer, read(0, "copy of the footer"))
             && footer.as_bytes() != copy.as_bytes()
         {
@@ -135,7 +143,7 @@ impl Format for Vhd {
     fn dump(&self, file: &Blob, to: &mut Dump) -> Result<()> {
         let footer = Footer::find(file)?;
         to.section("footer", |to| footer.dump(to));
-        if footer.disk_type != disk_type::DYNAMIC {
+        if footer.disk_type == disk_type::FIXED {
             return Ok(());
         }
         let (header, bat) = DynamicHeader::find(file, &footer)?;
@@ -190,7 +198,6 @@ fn fixed_disk(file: &Blob, footer: &Footer) -> Result<Blob> {
 mod tests {
     use super::*;
     use crate::{
-        Timestamp,
         testing::{self, env},
         units::{self, SECTOR},
     };
@@ -293,15 +300,6 @@ mod tests {
             disk.append(&Blob::zeros(4096));
             assert!(!Vhd.probe(&disk).unwrap(), "{subformat}");
         }
-    }
-
-    #[test]
-    fn a_differencing_disk_is_refused_by_name() {
-        let mut footer = Footer::new(&sample(), disk_type::DIFFERENCING, &testing::ids(), Timestamp(0));
-        footer.checksum = 0.into();
-        footer.checksum = checksum(footer.as_bytes()).into();
-        let error = testing::decode(&Vhd, &footer.blob()).unwrap_err();
-        assert!(error.to_string().contains("differencing"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! Written: dynamic disks of 4 KiB physical sectors, and of logical ones of 512 bytes or those that the disk was made for. A block without data is PAYLOAD_BLOCK_ZERO, the only
 //! state that promises zeros. Blocks are 1 MiB unless asked otherwise: Microsoft's advice for Linux guests, and least waste.
 //!
-//! Refused when read: differencing disks, regions and metadata items that are required and unknown. A log that was not
+//! A differencing disk is read over its parent. Refused when read: regions and metadata items that are required and unknown. A log that was not
 //! written back is replayed in memory; a check counts it as a corruption, for others refuse the file until it is.
 //!
 //! Oracles: `qemu-img` (which also replays logs), 7-Zip, oslo.utils, dissect.hypervisor.
@@ -195,6 +195,34 @@ impl FileParameters {
     const HAS_PARENT: u32 = 2;
 }
 
+/// Section 2.6.2.6.1, "Parent Locator Header".
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct ParentLocatorHeader {
+    /// 0: [`known::LOCATOR_OF_VHDX`].
+    locator_type: [u8; 16],
+    /// 16: 0.
+    reserved: U16,
+    /// 18: entries that follow.
+    key_value_count: U16,
+}
+const _: () = assert!(size_of::<ParentLocatorHeader>() == 20);
+
+/// Section 2.6.2.6.2, "Parent Locator Entry": texts in UTF-16, by their places in the item.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct ParentLocatorEntry {
+    /// 0: where the key is.
+    key_offset: U32,
+    /// 4: where the value is.
+    value_offset: U32,
+    /// 8: bytes of the key.
+    key_length: U16,
+    /// 10: bytes of the value.
+    value_length: U16,
+}
+const _: () = assert!(size_of::<ParentLocatorEntry>() == 12);
+
 /// What regions and metadata items are.
 mod known {
     use super::Guid;
@@ -207,11 +235,14 @@ mod known {
     pub(super) const LOGICAL_SECTOR_SIZE: Guid = Guid::new(0x8141bf1d_a96f_4709_ba47_f233a8faab5f);
     pub(super) const PHYSICAL_SECTOR_SIZE: Guid = Guid::new(0xcda348c7_445d_4471_9cc9_e9885251c556);
     pub(super) const PARENT_LOCATOR: Guid = Guid::new(0xa8d35f2d_b30b_454d_abf7_d3d84834ab0c);
+    /// The only kind of parent there is: another VHDX.
+    pub(super) const LOCATOR_OF_VHDX: Guid = Guid::new(0xb04aefb7_d19e_4a81_b789_25b8e9445913);
 }
 
 /// Low three bits of a BAT entry of a block (section 2.5.1.1). The MiB where the block is start at bit 20.
 mod block_state {
     pub(super) const NOT_PRESENT: u64 = 0;
+    pub(super) const UNDEFINED: u64 = 1;
     pub(super) const ZERO: u64 = 2;
     pub(super) const UNMAPPED: u64 = 3;
     pub(super) const FULLY_PRESENT: u64 = 6;
@@ -230,9 +261,12 @@ fn chunk_ratio(block_size: u64, sector_size: u64) -> u64 {
     SECTORS_PER_BITMAP * sector_size / block_size
 }
 
-/// Entries of the BAT of a disk without a parent: the last chunk needs no bitmap (section 2.5).
-fn bat_entries(blocks: u64, chunk_ratio: u64) -> u64 {
-    blocks + blocks.saturating_sub(1) / chunk_ratio
+/// Entries of the BAT: of a disk without a parent the last chunk needs no bitmap (section 2.5).
+fn bat_entries(blocks: u64, chunk_ratio: u64, has_parent: bool) -> u64 {
+    match has_parent {
+        true => blocks.div_ceil(chunk_ratio) * (chunk_ratio + 1),
+        false => blocks + blocks.saturating_sub(1) / chunk_ratio,
+    }
 }
 
 impl Format for Vhdx {
@@ -252,9 +286,9 @@ impl Format for Vhdx {
         Ok(Box::new(Dynamic { block_size: options.number("block_size"), sector: SECTOR }))
     }
 
-    fn decode(&self, file: &Blob, reading: &Reading<'_>, _: &mut Env) -> Result<Blob> {
+    fn decode(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
         reading.refuse_snapshot(self.name())?;
-        read::disk(file)
+        read::disk(file, reading, env)
     }
 
     fn sector(&self, file: &Blob) -> Result<Option<u64>> {
@@ -358,7 +392,8 @@ mod tests {
     #[test]
     fn the_last_chunk_has_no_bitmap_entry() {
         assert_eq!(chunk_ratio(MIB, 512), 4096);
-        assert_eq!([0, 1, 4096, 4097, 8192, 8193].map(|blocks| bat_entries(blocks, 4096)), [0, 1, 4096, 4098, 8193, 8195]);
+        assert_eq!([0, 1, 4096, 4097, 8192, 8193].map(|blocks| bat_entries(blocks, 4096, false)), [0, 1, 4096, 4098, 8193, 8195]);
+        assert_eq!([0, 1, 4096, 4097].map(|blocks| bat_entries(blocks, 4096, true)), [0, 4097, 4097, 8194]);
     }
 
     #[test]
@@ -387,14 +422,6 @@ mod tests {
         assert!(crate::compare::same(&testing::decode(&Vhdx, &file).unwrap(), &disk).unwrap());
         assert_eq!(Vhdx.sector(&encode(&sample(), "1M")).unwrap(), Some(512));
         assert!(plan.with_sectors(1024).is_none());
-    }
-
-    #[test]
-    fn a_differencing_disk_is_refused_by_name() {
-        let mut bytes = encode(&sample(), "1M").to_vec(u64::MAX).unwrap();
-        bytes[(2 << 20) + (64 << 10) + 4] |= 2;
-        let error = testing::decode(&Vhdx, &Blob::bytes(bytes)).unwrap_err();
-        assert!(error.to_string().contains("differencing"), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
     names::find,
 };
 use formats::{Blob, Env, Format, Reading, tree::ShowPath};
+use serde_json::Value;
 use std::{
     cell::RefCell,
     path::{Path, PathBuf},
@@ -27,6 +28,44 @@ fn os_path(name: &[u8]) -> Result<&Path> {
     let text =
         std::str::from_utf8(name).map_err(|_| Error::bad_input(format!("'{}' is no file name here: it is no UTF-8", ShowPath(name))))?;
     Ok(Path::new(text))
+}
+
+/// The file and the format of one of QEMU's descriptions of a block device in JSON, nested or with dots in the keys.
+fn described(text: &[u8]) -> Result<(String, Option<String>)> {
+    let json: Value = serde_json::from_slice(text).map_err(|error| Error::bad_input("is no JSON").because(error))?;
+    let mut options = Vec::new();
+    flatten("", &json, &mut options)?;
+    let mut take = |wanted: &str| options.iter().position(|(key, _)| key == wanted).map(|at| options.swap_remove(at).1);
+    let (inner, outer) = (take("file.filename"), take("filename"));
+    let (protocol, driver) = match inner {
+        Some(_) => (take("file.driver"), take("driver")),
+        None => (take("driver"), None),
+    };
+    let name = inner.or(outer).ok_or_else(|| Error::unsupported("names no file, which alone is followed"))?;
+    if let Some(protocol) = protocol.filter(|protocol| protocol != "file") {
+        return Err(Error::unsupported(format!("is read by {}, and files alone are followed", ShowPath(protocol.as_bytes()))));
+    }
+    match options.first() {
+        Some((key, _)) => Err(Error::unsupported(format!("has the option {}, which is not heeded", ShowPath(key.as_bytes())))),
+        None => Ok((name, driver)),
+    }
+}
+
+fn flatten(key: &str, value: &Value, options: &mut Vec<(String, String)>) -> Result<()> {
+    match value {
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
+            let dot = if key.is_empty() { "" } else { "." };
+            flatten(&format!("{key}{dot}{name}"), value, options)
+        }),
+        Value::String(text) => {
+            options.push((key.to_owned(), text.clone()));
+            Ok(())
+        }
+        other => {
+            options.push((key.to_owned(), other.to_string()));
+            Ok(())
+        }
+    }
 }
 
 /// The files beside a disk image.
@@ -64,7 +103,7 @@ impl Parts {
 
     /// The path of a file by the name that another one has for it.
     fn path(&self, name: &[u8]) -> Result<PathBuf> {
-        let refuse = |why| Err(Error::unsupported(format!("'{}' {why}", ShowPath(name))));
+        let refuse = |why: &str| Err(Error::unsupported(format!("'{}' {why}", ShowPath(name))));
         let name = name.strip_prefix(b"file:").unwrap_or(name);
         match name.iter().position(|byte| *byte == b':').map(|colon| &name[..colon]) {
             // A scheme of QEMU's block drivers (`nbd:`, `json:`), not a Windows drive.
@@ -89,6 +128,10 @@ impl formats::Parts for Parts {
     }
 
     fn disk(&self, name: &[u8], format: Option<&str>, env: &mut Env) -> Result<Blob> {
+        if let Some(text) = name.strip_prefix(b"json:") {
+            let (name, driver) = described(text).at(|| format!("'{}'", ShowPath(name)))?;
+            return self.disk(name.as_bytes(), driver.as_deref().or(format), env);
+        }
         if self.depth >= DEPTH_MAX {
             return Err(Error::bad_input(format!("the disk is an overlay of an overlay and so on, {DEPTH_MAX} deep")));
         }
@@ -100,5 +143,25 @@ impl formats::Parts for Parts {
             Self { name: PathBuf::new(), directory, opening: self.opening.clone(), depth: self.depth + 1, opened: Rc::clone(&self.opened) };
         let format: &dyn Format = format.map_or_else(|| recognised(&file), find).at(place)?;
         format.decode(&file, &Reading { snapshot: None, force: self.opening.force, parts: Some(&below) }, env).at(place)
+    }
+
+    /// Beside the image, and one up: VirtualBox has its snapshots in a directory of their own.
+    fn near(&self, ending: &str) -> Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        for up in ["", ".."] {
+            let directory = self.directory.join(up);
+            let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
+            for entry in std::fs::read_dir(directory).at(|| directory.display().to_string())? {
+                let name = Path::new(up).join(entry?.file_name());
+                let is_wanted =
+                    name.extension().is_some_and(|found| ending.strip_prefix('.').is_some_and(|e| found.eq_ignore_ascii_case(e)));
+                if is_wanted {
+                    names.push(name.into_os_string().into_encoded_bytes());
+                }
+            }
+        }
+        // What is near is found in the same order everywhere.
+        names.sort();
+        Ok(names)
     }
 }

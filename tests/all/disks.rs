@@ -428,3 +428,59 @@ fn compressed_disks_are_read_to_their_end() {
     let refused = ours(&["convert", "--from", "raw", "-f", "raw", "-o", text(&out), text(&dir.join("flipped.zst"))]);
     assert!(refused.code() == 2 && refused.errors().contains("the zstd data is damaged") && !out.exists(), "{refused}");
 }
+
+/// QEMU's way to say more of a backing file than its name, nested and flat.
+#[test]
+fn a_backing_file_may_be_described_in_json() {
+    let dir = scratch("disks-json");
+    let path = |name: &str| text(&dir.join(name)).to_owned();
+    raw(&dir.join("base.raw"), 9);
+    run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", &path("base.raw"), &path("base.qcow2")]);
+    for (name, backing) in [
+        ("nested", r#"json:{"driver":"qcow2","file":{"driver":"file","filename":"base.qcow2"}}"#),
+        ("flat", r#"json:{"driver":"qcow2","file.driver":"file","file.filename":"base.qcow2"}"#),
+        ("raw", r#"json:{"driver":"file","filename":"base.raw"}"#),
+    ] {
+        let top = path(name);
+        let format = if name == "raw" { "raw" } else { "qcow2" };
+        run("qemu-img", ["create", "-q", "-u", "-f", "qcow2", "-b", backing, "-F", format, &top, "9M"]);
+        let made = path(&format!("{name}.img"));
+        ours(&["convert", &top, "--follow", "-o", &made]).success();
+        run("cmp", [&made, &path("base.raw")]);
+    }
+    for (name, backing, words) in [
+        ("offset", r#"json:{"driver":"raw","offset":"512","file":{"driver":"file","filename":"base.raw"}}"#, "the option offset"),
+        ("nbd", r#"json:{"driver":"qcow2","file":{"driver":"nbd","host":"example"}}"#, "names no file"),
+        ("http", r#"json:{"driver":"raw","file":{"driver":"http","filename":"base.raw"}}"#, "is read by http"),
+    ] {
+        let top = path(name);
+        run("qemu-img", ["create", "-q", "-u", "-f", "qcow2", "-b", backing, "-F", "qcow2", &top, "9M"]);
+        let refused = ours(&["convert", &top, "--follow", "-o", &path("made.img")]);
+        assert!(refused.code() == 3 && refused.errors().contains(words), "{refused}");
+    }
+}
+
+/// VirtualBox has a snapshot in a directory beside the disk, and says nowhere in it what that is called.
+#[test]
+fn the_parent_of_a_vdi_is_found_near_by() {
+    let dir = scratch("disks-vdi-parent");
+    let path = |name: &str| text(&dir.join(name)).to_owned();
+    fs::create_dir(dir.join("Snapshots")).unwrap();
+    raw(&dir.join("base.raw"), 9);
+    raw(&dir.join("other.raw"), 8);
+    for name in ["base", "other"] {
+        ours(&["convert", "--from", "raw", &path(&format!("{name}.raw")), "-o", &path(&format!("{name}.vdi"))]).success();
+    }
+    fs::write(dir.join("empty.raw"), vec![0; 9 << 20]).unwrap();
+    ours(&["convert", "--from", "raw", &path("empty.raw"), "-o", &path("Snapshots/child.vdi")]).success();
+    let base = fs::read(dir.join("base.vdi")).unwrap();
+    let mut child = fs::read(dir.join("Snapshots/child.vdi")).unwrap();
+    child[76] = 4;
+    child[424..456].copy_from_slice(&base[392..424]);
+    fs::write(dir.join("Snapshots/child.vdi"), child).unwrap();
+    ours(&["convert", &path("Snapshots/child.vdi"), "--follow", "-o", &path("made.img")]).success();
+    run("cmp", [&path("made.img"), &path("base.raw")]);
+    fs::remove_file(dir.join("base.vdi")).unwrap();
+    let refused = ours(&["convert", &path("Snapshots/child.vdi"), "--follow", "-o", &path("again.img")]);
+    assert!(refused.code() == 2 && refused.errors().contains("no file near by is the parent"), "{refused}");
+}

@@ -46,6 +46,10 @@ impl Parts for Beside<'_> {
     fn disk(&self, _: &[u8], _: Option<&str>, _: &mut Env) -> Result<Blob> {
         Ok(self.0.clone())
     }
+
+    fn near(&self, ending: &str) -> Result<Vec<Vec<u8>>> {
+        Ok(vec![format!("near{ending}").into_bytes()])
+    }
 }
 
 /// A file in the eyes of every format.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     Blob, Env, Reading, Result, Stage,
+    blocks::Overlay,
     compress::{
         deflate::{self, Wrapping},
         zstd,
@@ -31,16 +32,13 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
     let state = state(&image, file, reading)?;
     let mut storage = storage(&image, file, reading, env)?;
     let below = backing(&image, file, reading, state.size, env)?;
-    let mut disk = Blob::default();
+    let is_overlay = below.is_some();
     // What the file says nothing about is the backing file's.
-    let fill = |disk: &mut Blob, end: u64| match &below {
-        Some(below) => disk.append(&below.slice(disk.len()..end)),
-        None => disk.extend_to(end),
-    };
+    let mut disk = Overlay::over(below);
     let data = storage.data.clone();
     let Env { spool, threads, progress, .. } = env;
     let stage = Stage::new(&**progress, packed_len(&image, file, &state)?);
-    let pieces = joined(pieces(&image, file, &state, &mut storage, below.is_some())?);
+    let pieces = joined(pieces(&image, file, &state, &mut storage, is_overlay)?);
     let most = units::index((BATCH / image.cluster).max(1));
     let work = |batch: Vec<Piece>| {
         let unpacked = unpack_all(&image, file, batch)?;
@@ -50,25 +48,24 @@ pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<
     parallel::ordered(*threads, parallel::batches(pieces, most), work, |Unpacked { pieces, bytes }| {
         let mut bytes = spool.append(&bytes)?;
         for (piece, runs) in pieces {
-            fill(&mut disk, piece.at);
+            disk.see_to(piece.at);
             if let Stored::Plain(at) = piece.from {
                 disk.append(&data.slice(at..at + piece.len));
             }
             for run in runs {
                 let len = run.end - run.start;
-                disk.extend_to(piece.at + run.start);
+                disk.zeros_to(piece.at + run.start);
                 disk.append(&bytes.slice(0..len));
                 bytes = bytes.slice(len..bytes.len());
             }
             // What is left of it is zeros.
-            disk.extend_to(piece.at + piece.len);
+            disk.zeros_to(piece.at + piece.len);
         }
         Ok(())
     })?;
     stage.finish();
     storage.finish()?;
-    fill(&mut disk, state.size);
-    Ok(disk)
+    Ok(disk.finish(state.size))
 }
 
 /// How much there is to unpack, by the tables, which are little beside it. What is plain is only referred to.

@@ -1,17 +1,20 @@
 //! Dynamic disks: "Dynamic Disk Header Format", the BAT, and blocks with their bitmaps.
 
-use super::footer::{Footer, VERSION_1_0, check_sum, check_version, checksum};
+use super::footer::{Footer, VERSION_1_0, check_sum, check_version, checksum, disk_type};
 use crate::{
-    Blob, Error, Result,
-    blocks::{self, Claims, Table},
+    Blob, Env, Error, Reading, Result,
+    blocks::{self, Claims, Overlay, Table, set_runs},
     dump::Dump,
     error::At,
+    guid::Guid,
+    reading::Parent,
     units::{self, MIB, SECTOR},
 };
-use std::{mem::offset_of, ops::Range};
+use encoding_rs::UTF_16LE;
+use std::mem::offset_of;
 use zerocopy::{
-    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
-    big_endian::{U32, U64},
+    FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned,
+    big_endian::{U16, U32, U64},
 };
 
 /// Where the BAT is: behind the dynamic header.
@@ -43,10 +46,41 @@ pub(super) struct DynamicHeader {
     pub(super) block_size: U32,
     /// 36: see [`checksum`].
     checksum: U32,
-    /// 40: zeros but in a differencing disk, up to the end.
-    parent: [u8; 984],
+    /// 40: the parent's identifier, zeros where there is none; so is what follows.
+    parent_unique_id: [u8; 16],
+    /// 56: when the parent was changed last, in seconds since 2000.
+    parent_timestamp: U32,
+    /// 60: 0.
+    reserved: U32,
+    /// 64: the parent's name, in UTF-16 up to a 0.
+    parent_unicode_name: [U16; 256],
+    /// 576: where its path is said.
+    parent_locators: [ParentLocator; 8],
+    /// 768: zeros.
+    reserved2: [u8; 256],
 }
 const _: () = assert!(size_of::<DynamicHeader>() == 1024 && offset_of!(DynamicHeader, checksum) == 36);
+const _: () = assert!(offset_of!(DynamicHeader, parent_unicode_name) == 64 && offset_of!(DynamicHeader, parent_locators) == 576);
+
+/// "Parent Locator Entry".
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct ParentLocator {
+    /// 0: of which kind the path is, `W2ru` or `W2ku`.
+    platform_code: [u8; 4],
+    /// 4: bytes, or sectors, that are kept for it.
+    platform_data_space: U32,
+    /// 8: its bytes.
+    platform_data_length: U32,
+    /// 12: 0.
+    reserved: U32,
+    /// 16: where it is in the file.
+    platform_data_offset: U64,
+}
+const _: () = assert!(size_of::<ParentLocator>() == 24);
+
+/// A relative path of Windows, and an absolute one: UTF-16, little-endian.
+const LOCATORS: [[u8; 4]; 2] = [*b"W2ru", *b"W2ku"];
 
 impl DynamicHeader {
     fn new(blocks: u64) -> Self {
@@ -58,7 +92,12 @@ impl DynamicHeader {
             max_table_entries: u32::try_from(blocks).expect("limited by SIZE_MAX").into(),
             block_size: u32::try_from(BLOCK).expect("2 MiB").into(),
             checksum: 0.into(),
-            parent: [0; 984],
+            parent_unique_id: [0; 16],
+            parent_timestamp: 0.into(),
+            reserved: 0.into(),
+            parent_unicode_name: [U16::ZERO; 256],
+            parent_locators: [ParentLocator::new_zeroed(); 8],
+            reserved2: [0; 256],
         };
         header.checksum = checksum(header.as_bytes()).into();
         header
@@ -88,6 +127,37 @@ impl DynamicHeader {
             return Err(Error::bad_input(format!("the block size is {block}, must be a power of two from {SECTOR} to {BLOCK_MAX}")));
         }
         Ok(header)
+    }
+
+    /// What the parent is called: its relative path, its absolute one, its name.
+    pub(super) fn parent_names(&self, file: &Blob) -> Result<Vec<String>> {
+        /// Longer than any path of Windows.
+        const PATH_MAX: u64 = 1 << 16;
+        let mut names = Vec::new();
+        for code in LOCATORS {
+            for locator in self.parent_locators.iter().filter(|locator| locator.platform_code == code) {
+                let (at, len) = (locator.platform_data_offset.get(), u64::from(locator.platform_data_length.get()));
+                let Some(end) = at.checked_add(len).filter(|end| *end <= file.len() && len <= PATH_MAX) else {
+                    return Err(
+                        Error::bad_input(format!("a path of {len} bytes at {at}, the file has {}", file.len())).at("VHD parent locator")
+                    );
+                };
+                names.push(UTF_16LE.decode_without_bom_handling(&file.slice(at..end).to_vec(PATH_MAX)?).0.into_owned());
+            }
+        }
+        let units = self.parent_unicode_name.iter().map(|unit| unit.get()).take_while(|unit| *unit != 0);
+        names.push(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect());
+        names.iter_mut().for_each(|name| name.truncate(name.trim_end_matches('\0').len()));
+        names.retain(|name| !name.is_empty());
+        Ok(names)
+    }
+
+    /// The disk below a differencing one.
+    fn parent(&self, file: &Blob, size: u64, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
+        let is_it = |parent: &Blob| Ok(Footer::probe(parent)? && Footer::find(parent)?.unique_id == self.parent_unique_id);
+        let identifier = Guid::new(u128::from_be_bytes(self.parent_unique_id)).to_string();
+        let parent = Parent { names: self.parent_names(file)?, identifier, ending: ".vhd", is_it: &is_it };
+        reading.parent(&parent, size, env)
     }
 
     pub(super) fn dump(&self, to: &mut Dump) {
@@ -135,14 +205,16 @@ pub(super) fn file(disk: &Blob, footer: &Footer) -> Blob {
     file
 }
 
-/// The disk in a file.
-pub(super) fn disk(file: &Blob, footer: &Footer) -> Result<Blob> {
+/// The disk in a file, over its parent where it has one.
+pub(super) fn disk(file: &Blob, footer: &Footer, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
     let (header, bat) = DynamicHeader::find(file, footer)?;
     let (size, block_size) = (footer.disk_len()?, u64::from(header.block_size.get()));
     let mut claims = Claims::on(file);
     claims.claim(footer.data_offset.get(), 1024, || "VHD dynamic header".to_owned())?;
     claims.claim(header.table_offset.get(), bat.len(), || "VHD BAT".to_owned())?;
-    let mut disk = Blob::default();
+    let is_differencing = footer.disk_type == disk_type::DIFFERENCING;
+    let parent = if is_differencing { Some(header.parent(file, size, reading, env)?) } else { None };
+    let mut disk = Overlay::over(parent);
     for (block, entry) in (0_u64..).zip(blocks::entries(bat.clone())) {
         let sector = u32::from_be_bytes(entry?);
         if sector == ABSENT {
@@ -154,24 +226,12 @@ pub(super) fn disk(file: &Blob, footer: &Footer) -> Result<Blob> {
         let mut bitmap = vec![0; units::index(bitmap_len)];
         file.read_at(place.start, &mut bitmap)?;
         let data = file.slice(place.start + bitmap_len..place.end);
-        for run in set_runs(&bitmap, len / SECTOR) {
-            disk.extend_to(first + run.start * SECTOR);
+        // The most significant bit of a byte is the first.
+        for run in set_runs(len / SECTOR, |bit| bitmap[units::index(bit / 8)] & 0x80 >> (bit % 8) != 0) {
+            disk.see_to(first + run.start * SECTOR);
             disk.append(&data.slice(run.start * SECTOR..run.end * SECTOR));
         }
     }
-    disk.extend_to(size);
     claims.finish()?;
-    Ok(disk)
-}
-
-/// The runs of set bits among the first `count`; the most significant bit of a byte is the first.
-fn set_runs(bitmap: &[u8], count: u64) -> impl Iterator<Item = Range<u64>> + '_ {
-    let is_set = |bit: u64| bitmap[units::index(bit / 8)] & (0x80 >> (bit % 8)) != 0;
-    let mut next = 0;
-    std::iter::from_fn(move || {
-        let start = (next..count).find(|bit| is_set(*bit))?;
-        let end = (start..count).find(|bit| !is_set(*bit)).unwrap_or(count);
-        next = end;
-        Some(start..end)
-    })
+    Ok(disk.finish(size))
 }

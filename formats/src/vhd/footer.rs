@@ -43,7 +43,7 @@ pub(super) struct Footer {
     /// 64: see [`checksum`].
     pub(super) checksum: U32,
     /// 68: identifies the disk.
-    unique_id: [u8; 16],
+    pub(super) unique_id: [u8; 16],
     /// 84: 1 when the machine is suspended.
     saved_state: u8,
     /// 85: zeros.

@@ -2,46 +2,68 @@
 
 use super::{
     BLOCK_MAX, BLOCK_MIN, FileParameters, HEADER_SECTION, HEADERS_AT, Header, LOGICAL_SECTORS, MetadataTableEntry, MetadataTableHeader,
-    REGION_TABLES_AT, RegionTableEntry, RegionTableHeader, SIZE_MAX, TABLE_LEN, bat_entries, block_state, chunk_ratio, known, log,
-    metadata_flags,
+    ParentLocatorEntry, ParentLocatorHeader, REGION_TABLES_AT, RegionTableEntry, RegionTableHeader, SIZE_MAX, TABLE_LEN, bat_entries,
+    block_state, chunk_ratio, known, log, metadata_flags,
 };
 use crate::{
-    Blob, Check, Error, Info, Result,
-    blocks::{self, Claims},
+    Blob, Check, Env, Error, Info, Reading, Result,
+    blocks::{self, Claims, Overlay, set_runs},
     crc32c::crc32c,
     dump::Dump,
     error::At,
     guid::Guid,
+    reading::Parent,
     units::{self, MIB},
 };
+use encoding_rs::UTF_16LE;
+use std::ops::Range;
 use zerocopy::FromBytes;
 
 /// Most entries of a region table or a metadata table.
 const ENTRIES_MAX: usize = 2047;
 
-/// The disk in a file.
-pub(super) fn disk(file: &Blob) -> Result<Blob> {
+/// The disk in a file, over its parent where it has one.
+pub(super) fn disk(file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
     let mut image = Image::open(file)?;
-    let Metadata { size, block_size, .. } = image.metadata;
+    let Metadata { size, block_size, logical_sector, .. } = image.metadata;
+    let below = match &image.metadata.parent {
+        Some(parent) => Some(parent.disk(size, reading, env)?),
+        None => None,
+    };
+    let has_parent = below.is_some();
     let mut claims = std::mem::replace(&mut image.claims, Claims::on(file));
-    let mut disk = Blob::default();
+    let mut disk = Overlay::over(below);
     for entry in image.blocks() {
         let (block, entry) = entry?;
-        let at = block * block_size;
+        let (at, end) = (block * block_size, size.min((block + 1) * block_size));
+        let mut place = || claims.claim((entry >> 20) * MIB, end - at, || format!("VHDX block {block}"));
         match entry & 7 {
-            block_state::NOT_PRESENT..=block_state::UNMAPPED => {}
+            block_state::NOT_PRESENT => {}
+            block_state::UNDEFINED..=block_state::UNMAPPED => {
+                disk.see_to(at);
+                disk.zeros_to(end);
+            }
             block_state::FULLY_PRESENT => {
-                let place = claims.claim((entry >> 20) * MIB, block_size.min(size - at), || format!("VHDX block {block}"))?;
-                disk.extend_to(at);
+                let place = place()?;
+                disk.see_to(at);
                 disk.append(&image.file.slice(place));
             }
-            block_state::PARTIALLY_PRESENT => return Err(differencing()),
+            block_state::PARTIALLY_PRESENT if has_parent => {
+                let data = image.file.slice(place()?);
+                for run in image.present(block, (end - at) / logical_sector)? {
+                    let run = run.start * logical_sector..run.end * logical_sector;
+                    disk.see_to(at + run.start);
+                    disk.append(&data.slice(run));
+                }
+            }
+            block_state::PARTIALLY_PRESENT => {
+                return Err(Error::bad_input(format!("VHDX BAT: block {block} is there in part, and the rest is no parent's")));
+            }
             state => return Err(Error::bad_input(format!("VHDX BAT: the state of block {block} is {state}, which is reserved"))),
         }
     }
-    disk.extend_to(size);
     claims.finish()?;
-    Ok(disk)
+    Ok(disk.finish(size))
 }
 
 /// Bytes of a logical sector.
@@ -59,7 +81,8 @@ pub(super) fn info(file: &Blob) -> Result<Info> {
         ("physical-sector-size", physical_sector.into()),
         ("log-to-replay", has_log.into()),
     ];
-    Ok(Info { cluster_size: Some(block_size), specific, ..Info::default() })
+    let backing_file = image.metadata.parent.and_then(|parent| parent.names.into_iter().next());
+    Ok(Info { cluster_size: Some(block_size), backing_file, specific, ..Info::default() })
 }
 
 /// Whoever had the file open last did not close it. We read it all the same; qemu refuses to, and Hyper-V first writes the log back.
@@ -148,7 +171,7 @@ impl Image {
         };
         let (metadata, bat) = (region(known::METADATA, "metadata")?, region(known::BAT, "BAT")?);
         let metadata = Metadata::read(&metadata).at(|| "VHDX metadata")?;
-        let needed = 8 * bat_entries(metadata.size.div_ceil(metadata.block_size), metadata.chunk_ratio());
+        let needed = 8 * bat_entries(metadata.size.div_ceil(metadata.block_size), metadata.chunk_ratio(), metadata.parent.is_some());
         if needed > bat.len() {
             return Err(Error::bad_input(format!("the VHDX BAT has {} bytes, must be {needed} for the disk", bat.len())));
         }
@@ -164,6 +187,33 @@ impl Image {
             .map(move |(index, entry)| Ok((index - index / period, u64::from_le_bytes(entry?))))
     }
 }
+
+impl Image {
+    /// The runs of a block's first `count` sectors that the file has; the parent has the others (section 2.5.1.2).
+    fn present(&self, block: u64, count: u64) -> Result<Vec<Range<u64>>> {
+        let ratio = self.metadata.chunk_ratio();
+        let index = (block / ratio + 1) * (ratio + 1) - 1;
+        let entry = u64::from_le_bytes(self.bat.read_array(index * 8)?);
+        if entry & 7 != BITMAP_PRESENT {
+            return Err(Error::bad_input(format!("VHDX BAT: the state of the bitmap of block {block} is {}, must be 6", entry & 7)));
+        }
+        // One bit a sector, and the bits of a chunk fill the bitmap.
+        let sectors = self.metadata.block_size / self.metadata.logical_sector;
+        let at = ((entry >> 20) * MIB).saturating_add(block % ratio * sectors / 8);
+        let len = count.div_ceil(8);
+        if at.checked_add(len).is_none_or(|end| end > self.file.len()) {
+            return Err(Error::bad_input(format!(
+                "VHDX BAT: the bitmap of block {block} is at {at}, the file has {} bytes",
+                self.file.len()
+            )));
+        }
+        let bitmap = self.file.slice(at..at + len).to_vec(len)?;
+        Ok(set_runs(count, |bit| bitmap[units::index(bit / 8)] & 1 << (bit % 8) != 0).collect())
+    }
+}
+
+/// The state of a bitmap that is there (section 2.5.1.2).
+const BITMAP_PRESENT: u64 = 6;
 
 /// The header at a place, if it is valid.
 fn header(file: &Blob, at: u64) -> Result<Option<Header>> {
@@ -216,23 +266,27 @@ struct Metadata {
     logical_sector: u64,
     physical_sector: u64,
     disk_id: Guid,
+    parent: Option<Locator>,
 }
 
 impl Metadata {
     fn read(region: &Blob) -> Result<Self> {
         let items = Items::read(region)?;
         let parameters: FileParameters = zerocopy::transmute!(items.value::<8>(known::FILE_PARAMETERS)?);
-        if parameters.flags.get() & FileParameters::HAS_PARENT != 0 {
-            return Err(differencing());
-        }
+        let parent = match parameters.flags.get() & FileParameters::HAS_PARENT {
+            0 => None,
+            _ => Some(Locator::read(&items).at(|| "parent locator")?),
+        };
         let metadata = Self {
             size: u64::from_le_bytes(items.value(known::VIRTUAL_DISK_SIZE)?),
             block_size: parameters.block_size.get().into(),
             logical_sector: u32::from_le_bytes(items.value(known::LOGICAL_SECTOR_SIZE)?).into(),
             physical_sector: u32::from_le_bytes(items.value(known::PHYSICAL_SECTOR_SIZE)?).into(),
             disk_id: Guid::from_mixed_endian(items.value(known::VIRTUAL_DISK_ID)?),
+            parent,
         };
-        let Self { size, block_size, logical_sector, .. } = metadata;
+        let Self { size, block_size, logical_sector, .. } = &metadata;
+        let (size, block_size, logical_sector) = (*size, *block_size, *logical_sector);
         if !block_size.is_power_of_two() || !(BLOCK_MIN..=BLOCK_MAX).contains(&block_size) {
             return Err(Error::bad_input(format!("the block size is {block_size}, must be a power of two from 1 MiB to 256 MiB")));
         }
@@ -281,18 +335,16 @@ impl<'a> Items<'a> {
     }
 
     fn refuse_unknown(&self) -> Result<()> {
-        const KNOWN: [Guid; 5] = [
+        const KNOWN: [Guid; 6] = [
             known::FILE_PARAMETERS,
             known::VIRTUAL_DISK_SIZE,
             known::VIRTUAL_DISK_ID,
             known::LOGICAL_SECTOR_SIZE,
             known::PHYSICAL_SECTOR_SIZE,
+            known::PARENT_LOCATOR,
         ];
         for entry in &self.entries {
             let (id, flags) = (Guid::from_mixed_endian(entry.item_id), entry.flags.get());
-            if id == known::PARENT_LOCATOR {
-                return Err(differencing());
-            }
             if flags & metadata_flags::IS_REQUIRED != 0 && (flags & metadata_flags::IS_USER != 0 || !KNOWN.contains(&id)) {
                 return Err(Error::unsupported(format!("the disk needs the unknown item {id}")));
             }
@@ -301,15 +353,70 @@ impl<'a> Items<'a> {
     }
 
     fn value<const N: usize>(&self, id: Guid) -> Result<[u8; N]> {
-        let entry = self.entries.iter().find(|entry| entry.item_id == id.to_mixed_endian());
-        let entry = entry.ok_or_else(|| Error::bad_input(format!("the item {id} is missing")))?;
+        let entry = self.entry(id)?;
         if u64::from(entry.length.get()) != units::bytes(N) {
             return Err(Error::bad_input(format!("the item {id} has {} bytes, must be {N}", entry.length)));
         }
         self.region.read_array(entry.offset.get().into())
     }
+
+    fn entry(&self, id: Guid) -> Result<&MetadataTableEntry> {
+        let entry = self.entries.iter().find(|entry| entry.item_id == id.to_mixed_endian());
+        entry.ok_or_else(|| Error::bad_input(format!("the item {id} is missing")))
+    }
 }
 
-fn differencing() -> Error {
-    Error::unsupported("a differencing VHDX needs its parent disk, which is not followed").hint("merge it into its parent first")
+/// The parent of a differencing disk (section 2.6.2.6).
+struct Locator {
+    /// Its paths, the relative one first.
+    names: Vec<String>,
+    /// What the parent's `DataWriteGuid` has to be.
+    linkages: Vec<Guid>,
+}
+
+impl Locator {
+    fn read(items: &Items<'_>) -> Result<Self> {
+        /// One is allowed to fill the region.
+        const LOCATOR_MAX: u64 = MIB;
+        let entry = items.entry(known::PARENT_LOCATOR)?;
+        let (at, len) = (u64::from(entry.offset.get()), u64::from(entry.length.get()));
+        if at + len > items.region.len() || len > LOCATOR_MAX {
+            return Err(Error::bad_input(format!("it has {len} bytes at {at}, the region has {}", items.region.len())));
+        }
+        let bytes = items.region.slice(at..at + len).to_vec(LOCATOR_MAX)?;
+        let (header, rest) = ParentLocatorHeader::read_from_prefix(&bytes).map_err(|_| Error::bad_input("it ends in its header"))?;
+        if Guid::from_mixed_endian(header.locator_type) != known::LOCATOR_OF_VHDX {
+            return Err(Error::unsupported(format!("its type is {}", Guid::from_mixed_endian(header.locator_type))));
+        }
+        let (entries, _) = <[ParentLocatorEntry]>::ref_from_prefix_with_elems(rest, header.key_value_count.get().into())
+            .map_err(|_| Error::bad_input(format!("it has {} entries, and ends in them", header.key_value_count)))?;
+        let text = |at: u32, len: u16| {
+            let start = usize::try_from(at).unwrap_or(usize::MAX);
+            let text = bytes.get(start..start.saturating_add(len.into()));
+            let text = text.ok_or_else(|| Error::bad_input(format!("a text of {len} bytes at {at}, it has {}", bytes.len())))?;
+            Ok::<_, Error>(UTF_16LE.decode_without_bom_handling(text).0.into_owned())
+        };
+        let pairs = entries.iter().map(|entry| {
+            let key = text(entry.key_offset.get(), entry.key_length.get())?;
+            Ok((key, text(entry.value_offset.get(), entry.value_length.get())?))
+        });
+        let pairs = pairs.collect::<Result<Vec<(String, String)>>>()?;
+        let values = |keys: &[&str]| {
+            let of = |key: &&str| pairs.iter().find(|(found, _)| found == key).map(|(_, value)| value.clone());
+            keys.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        let linkages = values(&["parent_linkage", "parent_linkage2"]);
+        let linkages = linkages.iter().map(|text| text.trim_matches(['{', '}']).parse()).collect::<Result<Vec<_>>>()?;
+        Ok(Self { names: values(&["relative_path", "absolute_win32_path", "volume_path"]), linkages })
+    }
+
+    /// The disk below, `size` bytes of it.
+    fn disk(&self, size: u64, reading: &Reading<'_>, env: &mut Env) -> Result<Blob> {
+        let is_it = |file: &Blob| {
+            let is_vhdx = file.len() >= HEADER_SECTION && file.read_array(0)? == *b"vhdxfile";
+            Ok(is_vhdx && self.linkages.contains(&Guid::from_mixed_endian(current_header(file)?.data_write_guid)))
+        };
+        let identifier = self.linkages.first().map(ToString::to_string).unwrap_or_default();
+        reading.parent(&Parent { names: self.names.clone(), identifier, ending: ".vhdx", is_it: &is_it }, size, env)
+    }
 }

@@ -23,7 +23,7 @@ const BAT_AT: u64 = METADATA_AT + METADATA_LEN;
 pub(super) fn encode(disk: &Blob, plan: &Dynamic, ids: &Ids) -> Blob {
     let Dynamic { block_size, sector } = *plan;
     let ratio = chunk_ratio(block_size, sector);
-    let entries = bat_entries(disk.len().div_ceil(block_size), ratio);
+    let entries = bat_entries(disk.len().div_ceil(block_size), ratio, false);
     let bat_len = (entries * 8).next_multiple_of(MIB).max(MIB);
     let (bat, payload) = blocks(disk, block_size, ratio, entries, BAT_AT + bat_len);
 

@@ -6,6 +6,7 @@ mod check;
 mod check_qcow2;
 mod damage;
 mod decode;
+mod differencing;
 mod follow;
 mod golden;
 mod matrix;

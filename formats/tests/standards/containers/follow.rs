@@ -20,6 +20,11 @@ impl Parts for Beside<'_> {
         let format = format.map_or_else(probed, formats::format).unwrap();
         format.decode(&file, &reading, env)
     }
+
+    fn near(&self, ending: &str) -> Result<Vec<Vec<u8>>, Error> {
+        let names = std::fs::read_dir(self.0.path("")).unwrap().map(|entry| entry.unwrap().file_name().as_bytes().to_vec());
+        Ok(names.filter(|name| name.ends_with(ending.as_bytes())).collect())
+    }
 }
 
 fn decode(desk: &Desk, format: &str, reading: &Reading<'_>) -> Result<Blob, Error> {
