@@ -43,6 +43,14 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
+    /// The identifiers of what holds it.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(crate) fn ids(&self, env: &Env) -> Result<&Ids> {
+        self.identity.ids(env)
+    }
+
     /// The file that holds the disk.
     ///
     /// # Errors

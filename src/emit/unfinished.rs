@@ -1,10 +1,10 @@
 //! `Unfinished`: an output that does not have its name yet.
 
-use super::{Durability, Manner, attributes, body, debris};
+use super::{Body, Durability, Manner, attributes, debris};
 #[cfg(windows)]
 use crate::error::Kind;
 use crate::error::{At, Error, Result};
-use formats::{Blob, Progress};
+use formats::Progress;
 use std::{
     fs::{self, File},
     io,
@@ -25,7 +25,8 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    pub(super) fn write(shown: &Path, body: &Blob, manner: Manner, progress: &dyn Progress) -> Result<Self> {
+    /// The file, and how long it is.
+    pub(super) fn write(shown: &Path, body: &Body, manner: Manner, progress: &dyn Progress) -> Result<(Self, u64)> {
         let path = followed(shown)?;
         if path.is_dir() {
             return Err(Error::bad_input("is a directory, must be a file"));
@@ -37,11 +38,11 @@ impl Unfinished {
             // Before there is anything in it that somebody else should not read.
             attributes::keep(&path, &this.file)?;
         }
-        body::sparse(body, &this.file, progress)?;
+        let len = body.store(&this.file, manner.threads, progress)?;
         if manner.durability == Durability::PowerCut || tells_late(&this.file)? {
             this.file.sync_all()?;
         }
-        Ok(this)
+        Ok((this, len))
     }
 
     fn create(directory: &Path, prefix: &str, path: &Path, shown: &Path) -> io::Result<Self> {
