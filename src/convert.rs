@@ -32,7 +32,7 @@ use crate::{
     request::{self, Heeder, Request, Root, Setting},
     run::Run,
 };
-use formats::{Blob, Env, Progress, Silent, compress::Encoding, zeros};
+use formats::{Blob, Env, Options, Progress, Silent, compress::Encoding, zeros};
 use std::{fmt, sync::Arc};
 
 pub use crate::run::Source;
@@ -63,6 +63,7 @@ pub struct Conversion {
     outputs: Vec<&'static Output>,
     jobs: Vec<Job>,
     encoding: Encoding,
+    root_options: Options,
     request: Request,
 }
 
@@ -93,13 +94,14 @@ impl Conversion {
     pub fn new(outputs: Vec<&'static Output>, request: Request) -> Result<Self> {
         refuse_unknown_options(&outputs, &request)?;
         refuse_unheeded(&outputs, &request)?;
+        let root_options = request.root_options()?;
         if let Root::Partition(root) = request.root {
-            root.check(&request.root_options()?)?;
+            root.check(&root_options)?;
         }
         let plan = |output: &&'static Output| output.recipe.plan(&request).at(|| format!("format {}", output.name));
         let jobs = outputs.iter().map(plan).collect::<Result<_>>()?;
         let encoding = request.output_encoding()?;
-        Ok(Self { outputs, jobs, encoding, request })
+        Ok(Self { outputs, jobs, encoding, root_options, request })
     }
 
     /// What the user asked for.
@@ -122,7 +124,7 @@ impl Conversion {
         }
         let step = reporter.step("build");
         env.progress = Arc::clone(&step);
-        let mut run = Run::new(source, self.request, env);
+        let mut run = Run::new(source, self.request, self.root_options, env);
         let mut artifacts = Vec::new();
         for (output, job) in self.outputs.into_iter().zip(&self.jobs) {
             let Files { rows: files, extents } = job(&mut run).at(|| format!("format {}", output.name))?;

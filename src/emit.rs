@@ -94,13 +94,15 @@ pub fn emit(outputs: &[(Target, Body)], manner: Manner, progress: &dyn Progress)
 }
 
 /// Whether a path leads to a device, which takes what is written to it for a disk or for a terminal's text, whatever it is.
+#[cfg(unix)]
 pub(crate) fn is_device(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        special(path).is_some_and(|metadata| metadata.file_type().is_block_device() || metadata.file_type().is_char_device())
-    }
-    #[cfg(not(unix))]
+    use std::os::unix::fs::FileTypeExt;
+    special(path).is_some_and(|metadata| metadata.file_type().is_block_device() || metadata.file_type().is_char_device())
+}
+
+/// What is no file is taken for a device where nothing says more.
+#[cfg(not(unix))]
+pub(crate) fn is_device(path: &Path) -> bool {
     special(path).is_some()
 }
 
@@ -175,9 +177,9 @@ fn commit(mut files: Vec<Unfinished>, manner: Manner) -> Result<()> {
     for done in 0..files.len() {
         if named.is_ok() {
             named = files[done].name(!manner.no_clobber);
-            if named.is_err() && manner.no_clobber {
-                // All of them were new.
-                files[..done].iter().for_each(Unfinished::unname);
+            if named.is_err() {
+                // What was replaced is gone; of the new ones none stays alone.
+                files[..done].iter().filter(|file| file.is_new).for_each(Unfinished::unname);
             }
         }
     }
@@ -282,6 +284,19 @@ mod tests {
         assert!(error.kind() == Kind::BadInput && error.to_string().contains("two.img: somebody made it"), "{error}");
         assert!(!one.exists() && fs::read(&two).unwrap() == b"somebody's");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn new_files_have_their_names_all_or_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let [old, new, taken] = ["old.img", "new.img", "taken.img"].map(|name| directory.path().join(name));
+        fs::write(&old, "old").unwrap();
+        let files = [&old, &new, &taken].map(|path| Unfinished::write(path, &body(), Manner::default(), &Silent).unwrap().0);
+        // Somebody makes something that no file takes the place of.
+        fs::create_dir(&taken).unwrap();
+        assert!(commit(files.into(), Manner::default()).unwrap_err().to_string().contains("taken.img"));
+        assert!(!new.exists() && fs::metadata(&old).unwrap().len() == body().blob.len());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 
     #[cfg(unix)]

@@ -4,9 +4,7 @@ use crate::{
     layout::{self, Firmware},
     names::Named,
     platforms::WHOLE_GIB,
-    recipes::{
-        DiskRecipe, Docker, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, Tar, TarKernelInitrd, Uki, Vagrant,
-    },
+    recipes::{DiskRecipe, Docker, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, Tar, TarKernelInitrd, Uki, Vagrant},
     request::{self, COMPRESSED, Request, Setting},
     root,
 };

@@ -119,8 +119,7 @@ pub(crate) static FIRMWARE: Setting = setting("--firmware", Heeder::Output, |req
 /// Containers have identifiers, too.
 pub(crate) static SEED: Setting = setting("--seed", Heeder::Artifact, |request| request.seed.is_some());
 pub(crate) static COMPRESS: Setting = setting("--compress", Heeder::Artifact, |request| request.compress);
-pub(crate) static COMPRESS_OUTPUT: Setting =
-    setting("--compress-output", Heeder::Artifact, |request| request.output_compression.is_some());
+pub(crate) static COMPRESS_OUTPUT: Setting = setting("--compress-output", Heeder::Artifact, |request| request.output_compression.is_some());
 pub(crate) static OUTPUT_LEVEL: Setting = setting("--output-level", Heeder::Artifact, |request| request.output_level.is_some());
 static KERNEL: Setting = setting("--kernel", Heeder::Image, |request| request.overrides.kernel.is_some());
 static CMDLINE: Setting = setting("--cmdline", Heeder::Image, |request| request.overrides.cmdline.is_some());

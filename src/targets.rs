@@ -124,16 +124,17 @@ impl Naming {
     }
 
     /// Refuses to write a file that the user did not name where something is, unless it belongs to the disk that is replaced.
-    fn may_add<'a>(
-        &self,
-        target: &Target,
-        first: &Target,
-        mut others: impl Iterator<Item = &'a Target>,
-        inputs: &[FileId],
-    ) -> Result<()> {
+    fn may_add<'a>(&self, target: &Target, first: &Target, mut others: impl Iterator<Item = &'a Target>, inputs: &[FileId]) -> Result<()> {
         refuse_inputs([target], inputs)?;
         if others.any(|other| other == target) {
             return Err(Error::bad_input(format!("{first} and another output would both write {target}")).hint("give them other names"));
+        }
+        // By a link the disk would be opened in one directory, and by its name in another.
+        if let Target::Path(path) = first
+            && path.is_symlink()
+        {
+            let what = format!("{first} is a symbolic link, and the other files of the disk lie beside it");
+            return Err(Error::unsupported(what).hint("name the file that it leads to"));
         }
         if let (Target::Path(path), Target::Path(first)) = (target, first)
             && path.symlink_metadata().is_ok()
@@ -260,6 +261,8 @@ mod tests {
             ("plain", "plain"),
             ("disk.vhd.xz", "disk"),
             ("v1.2", "v1.2"),
+            ("app-libvirt.box", "app-libvirt"),
+            ("disk.raw.lz4", "disk"),
         ] {
             assert_eq!(bare(name), base, "{name}");
         }

@@ -131,7 +131,9 @@ impl Making {
                 Err(Error::bad_input(what).hint("leave out --compress-output, or choose another name"))
             }
             // What is compressed anyway may say so.
-            None if named != Codec::None && outputs.iter().all(|output| output.recipe.codec() != named) => Ok(Some(OutputCompression(named))),
+            None if named != Codec::None && outputs.iter().all(|output| output.recipe.codec() != named) => {
+                Ok(Some(OutputCompression(named)))
+            }
             given => Ok(given),
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct Unfinished {
     path: PathBuf,
     /// The path by which the user knows it, for messages.
     shown: PathBuf,
+    /// Whether there was none of its name when it was begun.
+    pub(super) is_new: bool,
 }
 
 impl Unfinished {
@@ -34,7 +36,7 @@ impl Unfinished {
         let (directory, prefix) = (parent(&path), prefix(&path)?);
         debris::remove_abandoned(directory, &prefix);
         let this = Self::create(directory, &prefix, &path, shown).at(|| format!("cannot create a file in {}", directory.display()))?;
-        if path.exists() {
+        if !this.is_new {
             // Before there is anything in it that somebody else should not read.
             attributes::keep(&path, &this.file)?;
         }
@@ -46,10 +48,10 @@ impl Unfinished {
     }
 
     fn create(directory: &Path, prefix: &str, path: &Path, shown: &Path) -> io::Result<Self> {
-        let (path, shown) = (path.to_owned(), shown.to_owned());
+        let (path, shown, is_new) = (path.to_owned(), shown.to_owned(), !path.exists());
         if let Some(file) = unnamed(directory) {
             hold(&file)?;
-            return Ok(Self { file, temporary: None, path, shown });
+            return Ok(Self { file, temporary: None, path, shown, is_new });
         }
         // Known as debris from the first moment.
         let mut debris = debris::lock();
@@ -61,7 +63,7 @@ impl Unfinished {
         let (file, temporary) = builder.tempfile_in(directory)?.keep().map_err(|error| error.error)?;
         debris.push(temporary.clone());
         drop(debris);
-        let this = Self { file, temporary: Some(temporary), path, shown };
+        let this = Self { file, temporary: Some(temporary), path, shown, is_new };
         hold(&this.file)?;
         Ok(this)
     }

@@ -99,9 +99,9 @@ type Inside = fn(&Disk, &dyn Plan, &Options, &mut Run) -> Result<Members>;
 
 fn libvirt(disk: &Disk, plan: &dyn Plan, options: &Options, run: &mut Run) -> Result<Members> {
     let metadata = json!({"provider": "libvirt", "format": Qcow2.name(), "virtual_size": disk.blob.len() / WHOLE_GIB});
-    let (cpus, memory) = (options.number("cpus"), options.number("memory"));
-    let machine = format!("  config.vm.provider :libvirt do |libvirt|\n    libvirt.cpus = {cpus}\n    libvirt.memory = {memory}\n  end\n");
-    Ok([about(&metadata, &machine).as_slice(), &[("box.img", disk.encode(plan, &mut run.env)?)]].concat())
+    let settings = ["cpus", "memory"].map(|name| format!("libvirt.{name} = {}", options.number(name)));
+    let defaults = [provider("libvirt", &settings)];
+    Ok([about(&metadata, &defaults).as_slice(), &[("box.img", disk.encode(plan, &mut run.env)?)]].concat())
 }
 
 fn virtualbox(disk: &Disk, plan: &dyn Plan, options: &Options, run: &mut Run) -> Result<Members> {
@@ -110,20 +110,24 @@ fn virtualbox(disk: &Disk, plan: &dyn Plan, options: &Options, run: &mut Run) ->
     let machine = Machine { flavour: Flavour::VirtualBox, firmware: Firmware::Bios, cpus, memory_mib };
     let mac = disk.ids(&run.env)?.serial("vagrant mac") & 0xff_ffff;
     // There are no guest additions, so nobody shall look for them.
-    let guest = format!(
-        "  config.vm.base_mac = \"{VIRTUALBOX_OUI}{mac:06X}\"\n  config.vm.provider :virtualbox do |virtualbox|\n    \
-         virtualbox.check_guest_additions = false\n    virtualbox.functional_vboxsf = false\n  end\n"
-    );
+    let settings = ["check_guest_additions", "functional_vboxsf"].map(|name| format!("virtualbox.{name} = false"));
+    let defaults = [format!("  config.vm.base_mac = \"{VIRTUALBOX_OUI}{mac:06X}\"\n"), provider("virtualbox", &settings)];
     let vmdk = disk.encode(plan, &mut run.env)?;
     let envelope = machine.envelope(DISK, disk.blob.len(), &vmdk);
-    Ok([about(&json!({"provider": "virtualbox"}), &guest).as_slice(), &[("box.ovf", envelope), (DISK, vmdk)]].concat())
+    Ok([about(&json!({"provider": "virtualbox"}), &defaults).as_slice(), &[("box.ovf", envelope), (DISK, vmdk)]].concat())
 }
 
-/// What Vagrant reads of every box. It is not to look for a program in the guest that mounts the directory of the Vagrantfile.
-fn about(metadata: &serde_json::Value, machine: &str) -> [(&'static str, Blob); 2] {
-    let defaults =
-        format!("Vagrant.configure(\"2\") do |config|\n  config.vm.synced_folder \".\", \"/vagrant\", disabled: true\n{machine}end\n");
-    [("metadata.json", Blob::from(format!("{metadata}\n").into_bytes())), ("Vagrantfile", Blob::from(defaults.into_bytes()))]
+/// The part of a Vagrantfile that is for one provider.
+fn provider(name: &str, settings: &[String]) -> String {
+    let settings: String = settings.iter().map(|setting| format!("    {setting}\n")).collect();
+    format!("  config.vm.provider :{name} do |{name}|\n{settings}  end\n")
+}
+
+/// What Vagrant reads of every box. It is not to look for a program in the guest that mounts the directory of the user's Vagrantfile.
+fn about(metadata: &serde_json::Value, defaults: &[String]) -> [(&'static str, Blob); 2] {
+    let no_folder = "  config.vm.synced_folder \".\", \"/vagrant\", disabled: true\n";
+    let vagrantfile = format!("Vagrant.configure(\"2\") do |config|\n{no_folder}{}end\n", defaults.concat());
+    [("metadata.json", Blob::from(format!("{metadata}\n").into_bytes())), ("Vagrantfile", Blob::from(vagrantfile.into_bytes()))]
 }
 
 fn pack(members: Members, run: &mut Run) -> Result<Blob> {

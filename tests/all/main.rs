@@ -24,10 +24,12 @@ mod linuxkit;
 mod oracle;
 mod others;
 mod ova;
+mod packed;
 mod platforms;
 mod root;
 mod run;
 mod sd_card;
+mod split;
 mod system;
 mod tables;
 mod tars;
@@ -35,6 +37,7 @@ mod tidy;
 mod transcript;
 mod trust;
 mod uki;
+mod vagrant;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -19,7 +19,7 @@ const PART: u64 = 2047 * MIB;
 const PARTS_MAX: u64 = 999;
 
 /// A sub-format in several files.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Kind {
     /// What the descriptor calls it.
     pub(super) create_type: &'static str,
@@ -53,7 +53,8 @@ impl Split {
     pub(super) fn new(kind: &'static Kind, name: Option<&str>) -> Result<Self> {
         let name = name.ok_or_else(|| {
             let what = format!("{} is a disk in several files, which need names", kind.create_type);
-            Error::unsupported(what).hint("name the first with -o, or all with --name; a pipe, a device or a compressed file holds only one")
+            Error::unsupported(what)
+                .hint("name the first with -o, or all with --name; a pipe, a device or a compressed file holds only one")
         })?;
         // What ends a name there, and what readers take for the scheme of a URL or for a directory.
         match name.chars().find(|c| matches!(c, '"' | ':' | '/' | '\\') || !plain::is_plain(*c)) {
@@ -84,7 +85,8 @@ impl Split {
 
     /// The files with its data, by their names.
     pub(super) fn extents(&self, disk: &Blob) -> Vec<(String, Blob)> {
-        let extent = |(name, part): (String, Blob)| (name, if self.kind.is_sparse { sparse::encode(&part, &Blob::default()) } else { part });
+        let extent =
+            |(name, part): (String, Blob)| (name, if self.kind.is_sparse { sparse::encode(&part, &Blob::default()) } else { part });
         self.parts(disk).map(extent).collect()
     }
 
@@ -113,11 +115,11 @@ mod tests {
     fn the_parts_are_the_disk_and_the_descriptor_names_them() {
         let mut disk = Blob::zeros(2 * PART + 3 * MIB);
         disk.splice(PART - 5, &Blob::bytes(*b"over the edge"));
-        for (kind, names) in KINDS.iter().zip([&["größe-flat.vmdk"][..], &["größe-f001.vmdk", "größe-f002.vmdk", "größe-f003.vmdk"], &[
-            "größe-s001.vmdk",
-            "größe-s002.vmdk",
-            "größe-s003.vmdk",
-        ]]) {
+        for (kind, names) in KINDS.iter().zip([
+            &["größe-flat.vmdk"][..],
+            &["größe-f001.vmdk", "größe-f002.vmdk", "größe-f003.vmdk"],
+            &["größe-s001.vmdk", "größe-s002.vmdk", "größe-s003.vmdk"],
+        ]) {
             let plan = plan(kind, "größe").unwrap();
             let text = plan.encode(&disk, &testing::ids().into(), &mut testing::env()).unwrap().to_vec(10_000).unwrap();
             let read = descriptor::Descriptor::new(text);
