@@ -28,11 +28,11 @@ use crate::{
     layout::Given,
     names,
     outputs::Output,
-    recipes::Job,
-    request::{Heeder, Request, Root},
+    recipes::{Files, Job},
+    request::{self, Heeder, Request, Root, Setting},
     run::Run,
 };
-use formats::{Blob, Env, Progress, Silent, zeros};
+use formats::{Blob, Env, Options, Progress, Silent, compress::Encoding, zeros};
 use std::{fmt, sync::Arc};
 
 pub use crate::run::Source;
@@ -62,6 +62,8 @@ impl Reporter for Quiet {
 pub struct Conversion {
     outputs: Vec<&'static Output>,
     jobs: Vec<Job>,
+    encoding: Encoding,
+    root_options: Options,
     request: Request,
 }
 
@@ -78,6 +80,10 @@ pub struct Artifact {
     pub output: &'static Output,
     /// One blob for each of the output's files.
     pub files: Vec<Blob>,
+    /// What goes beside the first, which names it so: the data of a disk in several files.
+    pub extents: Vec<(String, Blob)>,
+    /// How its file is to be compressed as a whole.
+    pub encoding: Encoding,
 }
 
 impl Conversion {
@@ -88,12 +94,14 @@ impl Conversion {
     pub fn new(outputs: Vec<&'static Output>, request: Request) -> Result<Self> {
         refuse_unknown_options(&outputs, &request)?;
         refuse_unheeded(&outputs, &request)?;
+        let root_options = request.root_options()?;
         if let Root::Partition(root) = request.root {
-            root.check(&request.root_options()?)?;
+            root.check(&root_options)?;
         }
         let plan = |output: &&'static Output| output.recipe.plan(&request).at(|| format!("format {}", output.name));
         let jobs = outputs.iter().map(plan).collect::<Result<_>>()?;
-        Ok(Self { outputs, jobs, request })
+        let encoding = request.output_encoding()?;
+        Ok(Self { outputs, jobs, encoding, root_options, request })
     }
 
     /// What the user asked for.
@@ -111,13 +119,17 @@ impl Conversion {
     /// # Errors
     /// When the source cannot become an output, or reading or spooling fails.
     pub fn run(self, source: Source, mut env: Env, reporter: &dyn Reporter) -> Result<Vec<Artifact>> {
+        if let Source::Disk(_) = &source {
+            refuse_unused_seed(&self.outputs, &self.request)?;
+        }
         let step = reporter.step("build");
         env.progress = Arc::clone(&step);
-        let mut run = Run::new(source, self.request, env);
+        let mut run = Run::new(source, self.request, self.root_options, env);
         let mut artifacts = Vec::new();
         for (output, job) in self.outputs.into_iter().zip(&self.jobs) {
-            let files = job(&mut run).at(|| format!("format {}", output.name))?;
-            artifacts.push(Artifact { output, files });
+            let Files { rows: files, extents } = job(&mut run).at(|| format!("format {}", output.name))?;
+            let encoding = if output.is_compressible() { self.encoding } else { Encoding::default() };
+            artifacts.push(Artifact { output, files, extents, encoding });
         }
         run.silence();
         drop(step);
@@ -144,11 +156,24 @@ fn refuse_unheeded(outputs: &[&'static Output], request: &Request) -> Result<()>
     if request.verity && matches!(request.root, Root::Initrd) {
         return Err(Error::bad_input("--verity is for a root in a partition").hint("say which, with --root squashfs"));
     }
-    let heeded: Vec<_> = outputs.iter().flat_map(|output| output.recipe.heeds(request)).collect();
-    match request.given(Heeder::Output).find(|setting| !heeded.contains(setting)) {
-        Some(setting) => Err(Error::unsupported(format!("{} has no effect on {}", setting.option, names_of(outputs))).hint("leave it out")),
+    let heeded: Vec<_> = outputs.iter().flat_map(|output| output.heeds(request)).collect();
+    match request.given(Heeder::Output).chain(request.given(Heeder::Artifact)).find(|setting| !heeded.contains(setting)) {
+        Some(setting) => Err(without_effect(setting, &names_of(outputs))),
         None => Ok(()),
     }
+}
+
+/// A disk has its identifiers, so that a seed is for those of containers alone.
+fn refuse_unused_seed(outputs: &[&'static Output], request: &Request) -> Result<()> {
+    let containers = outputs.iter().filter_map(|output| formats::format(output.recipe.container()?));
+    if request.seed.is_none() || containers.into_iter().any(|container| container.has_identifiers()) {
+        return Ok(());
+    }
+    Err(without_effect(&request::SEED, &format!("{} of a disk, which has its identifiers", names_of(outputs))))
+}
+
+fn without_effect(setting: &Setting, what: &str) -> Error {
+    Error::unsupported(format!("{} has no effect on {what}", setting.option)).hint("leave it out")
 }
 
 fn names_of(outputs: &[&'static Output]) -> String {

@@ -11,15 +11,16 @@ mod unfinished;
 use crate::error::{At, Error, Kind, Result};
 #[cfg(target_os = "linux")]
 use crate::in_use::{self, Use};
-use formats::{Blob, Progress};
+use formats::Progress;
 use std::{
     fs::{self, File, Metadata},
     io,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 use unfinished::Unfinished;
 
-pub use body::stream;
+pub use body::Body;
 pub use debris::{NewDirectories, make_directory, sweep};
 
 /// Where an output goes.
@@ -52,33 +53,57 @@ pub enum Durability {
 }
 
 /// How outputs are written.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Manner {
     /// What they outlive.
     pub durability: Durability,
     /// Whether what has the name of an output stays, also what comes to have it during the run.
     pub no_clobber: bool,
+    /// How many threads may compress. It changes no byte.
+    pub threads: NonZeroUsize,
 }
 
-/// Writes every body to its target.
+impl Default for Manner {
+    fn default() -> Self {
+        Self { durability: Durability::default(), no_clobber: false, threads: NonZeroUsize::MIN }
+    }
+}
+
+/// Writes every body to its target, and gives how many bytes each of them has there. They take their names in this order.
 ///
 /// # Errors
 /// When a target cannot be written; then no target that is a regular file has changed.
-pub fn emit(outputs: &[(Target, Blob)], manner: Manner, progress: &dyn Progress) -> Result<()> {
-    let holes = |target: &Target| matches!(target, Target::Path(path) if special(path).is_none());
-    progress.expect(outputs.iter().map(|(target, body)| if holes(target) { body.data_len() } else { body.len() }).sum());
-    let mut finished = Vec::new();
+pub fn emit(outputs: &[(Target, Body)], manner: Manner, progress: &dyn Progress) -> Result<Vec<u64>> {
+    let has_holes = |target: &Target| matches!(target, Target::Path(path) if special(path).is_none());
+    progress.expect(outputs.iter().map(|(target, body)| body.announced(has_holes(target))).sum());
+    let (mut finished, mut lens) = (Vec::new(), Vec::new());
     for (target, body) in outputs {
         let one = match target {
-            Target::Stdout => write_stdout(body, progress).map(|()| None),
+            Target::Stdout => write_stdout(body, manner, progress).map(|len| (None, len)),
             Target::Path(path) => match special(path) {
-                Some(metadata) => write_special(path, &metadata, body, progress).map(|()| None),
-                None => Unfinished::write(path, body, manner, progress).map(Some),
+                Some(metadata) => write_special(path, &metadata, body, manner, progress).map(|len| (None, len)),
+                None => Unfinished::write(path, body, manner, progress).map(|(file, len)| (Some(file), len)),
             },
         };
-        finished.extend(one.at(|| target)?);
+        let (file, len) = one.at(|| target)?;
+        finished.extend(file);
+        lens.push(len);
     }
-    commit(finished, manner)
+    commit(finished, manner)?;
+    Ok(lens)
+}
+
+/// Whether a path leads to a device, which takes what is written to it for a disk or for a terminal's text, whatever it is.
+#[cfg(unix)]
+pub(crate) fn is_device(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    special(path).is_some_and(|metadata| metadata.file_type().is_block_device() || metadata.file_type().is_char_device())
+}
+
+/// What is no file is taken for a device where nothing says more.
+#[cfg(not(unix))]
+pub(crate) fn is_device(path: &Path) -> bool {
+    special(path).is_some()
 }
 
 /// What stands there where it is something other than a regular file, so that it is written to and not replaced.
@@ -86,14 +111,14 @@ fn special(path: &Path) -> Option<Metadata> {
     fs::metadata(path).ok().filter(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-fn write_special(path: &Path, metadata: &Metadata, body: &Blob, progress: &dyn Progress) -> Result<()> {
+fn write_special(path: &Path, metadata: &Metadata, body: &Body, manner: Manner, progress: &dyn Progress) -> Result<u64> {
     let mut file = open_special(path, metadata)?;
-    stream(body, &mut file, progress)?;
+    let len = body.stream(&mut file, manner.threads, progress)?;
     // What stands there is often pulled out next.
     match file.sync_all() {
         // A pipe or a character device has nothing to sync.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        other => Ok(other?),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(len),
+        other => Ok(other.map(|()| len)?),
     }
 }
 
@@ -119,12 +144,12 @@ fn open_special(path: &Path, metadata: &Metadata) -> Result<File> {
     Ok(options.open(path)?)
 }
 
-fn write_stdout(body: &Blob, progress: &dyn Progress) -> Result<()> {
+fn write_stdout(body: &Body, manner: Manner, progress: &dyn Progress) -> Result<u64> {
     if is_stdout_closed() {
         let what = "is closed, or it is /dev/null opened for reading too: nothing of the output would be kept";
         return Err(Error::new(Kind::Environment, what).hint("redirect it, or name a file with -o"));
     }
-    stream(body, &mut io::stdout().lock(), progress)
+    body.stream(&mut io::stdout().lock(), manner.threads, progress)
 }
 
 /// Whether the process was started without a standard output: Rust's runtime then opens `/dev/null` in its place, for reading and writing.
@@ -152,9 +177,9 @@ fn commit(mut files: Vec<Unfinished>, manner: Manner) -> Result<()> {
     for done in 0..files.len() {
         if named.is_ok() {
             named = files[done].name(!manner.no_clobber);
-            if named.is_err() && manner.no_clobber {
-                // All of them were new.
-                files[..done].iter().for_each(Unfinished::unname);
+            if named.is_err() {
+                // What was replaced is gone; of the new ones none stays alone.
+                files[..done].iter().filter(|file| file.is_new).for_each(Unfinished::unname);
             }
         }
     }
@@ -169,19 +194,29 @@ fn commit(mut files: Vec<Unfinished>, manner: Manner) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use formats::{Silent, blob::Backing};
-    use std::io::Write;
+    use formats::{
+        Blob, Silent,
+        blob::Backing,
+        compress::{self, Codec, Encoding},
+    };
+    use std::io::{Read, Write};
 
-    const POWER_CUT: Manner = Manner { durability: Durability::PowerCut, no_clobber: false };
+    const POWER_CUT: Manner = Manner { durability: Durability::PowerCut, no_clobber: false, threads: NonZeroUsize::MIN };
 
-    fn body() -> Blob {
+    fn body() -> Body {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 5000]).unwrap();
         let mut body = Blob::zeros(1 << 20);
         body.append(&Blob::file(Backing::from(file), 1000, 4000));
         body.append(&Blob::zeros(1 << 20));
         body.append(&Blob::bytes(*b"end"));
-        body
+        body.into()
+    }
+
+    fn streamed(body: &Body) -> Vec<u8> {
+        let mut streamed = Vec::new();
+        assert_eq!(body.stream(&mut streamed, NonZeroUsize::MIN, &Silent).unwrap(), u64::try_from(streamed.len()).unwrap());
+        streamed
     }
 
     #[test]
@@ -189,10 +224,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.img");
         emit(&[(Target::Path(path.clone()), body())], POWER_CUT, &Silent).unwrap();
-        let mut streamed = Vec::new();
-        stream(&body(), &mut streamed, &Silent).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), streamed);
-        assert_eq!(streamed, body().to_vec(1 << 22).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), streamed(&body()));
+        assert_eq!(streamed(&body()), body().blob.to_vec(1 << 22).unwrap());
+    }
+
+    #[test]
+    fn what_is_compressed_on_its_way_is_the_same_in_a_file_and_a_stream() {
+        let directory = tempfile::tempdir().unwrap();
+        for codec in Codec::written() {
+            let path = directory.path().join("out.img");
+            let body = Body { encoding: Encoding::new(codec, None).unwrap(), ..body() };
+            let lens = emit(&[(Target::Path(path.clone()), body.clone())], Manner::default(), &Silent).unwrap();
+            let file = fs::read(&path).unwrap();
+            assert_eq!((lens, &file), (vec![fs::metadata(&path).unwrap().len()], &streamed(&body)), "{codec}");
+            let mut plain = Vec::new();
+            compress::reader(codec, &file[..]).unwrap().read_to_end(&mut plain).unwrap();
+            assert!(plain == body.blob.to_vec(1 << 22).unwrap(), "{codec}");
+        }
     }
 
     #[cfg(unix)]
@@ -211,10 +259,13 @@ mod tests {
         let old = directory.path().join("old.img");
         fs::write(&old, "old").unwrap();
         let shrunk = Blob::file(Backing::from(tempfile::tempfile().unwrap()), 0, 10);
-        let outputs = [(Target::Path(old.clone()), body()), (Target::Path(directory.path().join("new.img")), shrunk)];
-        assert!(emit(&outputs, Manner::default(), &Silent).is_err());
-        assert_eq!(fs::read(&old).unwrap(), b"old");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        for encoding in [Encoding::default(), Encoding::new(Codec::Zstd, None).unwrap()] {
+            let shrunk = Body { blob: shrunk.clone(), encoding };
+            let outputs = [(Target::Path(old.clone()), body()), (Target::Path(directory.path().join("new.img")), shrunk)];
+            assert!(emit(&outputs, Manner::default(), &Silent).is_err());
+            assert_eq!(fs::read(&old).unwrap(), b"old");
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]
@@ -235,6 +286,19 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
+    #[test]
+    fn new_files_have_their_names_all_or_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let [old, new, taken] = ["old.img", "new.img", "taken.img"].map(|name| directory.path().join(name));
+        fs::write(&old, "old").unwrap();
+        let files = [&old, &new, &taken].map(|path| Unfinished::write(path, &body(), Manner::default(), &Silent).unwrap().0);
+        // Somebody makes something that no file takes the place of.
+        fs::create_dir(&taken).unwrap();
+        assert!(commit(files.into(), Manner::default()).unwrap_err().to_string().contains("taken.img"));
+        assert!(!new.exists() && fs::metadata(&old).unwrap().len() == body().blob.len());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
     #[cfg(unix)]
     #[test]
     fn links_are_followed_also_to_nothing() {
@@ -246,7 +310,7 @@ mod tests {
         for _ in 0..2 {
             emit(&[(Target::Path(at("again.img")), body())], Manner::default(), &Silent).unwrap();
             assert!(at("again.img").is_symlink() && at("link.img").is_symlink());
-            assert_eq!(fs::metadata(at("there/new.img")).unwrap().len(), body().len());
+            assert_eq!(fs::metadata(at("there/new.img")).unwrap().len(), body().blob.len());
             assert_eq!(fs::read_dir(at("there")).unwrap().count(), 1);
         }
         std::os::unix::fs::symlink("loop.img", at("loop.img")).unwrap();

@@ -4,10 +4,11 @@ use crate::{
     layout::{self, Firmware},
     names::Named,
     platforms::WHOLE_GIB,
-    recipes::{DiskRecipe, Docker, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, Tar, TarKernelInitrd, Uki},
+    recipes::{DiskRecipe, Docker, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, Tar, TarKernelInitrd, Uki, Vagrant},
+    request::{self, COMPRESSED, Request, Setting},
     root,
 };
-use formats::{Format, OptionSpec, qcow2::Qcow2, raw::Raw, units::SECTOR, vdi::Vdi, vhd::Vhd, vhdx::Vhdx, vmdk::Vmdk};
+use formats::{Format, OptionSpec, compress::Codec, qcow2::Qcow2, raw::Raw, units::SECTOR, vdi::Vdi, vhd::Vhd, vhdx::Vhdx, vmdk::Vmdk};
 
 /// One output that `--format` can name.
 #[derive(Debug)]
@@ -127,6 +128,20 @@ pub static OUTPUTS: &[Output] = &[
         recipe: &Ova,
     },
     Output {
+        name: "vagrant-libvirt",
+        files: &["-libvirt.box"],
+        firmware: "BIOS",
+        about: "Vagrant box with a QEMU disk of whole GiB",
+        recipe: &Vagrant::Libvirt,
+    },
+    Output {
+        name: "vagrant-virtualbox",
+        files: &["-virtualbox.box"],
+        firmware: "BIOS",
+        about: "Vagrant box with a machine for VirtualBox",
+        recipe: &Vagrant::VirtualBox,
+    },
+    Output {
         name: "iso",
         files: &[".iso"],
         firmware: "BIOS, UEFI",
@@ -219,6 +234,22 @@ impl Output {
     pub fn options(&self) -> &'static [OptionSpec] {
         self.recipe.options()
     }
+
+    /// What else of a user's wishes it heeds.
+    pub(crate) fn heeds(&self, request: &Request) -> Vec<&'static Setting> {
+        let mut heeded = self.recipe.heeds(request);
+        heeded.extend(self.options().iter().any(|spec| spec.name == COMPRESSED).then_some(&request::COMPRESS));
+        if self.is_compressible() {
+            heeded.push(&request::COMPRESS_OUTPUT);
+            heeded.extend(request.output_compression.map(|_| &request::OUTPUT_LEVEL));
+        }
+        heeded
+    }
+
+    /// Whether it can be compressed as a whole: one file, that is not already.
+    pub(crate) fn is_compressible(&self) -> bool {
+        self.files.len() == 1 && self.recipe.codec() == Codec::None
+    }
 }
 
 impl Named for &'static Output {
@@ -238,16 +269,20 @@ impl Named for &'static Output {
     }
 }
 
-/// The output whose single file ends like this file name; the longest ending wins, the first row among equals.
+/// The output whose single file ends like this file name, or like it before it was compressed; the longest ending wins, the first row among
+/// equals.
 pub fn by_file_name(name: &str) -> Option<&'static Output> {
-    let single = |o: &&Output| matches!(o.files, [suffix] if name.ends_with(suffix));
-    OUTPUTS.iter().rev().filter(single).max_by_key(|o| o.files[0].len())
+    let ending = |name: &str| {
+        let single = |o: &&Output| matches!(o.files, [suffix] if name.ends_with(suffix));
+        OUTPUTS.iter().rev().filter(single).max_by_key(|o| o.files[0].len())
+    };
+    ending(name).or_else(|| ending(Codec::of_name(name).0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{names::find, platforms::PLATFORMS, request::Request};
+    use crate::{names::find, platforms::PLATFORMS};
     use std::collections::HashSet;
 
     #[test]
@@ -280,5 +315,10 @@ mod tests {
         assert_eq!(by_file_name("app.iso").unwrap().name, "iso");
         assert_eq!(by_file_name("app-efi.iso").unwrap().name, "iso-efi");
         assert!(by_file_name("app").is_none());
+        assert_eq!(by_file_name("app.img.zst").unwrap().name, "raw");
+        assert_eq!(by_file_name("app-efi.iso.xz").unwrap().name, "iso-efi");
+        assert_eq!(by_file_name("app.tar.gz").unwrap().name, "tar");
+        assert_eq!(by_file_name("app.img.tar.gz").unwrap().name, "gcp");
+        assert!(by_file_name("app.gz").is_none());
     }
 }

@@ -9,6 +9,7 @@ mod ova;
 mod sd_card;
 mod tar;
 mod uki;
+mod vagrant;
 
 pub(crate) use disk::DiskRecipe;
 pub(crate) use docker::Docker;
@@ -19,6 +20,7 @@ pub(crate) use ova::Ova;
 pub(crate) use sd_card::SdCard;
 pub(crate) use tar::Tar;
 pub(crate) use uki::Uki;
+pub(crate) use vagrant::Vagrant;
 
 use crate::{
     error::Result,
@@ -26,7 +28,7 @@ use crate::{
     root::Root,
     run::Run,
 };
-use formats::{Blob, OptionSpec};
+use formats::{Blob, OptionSpec, compress::Codec};
 use std::fmt;
 
 /// How an output is made.
@@ -49,6 +51,11 @@ pub(crate) trait Recipe: fmt::Debug + Sync {
         None
     }
 
+    /// What compresses the whole of its file, where that is a part of what it is.
+    fn codec(&self) -> Codec {
+        Codec::None
+    }
+
     /// The work, understood: all that can be refused without the input is refused here.
     ///
     /// # Errors
@@ -56,8 +63,23 @@ pub(crate) trait Recipe: fmt::Debug + Sync {
     fn plan(&self, request: &Request) -> Result<Job>;
 }
 
-/// Makes one blob for each file of an output.
-pub(crate) type Job = Box<dyn Fn(&mut Run) -> Result<Vec<Blob>>>;
+/// Makes the files of an output.
+pub(crate) type Job = Box<dyn Fn(&mut Run) -> Result<Files>>;
+
+/// The files of an output.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    /// Those of its row.
+    pub(crate) rows: Vec<Blob>,
+    /// Those that the first names, by their names.
+    pub(crate) extents: Vec<(String, Blob)>,
+}
+
+impl<const N: usize> From<[Blob; N]> for Files {
+    fn from(rows: [Blob; N]) -> Self {
+        Self { rows: rows.into(), extents: Vec::new() }
+    }
+}
 
 /// What every disk of ours heeds.
 fn heeded_by_disks(request: &Request) -> Vec<&'static Setting> {

@@ -1,13 +1,18 @@
 //! `Request`: what a user asks for, and who heeds it. What nobody heeds is refused, never ignored.
 
 use crate::{
-    error::{Error, Result},
+    error::{At, Error, Result},
     image::Overrides,
     layout::{DataPart, Firmware, Size},
+    names::Named,
     platforms::Platform,
 };
 pub use crate::{payload::InitrdCompression, root::Root};
-use formats::{OptionSpec, Options, fat::File};
+use formats::{
+    OptionSpec, Options,
+    compress::{Codec, Encoding},
+    fat::File,
+};
 
 /// What the user asks for, apart from the input and the outputs.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +35,14 @@ pub struct Request {
     pub verity: bool,
     /// Options of the outputs: `--opt`.
     pub options: Vec<(String, String)>,
+    /// Whether containers compress what they hold, where they can.
+    pub compress: bool,
+    /// How outputs are compressed as a whole.
+    pub output_compression: Option<OutputCompression>,
+    /// Its level; the codec's own when absent.
+    pub output_level: Option<u32>,
+    /// What the names of the outputs begin with, where they have any: the files of a disk in several name each other.
+    pub name: Option<String>,
     /// The platform that the outputs are for.
     pub platform: Option<&'static Platform>,
     /// Whether kernels that are files of their own are unpacked.
@@ -39,6 +52,33 @@ pub struct Request {
     /// What goes before what the input has.
     pub overrides: Overrides,
 }
+
+/// How an output is compressed as a whole, by what its name then ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputCompression(pub Codec);
+
+impl Named for OutputCompression {
+    const WHAT: &'static str = "output compression";
+
+    fn all() -> Vec<Self> {
+        Codec::written().filter(|codec| *codec != Codec::None).map(Self).collect()
+    }
+
+    fn name(self) -> &'static str {
+        self.0.ending().trim_start_matches('.')
+    }
+
+    fn aliases(self) -> &'static [&'static str] {
+        match self.0 {
+            Codec::Gzip => &["gzip"],
+            Codec::Zstd => &["zstd"],
+            _ => &[],
+        }
+    }
+}
+
+/// The option of containers that `--compress` stands for.
+pub(crate) const COMPRESSED: &str = "compressed";
 
 /// Something that a user can ask for and that not everything heeds: a row of [`SETTINGS`].
 #[derive(Debug)]
@@ -56,6 +96,8 @@ pub struct Setting {
 pub enum Heeder {
     /// The outputs that say so, when they are made of an image.
     Output,
+    /// The outputs that say so, whatever they are made of.
+    Artifact,
     /// Every image, before it becomes anything.
     Image,
 }
@@ -74,8 +116,11 @@ pub(crate) static COMPRESSION: Setting =
 pub(crate) static LEVEL: Setting = setting("--initrd-level", Heeder::Output, |request| request.level.is_some());
 pub(crate) static DECOMPRESS_KERNEL: Setting = setting("--decompress-kernel", Heeder::Output, |request| request.decompress_kernel);
 pub(crate) static FIRMWARE: Setting = setting("--firmware", Heeder::Output, |request| !request.pi_firmware.is_empty());
-/// Containers of disks have identifiers too, so a disk as the source is no reason to refuse it.
-pub(crate) static SEED: Setting = setting("--seed", Heeder::Output, |request| request.seed.is_some());
+/// Containers have identifiers, too.
+pub(crate) static SEED: Setting = setting("--seed", Heeder::Artifact, |request| request.seed.is_some());
+pub(crate) static COMPRESS: Setting = setting("--compress", Heeder::Artifact, |request| request.compress);
+pub(crate) static COMPRESS_OUTPUT: Setting = setting("--compress-output", Heeder::Artifact, |request| request.output_compression.is_some());
+pub(crate) static OUTPUT_LEVEL: Setting = setting("--output-level", Heeder::Artifact, |request| request.output_level.is_some());
 static KERNEL: Setting = setting("--kernel", Heeder::Image, |request| request.overrides.kernel.is_some());
 static CMDLINE: Setting = setting("--cmdline", Heeder::Image, |request| request.overrides.cmdline.is_some());
 static APPEND: Setting = setting("--append", Heeder::Image, |request| !request.overrides.append.is_empty());
@@ -94,6 +139,9 @@ pub static SETTINGS: &[&Setting] = &[
     &DECOMPRESS_KERNEL,
     &FIRMWARE,
     &SEED,
+    &COMPRESS,
+    &COMPRESS_OUTPUT,
+    &OUTPUT_LEVEL,
     &KERNEL,
     &CMDLINE,
     &APPEND,
@@ -118,11 +166,20 @@ impl Request {
     /// # Errors
     /// Names the first option that would be ignored.
     pub(crate) fn refuse_for_disk(&self) -> Result<()> {
-        match self.given(Heeder::Output).chain(self.given(Heeder::Image)).find(|setting| **setting != SEED) {
+        match self.given(Heeder::Output).chain(self.given(Heeder::Image)).next() {
             Some(setting) => Err(Error::unsupported(format!("{} is for a tar, and this is a disk", setting.option))
                 .hint("moby extract IMAGE tar gives the tar of a disk of ours, to be converted anew")),
             None => Ok(()),
         }
+    }
+
+    /// How outputs are compressed that can be.
+    ///
+    /// # Errors
+    /// When the codec is not written, or has no such level.
+    pub(crate) fn output_encoding(&self) -> Result<Encoding> {
+        let OutputCompression(codec) = self.output_compression.unwrap_or(OutputCompression(Codec::None));
+        Encoding::new(codec, self.output_level).at(|| COMPRESS_OUTPUT.option)
     }
 
     /// The options of something: its own, then the platform's, then the user's, as far as it has them.
@@ -132,7 +189,10 @@ impl Request {
     pub(crate) fn options_of(&self, specs: &'static [OptionSpec], own: &[(&'static str, &'static str)]) -> Result<Options> {
         let of_platform = self.platform.map_or(&[][..], |platform| platform.options);
         let users = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        Options::parse_known(specs, own.iter().chain(of_platform).copied().chain(users))
+        let compressed = self.compress.then_some((COMPRESSED, "on"));
+        let options = Options::parse_known(specs, own.iter().chain(of_platform).copied().chain(users).chain(compressed))?;
+        // One stream of compressed bytes is one file.
+        Ok(options.named(self.name.clone().filter(|_| self.output_compression.is_none())))
     }
 
     /// The options of the root file system.
@@ -152,7 +212,7 @@ mod tests {
     #[test]
     fn nothing_is_asked_for_by_default_and_every_setting_has_one_name() {
         let nothing = Request::default();
-        for of in [Heeder::Output, Heeder::Image] {
+        for of in [Heeder::Output, Heeder::Artifact, Heeder::Image] {
             assert_eq!(nothing.given(of).count(), 0);
         }
         assert_eq!(SETTINGS.iter().map(|setting| setting.option).collect::<HashSet<_>>().len(), SETTINGS.len());

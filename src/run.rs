@@ -43,6 +43,14 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
+    /// The identifiers of what holds it.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(crate) fn ids(&self, env: &Env) -> Result<&Ids> {
+        self.identity.ids(env)
+    }
+
     /// The file that holds the disk.
     ///
     /// # Errors
@@ -65,6 +73,8 @@ impl Disk {
 pub(crate) struct Run {
     source: Source,
     request: Request,
+    /// Of a root in a partition.
+    root_options: Options,
     /// For the outputs' own work.
     pub(crate) env: Env,
     payload: Option<Arc<Payload>>,
@@ -75,8 +85,8 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run over a source.
-    pub(crate) fn new(source: Source, request: Request, env: Env) -> Self {
-        Self { source, request, env, payload: None, roots: Vec::new(), disks: Vec::new(), warnings: Vec::new() }
+    pub(crate) fn new(source: Source, request: Request, root_options: Options, env: Env) -> Self {
+        Self { source, request, root_options, env, payload: None, roots: Vec::new(), disks: Vec::new(), warnings: Vec::new() }
     }
 
     /// What the user asked for.
@@ -193,7 +203,7 @@ impl Run {
 
     /// The same when the root is in a partition.
     fn rooted(&mut self, root: &'static RootFs) -> Result<(Entry, Ids)> {
-        let blob = self.root(root, &self.request.root_options()?)?;
+        let blob = self.root(root, &self.root_options.clone())?;
         let mut payload = Payload::without_rootfs(self.source.image()?, &guid::digest(&blob, &self.env)?, &mut self.env)?;
         let ids = self.ids_of(payload.digest());
         let arch = Kernel::identify(&payload.kernel)?.arch;

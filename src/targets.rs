@@ -2,13 +2,13 @@
 
 use crate::{
     convert::Artifact,
-    emit::Target,
+    emit::{self, Body, Target},
     error::{Error, Kind, Result},
     in_use::{self, Use},
     input::{FileId, STDIN},
     outputs::{OUTPUTS, Output, SHARED},
 };
-use formats::{Blob, FORMATS, compare};
+use formats::{FORMATS, compare, compress::Codec};
 use std::{
     fs::File,
     io::IsTerminal,
@@ -24,6 +24,8 @@ pub(crate) struct Naming {
     pub name: Option<String>,
     /// Where they go.
     pub dir: PathBuf,
+    /// What outputs are compressed with that can be.
+    pub codec: Option<Codec>,
     /// Whether what exists stays.
     pub no_clobber: bool,
 }
@@ -46,8 +48,15 @@ impl Naming {
     pub(crate) fn places(&self, input: &Path, outputs: &[&Output]) -> Result<Vec<Place>> {
         let mut places: Vec<Place> = Vec::new();
         for (number, output) in outputs.iter().enumerate() {
+            let packed = self.codec.filter(|_| output.is_compressible());
             for (file, suffix) in output.files.iter().enumerate() {
-                let target = self.target(input, suffix, outputs)?;
+                let target = self.target(input, &format!("{suffix}{}", packed.map_or("", Codec::ending)), outputs)?;
+                if let (Some(codec), Target::Path(path)) = (packed, &target)
+                    && emit::is_device(path)
+                {
+                    let what = format!("{target} is a device, which would take {codec} data for what it is to hold");
+                    return Err(Error::unsupported(what).hint("leave out --compress-output, or name a file with -o"));
+                }
                 match places.iter().find(|earlier| earlier.target == target) {
                     Some(_) if SHARED.contains(suffix) => {}
                     Some(other) => {
@@ -76,6 +85,65 @@ impl Naming {
             return Err(Error::bad_input(what).hint("use --name and --dir instead of -o"));
         }
         Ok(if path == Path::new(STDIN) { Target::Stdout } else { Target::Path(path.clone()) })
+    }
+
+    /// What the names begin with, where a name is known under which files can lie beside each other.
+    ///
+    /// # Errors
+    /// As [`Naming::places`].
+    pub(crate) fn stem(&self, input: &Path) -> Result<Option<String>> {
+        match &self.output {
+            None => self.base_name(input).map(Some),
+            Some(path) if path == Path::new(STDIN) || path.exists() && !path.is_file() => Ok(None),
+            Some(path) => Ok(path.file_name().and_then(|name| name.to_str()).map(|name| bare(name).to_owned())),
+        }
+    }
+
+    /// Every file of a run with its place: a file that outputs share once, and the extents of a disk in front of the file that names them, so
+    /// that nothing ever names what is not there.
+    ///
+    /// # Errors
+    /// When an extent would replace what nobody named: an input, another output, a file of which this run replaces nothing else. When files
+    /// that are shared are not the same: a fault of ours.
+    pub(crate) fn files(&self, places: &[Place], artifacts: &[Artifact], inputs: &[FileId]) -> Result<Vec<(Target, Body)>> {
+        refuse_different(places, artifacts)?;
+        let mut files: Vec<(Target, Body)> = Vec::new();
+        for Place { output, file, target } in places {
+            let artifact = &artifacts[*output];
+            if *file == 0 {
+                for (name, extent) in &artifact.extents {
+                    let beside = beside(target, name)?;
+                    let others = places.iter().map(|place| &place.target).chain(files.iter().map(|(target, _)| target));
+                    self.may_add(&beside, target, others, inputs)?;
+                    files.push((beside, extent.clone().into()));
+                }
+            }
+            files.push((target.clone(), Body { blob: artifact.files[*file].clone(), encoding: artifact.encoding }));
+        }
+        Ok(files)
+    }
+
+    /// Refuses to write a file that the user did not name where something is, unless it belongs to the disk that is replaced.
+    fn may_add<'a>(&self, target: &Target, first: &Target, mut others: impl Iterator<Item = &'a Target>, inputs: &[FileId]) -> Result<()> {
+        refuse_inputs([target], inputs)?;
+        if others.any(|other| other == target) {
+            return Err(Error::bad_input(format!("{first} and another output would both write {target}")).hint("give them other names"));
+        }
+        // By a link the disk would be opened in one directory, and by its name in another.
+        if let Target::Path(path) = first
+            && path.is_symlink()
+        {
+            let what = format!("{first} is a symbolic link, and the other files of the disk lie beside it");
+            return Err(Error::unsupported(what).hint("name the file that it leads to"));
+        }
+        if let (Target::Path(path), Target::Path(first)) = (target, first)
+            && path.symlink_metadata().is_ok()
+            && !(path.is_file() && first.is_file())
+        {
+            let what = format!("{target} exists, and is of no disk that this run replaces");
+            return Err(Error::bad_input(what).hint("remove it, or choose another name for the output"));
+        }
+        self.may_write(target)
     }
 
     /// What the names begin with.
@@ -132,35 +200,38 @@ pub(crate) fn refuse_inputs<'a>(targets: impl IntoIterator<Item = &'a Target>, i
     }
 }
 
-/// Every file with its place. Files that outputs share are the same whoever made them.
-///
-/// # Errors
-/// When they are not: a fault of ours.
-pub(crate) fn files(places: &[Place], artifacts: &[Artifact]) -> Result<Vec<(Target, Blob)>> {
-    let files: Vec<_> = places.iter().map(|place| (place.target.clone(), artifacts[place.output].files[place.file].clone())).collect();
+/// Refuses artifacts whose shared files are not the same whoever made them.
+fn refuse_different(places: &[Place], artifacts: &[Artifact]) -> Result<()> {
     for artifact in artifacts {
         for (suffix, body) in artifact.output.files.iter().zip(&artifact.files) {
-            let shared = places.iter().position(|place| artifacts[place.output].output.files[place.file] == *suffix);
+            let shared = places.iter().find(|place| artifacts[place.output].output.files[place.file] == *suffix);
             if let Some(shared) = shared.filter(|_| SHARED.contains(suffix))
-                && !compare::same(&files[shared].1, body)?
+                && !compare::same(&artifacts[shared.output].files[shared.file], body)?
             {
                 return Err(Error::new(Kind::Bug, format!("two outputs make different files {suffix}")));
             }
         }
     }
-    Ok(files)
+    Ok(())
+}
+
+/// A file of this name in the directory of another.
+fn beside(target: &Target, name: &str) -> Result<Target> {
+    match target {
+        Target::Path(path) => Ok(Target::Path(path.with_file_name(name))),
+        Target::Stdout => Err(Error::new(Kind::Bug, "a disk in several files without names")),
+    }
 }
 
 /// A file name without the endings that say how it is packed and what it is: `disk.vmdk` and `disk.tar.gz` are `disk`.
 fn bare(name: &str) -> &str {
-    const PACKED: [&str; 5] = [".gz", ".zst", ".xz", ".lz4", ".bz2"];
-    const TARS: [&str; 4] = [".tar", ".tgz", ".txz", ".tbz"];
+    const TARS: [&str; 5] = [".tar", ".tgz", ".txz", ".tbz", ".box"];
     let strip = |name, endings: &mut dyn Iterator<Item = String>| -> Option<&str> {
         let name: &str = name;
         endings.filter_map(|ending| name.strip_suffix(&ending)).filter(|rest| !rest.is_empty()).min_by_key(|rest| rest.len())
     };
     let owned = |endings: &'static [&'static str]| endings.iter().map(|ending| (*ending).to_owned());
-    let name = strip(name, &mut owned(&PACKED)).unwrap_or(name);
+    let (name, _) = Codec::of_name(name);
     let of_outputs = OUTPUTS.iter().flat_map(|output| output.files).filter(|suffix| suffix.starts_with('.'));
     let of_formats = FORMATS.iter().map(|format| format!(".{}", format.name()));
     let mut known = of_outputs.map(|suffix| (*suffix).to_owned()).chain(of_formats).chain(owned(&TARS));
@@ -190,6 +261,8 @@ mod tests {
             ("plain", "plain"),
             ("disk.vhd.xz", "disk"),
             ("v1.2", "v1.2"),
+            ("app-libvirt.box", "app-libvirt"),
+            ("disk.raw.lz4", "disk"),
         ] {
             assert_eq!(bare(name), base, "{name}");
         }

@@ -2,7 +2,7 @@
 
 use crate::{convert::Reporter, emit::Target, input};
 use formats::{
-    Blob, Progress,
+    Progress,
     plain::Plain,
     units::{KIB, show_size},
 };
@@ -73,29 +73,31 @@ impl Summary {
         Self(Instant::now())
     }
 
-    /// Tells what became of it: each file, and all together.
-    pub(crate) fn tell(&self, ui: &Ui, files: &[(Target, Blob)]) {
-        for (target, body) in files {
-            ui.note(format_args!("{:>8}: {target}, {}", "made", size(target, body)));
+    /// Tells what became of it: each file, which has so many bytes, and all together.
+    pub(crate) fn tell<'a>(&self, ui: &Ui, files: impl IntoIterator<Item = (&'a Target, u64)>) {
+        let (mut count, mut all) = (0, 0);
+        for (target, len) in files {
+            ui.note(format_args!("{:>8}: {target}, {}", "made", size(target, len)));
+            count += 1;
+            all += stored(target, len);
         }
-        let stored: u64 = files.iter().map(|(target, body)| stored(target, body)).sum();
-        let (count, seconds) = (files.len(), self.0.elapsed().as_secs_f64());
+        let seconds = self.0.elapsed().as_secs_f64();
         let noun = if count == 1 { "file" } else { "files" };
-        ui.note(format_args!("{:>8}: {count} {noun}, {} on disk, in {seconds:.1} s", "done", show_size(stored)));
+        ui.note(format_args!("{:>8}: {count} {noun}, {} on disk, in {seconds:.1} s", "done", show_size(all)));
     }
 }
 
 /// What a file takes where it is stored.
-fn stored(target: &Target, body: &Blob) -> u64 {
+fn stored(target: &Target, len: u64) -> u64 {
     match target {
-        Target::Path(path) => input::allocated(path).unwrap_or(body.len()),
-        Target::Stdout => body.len(),
+        Target::Path(path) => input::allocated(path).unwrap_or(len),
+        Target::Stdout => len,
     }
 }
 
 /// How large a file is, and what it takes where that is less.
-fn size(target: &Target, body: &Blob) -> String {
-    let (len, stored) = (body.len(), stored(target, body));
+fn size(target: &Target, len: u64) -> String {
+    let stored = stored(target, len);
     // A file takes whole blocks.
     if stored + 64 * KIB < len { format!("{}, {} on disk", show_size(len), show_size(stored)) } else { show_size(len) }
 }

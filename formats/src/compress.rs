@@ -30,7 +30,7 @@ use std::{
     io::Write,
     num::NonZeroUsize,
     ops::{Range, RangeInclusive},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 /// A format of compressed streams, with its row in [`CODECS`].
@@ -60,6 +60,7 @@ pub static CODECS: [Row; 8] = [gzip::ROW, zstd::ROW, xz::ROW, lz4::ROW, NONE, lz
 const NONE: Row = Row {
     codec: Codec::None,
     name: "none",
+    ending: "",
     is_magic: |_| false,
     writing: Some(Writing { levels: 0..=0, default: 0, write: copy }),
     reading: read::Reading {
@@ -79,6 +80,8 @@ pub struct Row {
     pub codec: Codec,
     /// The name, as users write it.
     pub name: &'static str,
+    /// What the names of its files end with; empty where there is nothing to tell.
+    pub ending: &'static str,
     is_magic: fn(&[u8]) -> bool,
     writing: Option<Writing>,
     reading: read::Reading,
@@ -205,6 +208,17 @@ impl Codec {
         self.row().name
     }
 
+    /// What the names of its files end with; empty for [`Codec::None`].
+    pub fn ending(self) -> &'static str {
+        self.row().ending
+    }
+
+    /// The codec that a file name tells, [`Codec::None`] where it tells none, and the name without that ending.
+    pub fn of_name(name: &str) -> (&str, Self) {
+        let told = |row: &Row| name.strip_suffix(row.ending).filter(|rest| !row.ending.is_empty() && !rest.is_empty());
+        CODECS.iter().find_map(|row| Some((told(row)?, row.codec))).unwrap_or((name, Self::None))
+    }
+
     fn row(self) -> &'static Row {
         &CODECS[self as usize]
     }
@@ -229,6 +243,13 @@ fn alternatives(names: &[&str]) -> String {
 pub struct Encoding {
     codec: Codec,
     level: u32,
+}
+
+/// Bytes as they are.
+impl Default for Encoding {
+    fn default() -> Self {
+        Self { codec: Codec::None, level: 0 }
+    }
 }
 
 impl Encoding {
@@ -292,7 +313,7 @@ impl Encoding {
 }
 
 fn copy(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
-    work.each(units::MIB, |range| work.read(&range), |bytes| Ok(to.write_all(&bytes)?))
+    work.each(units::MIB, 0, |range| work.read(&range), |bytes| Ok(to.write_all(&bytes)?))
 }
 
 /// A blob to be compressed in pieces.
@@ -304,13 +325,31 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Runs `work` on the pieces of `size` bytes on all threads; `sink` has the results in order.
-    fn each<R: Send>(&self, size: u64, work: impl Fn(Range<u64>) -> Result<R> + Sync, sink: impl FnMut(R) -> Result<()>) -> Result<()> {
+    /// Runs `work` on the pieces of `size` bytes on all threads; `sink` has the results in order. A result depends on the bytes of its
+    /// piece and on the `window` before it. Where all of these lie in a gap they are zeros, and the work is done once for all such pieces.
+    fn each<R: Clone + Send + Sync>(
+        &self,
+        size: u64,
+        window: u64,
+        work: impl Fn(Range<u64>) -> Result<R> + Sync,
+        sink: impl FnMut(R) -> Result<()>,
+    ) -> Result<()> {
         let len = self.blob.len();
         let pieces = (0..len.div_ceil(size)).map(|nth| Ok(nth * size..((nth + 1) * size).min(len)));
+        let zeros = OnceLock::new();
+        let once = |range: Range<u64>| {
+            let seen = range.start.saturating_sub(window)..range.end;
+            if seen.end - seen.start < window + size || !self.is_gap(&seen) {
+                return work(range);
+            }
+            match zeros.get() {
+                Some(done) => Ok(R::clone(done)),
+                None => work(range).map(|done| zeros.get_or_init(|| done).clone()),
+            }
+        };
         let told = |range: Range<u64>| {
             let bytes = range.end - range.start;
-            let result = work(range)?;
+            let result = once(range)?;
             self.progress.advance(bytes);
             Ok(result)
         };
@@ -323,7 +362,7 @@ impl Work<'_> {
         Ok(bytes)
     }
 
-    /// Whether a piece lies in a gap.
+    /// Whether a range lies in a gap.
     fn is_gap(&self, range: &Range<u64>) -> bool {
         self.blob.slice(range.clone()).data_len() == 0
     }

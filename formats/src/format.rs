@@ -45,6 +45,11 @@ pub trait Format: fmt::Debug + Sync {
     /// When the file is malformed, uses a feature that we refuse, or does not have what is asked for.
     fn decode(&self, file: &Blob, reading: &Reading<'_>, env: &mut Env) -> Result<Blob>;
 
+    /// Whether a file has identifiers of its own, besides those on the disk.
+    fn has_identifiers(&self) -> bool {
+        false
+    }
+
     /// Bytes of a logical sector, in which partition tables count, where the format speaks of them.
     ///
     /// # Errors
@@ -97,6 +102,11 @@ pub trait Plan: fmt::Debug {
     /// # Errors
     /// When the disk cannot be read or the spool not be written.
     fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob>;
+
+    /// The other files of a disk that is in several: their names, by which the file of [`Plan::encode`] knows them, and their bytes.
+    fn extents(&self, _disk: &Blob) -> Vec<(String, Blob)> {
+        Vec::new()
+    }
 }
 
 /// Which disk sizes a container can hold. The layout must know before it places the backup GPT at the last LBA.

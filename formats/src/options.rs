@@ -93,9 +93,12 @@ enum Value {
     Number(u64),
 }
 
-/// A complete set of options for one format: what the user gave, the defaults for the rest.
+/// A complete set of options for one format: what the user gave, the defaults for the rest; and what files are to be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options(BTreeMap<&'static str, Value>);
+pub struct Options {
+    values: BTreeMap<&'static str, Value>,
+    name: Option<String>,
+}
 
 impl Options {
     /// Checks `key=value` pairs against a format's list.
@@ -115,7 +118,7 @@ impl Options {
             let spec = specs.iter().find(|spec| spec.name == key).ok_or_else(|| unknown(key, specs))?;
             values.insert(spec.name, value(spec, text)?);
         }
-        Ok(Self(values))
+        Ok(Self { values, name: None })
     }
 
     /// As [`Options::parse`], of those pairs whose key is on the list: the others are for another one.
@@ -131,9 +134,20 @@ impl Options {
         Self::parse(specs, []).expect("a default is a right value")
     }
 
+    /// The same for files whose names begin with this, which those of a disk in several files must say of each other.
+    #[must_use]
+    pub fn named(self, name: Option<String>) -> Self {
+        Self { name, ..self }
+    }
+
+    /// What the names of the files begin with, where they have any.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// A word option. Panics when the format lists no such option.
     pub fn word(&self, name: &str) -> &'static str {
-        match self.0.get(name) {
+        match self.values.get(name) {
             Some(Value::Word(word)) => word,
             other => panic!("option {name} is {other:?}, not a word"),
         }
@@ -141,7 +155,7 @@ impl Options {
 
     /// A text option. Panics when the format lists no such option.
     pub fn text(&self, name: &str) -> &str {
-        match self.0.get(name) {
+        match self.values.get(name) {
             Some(Value::Text(text)) => text,
             other => panic!("option {name} is {other:?}, not a text"),
         }
@@ -159,7 +173,7 @@ impl Options {
 
     /// A number, `None` where it is left to the format. Panics when the format lists no such option.
     pub fn number_or_auto(&self, name: &str) -> Option<u64> {
-        match self.0.get(name) {
+        match self.values.get(name) {
             Some(Value::Number(number)) => Some(*number),
             Some(Value::Word(AUTO)) => None,
             other => panic!("option {name} is {other:?}, not a number"),

@@ -65,8 +65,7 @@ pub struct Machine {
 /// # Errors
 /// When the VMDK cannot be read or has 8 GiB or more, which ustar does not hold.
 pub fn package(machine: &Machine, capacity: u64, vmdk: &Blob, time: Timestamp) -> Result<Blob> {
-    assert!(machine.flavour == Flavour::Vmware || machine.firmware == Firmware::Bios, "{machine:?} cannot be said");
-    let envelope = Blob::from(machine.envelope(capacity, vmdk.len()).into_bytes());
+    let envelope = machine.envelope(DISK, capacity, vmdk);
     let mut manifest = String::new();
     for (name, body) in [(ENVELOPE, &envelope), (DISK, vmdk)] {
         manifest += &format!("SHA256({name})= {}\n", units::hex(&body.sha256()?));
@@ -134,7 +133,10 @@ const CONTROLLER: u64 = 3;
 const NETWORK: &str = "VM Network";
 
 impl Machine {
-    fn envelope(&self, capacity: u64, file_len: u64) -> String {
+    /// The description of the machine and its one disk: `capacity` bytes, in a streamOptimized VMDK that is a file of this name.
+    pub fn envelope(&self, name: &str, capacity: u64, vmdk: &Blob) -> Blob {
+        assert!(self.flavour == Flavour::Vmware || self.firmware == Firmware::Bios, "{self:?} cannot be said");
+        let file_len = vmdk.len();
         let mut xml = String::from(
             r#"<?xml version="1.0" encoding="UTF-8"?>
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1"
@@ -146,7 +148,7 @@ impl Machine {
         );
         xml += &format!(
             r#"  <References>
-    <File ovf:href="{DISK}" ovf:id="file1" ovf:size="{file_len}"/>
+    <File ovf:href="{name}" ovf:id="file1" ovf:size="{file_len}"/>
   </References>
   <DiskSection>
     <Info>The virtual disk</Info>
@@ -183,7 +185,7 @@ impl Machine {
         }
         xml += &self.config();
         xml += "    </VirtualHardwareSection>\n  </VirtualSystem>\n</Envelope>\n";
-        xml
+        Blob::from(xml.into_bytes())
     }
 
     /// 101: Linux, 64-bit, in CIM_OperatingSystem's `OsType`.
@@ -302,17 +304,19 @@ mod tests {
 
     #[test]
     fn a_description_is_told_by_its_root() {
-        let envelope = machine(Flavour::Vmware, Firmware::Efi).envelope(1, 1);
-        assert!(is_envelope(&Blob::from(envelope.into_bytes())).unwrap());
+        assert!(is_envelope(&machine(Flavour::Vmware, Firmware::Efi).envelope(DISK, 1, &Blob::default())).unwrap());
         assert!(!is_envelope(&Blob::bytes(*b"<html>")).unwrap() && !is_envelope(&Blob::default()).unwrap());
     }
 
     #[test]
     fn only_vmware_is_told_of_firmware() {
-        let efi = machine(Flavour::Vmware, Firmware::Efi).envelope(1, 1);
-        assert!(efi.contains(r#"vmw:key="firmware" vmw:value="efi""#));
-        assert!(machine(Flavour::Vmware, Firmware::Bios).envelope(1, 1).contains(r#"vmw:value="bios""#));
-        assert!(!machine(Flavour::VirtualBox, Firmware::Bios).envelope(1, 1).contains("vmw:Config"));
+        let envelope = |flavour, firmware| {
+            let bytes = machine(flavour, firmware).envelope(DISK, 1, &Blob::default()).to_vec(1 << 20).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        assert!(envelope(Flavour::Vmware, Firmware::Efi).contains(r#"vmw:key="firmware" vmw:value="efi""#));
+        assert!(envelope(Flavour::Vmware, Firmware::Bios).contains(r#"vmw:value="bios""#));
+        assert!(!envelope(Flavour::VirtualBox, Firmware::Bios).contains("vmw:Config"));
     }
 
     #[test]

@@ -130,6 +130,10 @@ impl Format for Vdi {
         "vdi"
     }
 
+    fn has_identifiers(&self) -> bool {
+        true
+    }
+
     fn probe(&self, file: &Blob) -> Result<bool> {
         Ok(file.len() >= SECTOR && u32::from_le_bytes(file.read_array(SIGNATURE_AT)?) == SIGNATURE)
     }

@@ -69,6 +69,10 @@ impl Format for Vhd {
         &OPTIONS
     }
 
+    fn has_identifiers(&self) -> bool {
+        true
+    }
+
     fn probe(&self, file: &Blob) -> Result<bool> {
         Footer::probe(file)
     }

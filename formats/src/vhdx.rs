@@ -278,6 +278,10 @@ impl Format for Vhdx {
         &OPTIONS
     }
 
+    fn has_identifiers(&self) -> bool {
+        true
+    }
+
     fn probe(&self, file: &Blob) -> Result<bool> {
         Ok(file.len() >= 8 && file.read_array(0)? == *b"vhdxfile")
     }

@@ -7,12 +7,16 @@
 //!
 //! monolithicSparse | header | descriptor | redundant directory, tables | directory, tables | grain | grain | ...
 //!
+//! descriptor                      alone, and in other files the extents that it names: sparse ones, or the sectors as they are
+//!   monolithicFlat, twoGbMaxExtentFlat, twoGbMaxExtentSparse
+//!
 //! directory entry ──► table of 512 entries ──► grain of 64 KiB; 0: absent, reads as zeros
 //! ```
 //! Written: streamOptimized, which vSphere imports and Glance takes, with grains compressed on all cores and grains of zeros
-//! left out; and monolithicSparse, which hosted products run from. Entries are 32-bit sectors, so no file grows past 2 TiB.
+//! left out; monolithicSparse, which hosted products run from; and disks in several files, each by a name. Entries are 32-bit
+//! sectors, so no file but a flat one grows past 2 TiB.
 //!
-//! Read: both, and disks in several files (flat and split ones) where `Reading::parts` gives the files that a descriptor names.
+//! Read: all of them, those in several files where `Reading::parts` gives the files that a descriptor names.
 //!
 //! Refused when read: other extents (raw devices), deltas of a parent, ESXi's own sparse kinds
 //! (`COWD`, SESparse), compression other than deflate, compressed grains without markers.
@@ -39,6 +43,7 @@
 mod descriptor;
 mod read;
 mod sparse;
+mod split;
 mod stream;
 
 use crate::{
@@ -46,6 +51,7 @@ use crate::{
     dump::Dump,
     units::{self, GIB, KIB, SECTOR, TIB},
 };
+use split::Split;
 use std::mem::offset_of;
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -59,9 +65,9 @@ pub struct Vmdk;
 static OPTIONS: [OptionSpec; 2] = [
     OptionSpec {
         name: "subformat",
-        values: Values::Choice(&["streamOptimized", "monolithicSparse"]),
+        values: Values::Choice(&["streamOptimized", "monolithicSparse", "monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse"]),
         default: "streamOptimized",
-        help: "streamOptimized: compressed, for import; monolithicSparse: for hosted products to run from",
+        help: "streamOptimized: compressed, for import; monolithicSparse: for hosted products to run from; the others: in several files",
     },
     OptionSpec {
         name: "compression_level",
@@ -178,15 +184,21 @@ impl Format for Vmdk {
         &OPTIONS
     }
 
+    fn has_identifiers(&self) -> bool {
+        true
+    }
+
     fn probe(&self, file: &Blob) -> Result<bool> {
         Ok(read::kind(file)?.is_some())
     }
 
     fn plan(&self, options: &Options) -> Result<Box<dyn Plan>> {
         let level = u32::try_from(options.number("compression_level")).expect("at most 9");
-        Ok(Box::new(match options.word("subformat") {
-            "monolithicSparse" => Subformat::MonolithicSparse,
-            _ => Subformat::StreamOptimized { level },
+        let subformat = options.word("subformat");
+        Ok(Box::new(match split::KINDS.iter().find(|kind| kind.create_type == subformat) {
+            Some(kind) => Subformat::Split(Split::new(kind, options.name())?),
+            None if subformat == "monolithicSparse" => Subformat::MonolithicSparse,
+            None => Subformat::StreamOptimized { level },
         }))
     }
 
@@ -219,15 +231,16 @@ impl Format for Vmdk {
 enum Subformat {
     StreamOptimized { level: u32 },
     MonolithicSparse,
+    Split(Split),
 }
 
 impl Plan for Subformat {
     fn limits(&self) -> Limits {
-        let size_max = match self {
-            Self::StreamOptimized { .. } => SIZE_MAX,
-            Self::MonolithicSparse => SPARSE_SIZE_MAX,
-        };
-        Limits { size_multiple: GRAIN, size_max }
+        match self {
+            Self::StreamOptimized { .. } => Limits { size_multiple: GRAIN, size_max: SIZE_MAX },
+            Self::MonolithicSparse => Limits { size_multiple: GRAIN, size_max: SPARSE_SIZE_MAX },
+            Self::Split(split) => split.limits(),
+        }
     }
 
     fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
@@ -235,7 +248,15 @@ impl Plan for Subformat {
         let ids = identity.ids(env)?;
         match self {
             Self::StreamOptimized { level } => stream::encode(disk, *level, ids, env),
-            Self::MonolithicSparse => Ok(sparse::encode(disk, ids)),
+            Self::MonolithicSparse => Ok(sparse::encode(disk, &descriptor::embedded(disk, "monolithicSparse", ids))),
+            Self::Split(split) => Ok(split.descriptor(disk, ids)),
+        }
+    }
+
+    fn extents(&self, disk: &Blob) -> Vec<(String, Blob)> {
+        match self {
+            Self::Split(split) => split.extents(disk),
+            _ => Vec::new(),
         }
     }
 }
@@ -279,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_survives_both_subformats() {
+    fn a_disk_survives_both_subformats_in_one_file() {
         for subformat in ["streamOptimized", "monolithicSparse"] {
             let file = encode(&sample(), &[("subformat", subformat)]);
             assert!(Vmdk.probe(&file).unwrap());

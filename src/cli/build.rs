@@ -110,14 +110,14 @@ impl Build {
         // As LinuxKit names them: the last configuration without its ending.
         let last = self.configurations.last().map_or(Path::new(STDIN), PathBuf::as_path);
         let name = if last == Path::new(STDIN) { "moby".into() } else { last.file_stem().unwrap_or_default().to_owned() };
-        let made = self.making.begin(Path::new(&name), || self.default(), global)?;
+        let mut made = self.making.begin(Path::new(&name), || self.default(), global)?;
         config.warnings.iter().for_each(|warning| made.ui().warn(warning));
         let trust = demands(&config, made.ui())?;
         let directory = made.directory();
         let mut env = super::env(global, &directory)?;
-        let request = self.making.request(made.outputs(), Overrides::default(), false)?;
+        let request = self.making.request(&made, Overrides::default(), false)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
-        made.refuse_inputs(&self.configurations.iter().filter_map(|path| FileId::of(path)).collect::<Vec<_>>())?;
+        made.refuse_inputs(self.configurations.iter().filter_map(|path| FileId::of(path)).collect())?;
 
         let spool = || spool::in_directory(&directory, global);
         let images = self.images(&config, trust, made.ui(), &mut env, &spool)?;

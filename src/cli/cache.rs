@@ -132,11 +132,11 @@ fn export(cache: &Cache, image: &Reference, output: &Path, global: &Global) -> R
     let descriptor = cache.named(&name)?.ok_or_else(lost)?;
     let archive = archive_of(cache, &descriptor, &name, (cache as &dyn Store).tree(&descriptor))?;
     let target = if output.as_os_str() == "-" { Target::Stdout } else { Target::Path(output.to_owned()) };
-    let files = [(target, archive)];
+    let files = [(target, archive.into())];
     let step = ui.step("write");
-    emit::emit(&files, Manner::default(), &*step)?;
+    let lens = emit::emit(&files, Manner::default(), &*step)?;
     drop(step);
-    summary.tell(&ui, &files);
+    summary.tell(&ui, files.iter().map(|(target, _)| target).zip(lens));
     Ok(())
 }
 

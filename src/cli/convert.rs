@@ -23,7 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   moby convert image.tar --format qcow2
   moby convert image.tar -f raw -f qcow2-efi,kernel+initrd --dir out --name app
-  moby convert image.tar.zst -o - -f raw | zstd > app.img.zst
+  moby convert image.tar.zst -o app.img.zst
   moby convert - -o app.qcow2 -c --opt compression_type=zstd < image.tar
   moby convert rootfs.tar --kernel vmlinuz --cmdline 'console=ttyS0' -f raw
   moby convert image.tar -f rpi4 --firmware firmware/boot
@@ -76,12 +76,12 @@ pub(super) struct Convert {
 
 impl Convert {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
-        let made = self.making.begin(&self.named_after(), || self.default(), global)?;
+        let mut made = self.making.begin(&self.named_after(), || self.default(), global)?;
         let mut env = super::env(global, &made.directory())?;
         let overrides = self.overrides(&mut env)?;
-        let request = self.making.request(made.outputs(), overrides, self.decompress_kernel)?;
+        let request = self.making.request(&made, overrides, self.decompress_kernel)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
-        made.refuse_inputs(&self.inputs())?;
+        made.refuse_inputs(self.inputs())?;
         let read = made.ui().step("read");
         env.progress = Arc::clone(&read);
         let opening = Opening { arch: self.arch, strict: self.tar.strict, ..self.reading.of(&self.input) };
@@ -89,7 +89,7 @@ impl Convert {
             Some(name) => self.pulled(name, &opening, &mut env).at(|| input::show(&self.input))?,
             None => input::read(&self.input, self.from, &opening, &mut env)?,
         };
-        made.refuse_inputs(&opened.files)?;
+        made.refuse_inputs(opened.files)?;
         let source = convert::source(&opened.input, conversion.request(), &mut env).at(|| input::show(&self.input))?;
         env.progress = Arc::new(Silent);
         drop(read);

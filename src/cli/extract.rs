@@ -65,7 +65,7 @@ impl Extract {
             Input::Uki(file) => self.of_boot(uki::boot(&file).at(place)?, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
         };
-        emit::emit(&[(target.clone(), body.clone())], Manner::default(), &Silent)?;
+        emit::emit(&[(target.clone(), body.clone().into())], Manner::default(), &Silent)?;
         if target != Target::Stdout {
             global.ui().note(format_args!("{:>8}: {target}, {}", "made", units::show_size(body.len())));
         }

@@ -60,7 +60,7 @@ impl LockCommand {
         }
         drop(step);
         let target = if output == Path::new(STDIN) { Target::Stdout } else { Target::Path(output) };
-        emit::emit(&[(target.clone(), Blob::bytes(lock.to_string().into_bytes()))], Manner::default(), &formats::Silent)?;
+        emit::emit(&[(target.clone(), Blob::bytes(lock.to_string().into_bytes()).into())], Manner::default(), &formats::Silent)?;
         if target != Target::Stdout {
             ui.note(format_args!("{:>8}: {target}", "made"));
         }

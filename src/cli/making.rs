@@ -14,11 +14,11 @@ use crate::{
     names::find,
     outputs::{self, Output},
     platforms::Platform,
-    request::{InitrdCompression, Request, Root},
+    request::{InitrdCompression, OutputCompression, Request, Root},
     targets::{self, Naming, Place},
     ui::{Summary, Ui},
 };
-use formats::Env;
+use formats::{Env, compress::Codec};
 use std::path::{Path, PathBuf};
 
 /// What is made.
@@ -39,6 +39,12 @@ pub(super) struct Making {
     /// Write the one output to this file; - for standard output
     #[arg(long = "output", short, value_name = "FILE|-", conflicts_with_all = ["name", "dir"])]
     pub(super) output: Option<PathBuf>,
+    /// Compress each output as a whole, on all cores, and say so in its name [default: as the name of -o says: x.img.zst]
+    #[arg(long, value_name = "CODEC", value_parser = named::<OutputCompression>())]
+    compress_output: Option<OutputCompression>,
+    /// Level of that compression [default: the codec's own]
+    #[arg(long, value_name = "N")]
+    output_level: Option<u32>,
     /// Fail when an output exists, instead of replacing it
     #[arg(long)]
     no_clobber: bool,
@@ -88,7 +94,12 @@ pub(super) struct Made {
     summary: Summary,
     ui: Ui,
     outputs: Vec<&'static Output>,
+    naming: Naming,
     places: Vec<Place>,
+    /// What the names begin with, where several files can lie beside each other.
+    stem: Option<String>,
+    /// The files that are read.
+    inputs: Vec<FileId>,
 }
 
 impl Making {
@@ -99,9 +110,37 @@ impl Making {
     pub(super) fn begin(&self, input: &Path, default: impl FnOnce() -> Result<&'static Output>, global: &Global) -> Result<Made> {
         let (summary, ui) = (Summary::start(), global.ui());
         let outputs = self.outputs(default)?;
-        let naming = Naming { output: self.output.clone(), name: self.name.clone(), dir: self.dir.clone(), no_clobber: self.no_clobber };
-        let places = naming.places(input, &outputs)?;
-        Ok(Made { summary, ui, outputs, places })
+        let naming = Naming {
+            output: self.output.clone(),
+            name: self.name.clone(),
+            dir: self.dir.clone(),
+            codec: self.output_compression(&outputs)?.map(|OutputCompression(codec)| codec),
+            no_clobber: self.no_clobber,
+        };
+        let (places, stem) = (naming.places(input, &outputs)?, naming.stem(input)?);
+        Ok(Made { summary, ui, outputs, naming, places, stem, inputs: Vec::new() })
+    }
+
+    /// How outputs are compressed: as the user says, and as the name of `-o` does.
+    fn output_compression(&self, outputs: &[&Output]) -> Result<Option<OutputCompression>> {
+        let Some(name) = self.output_name() else { return Ok(self.compress_output) };
+        let named = Codec::of_name(name).1;
+        match self.compress_output {
+            Some(OutputCompression(codec)) if named != Codec::None && named != codec => {
+                let what = format!("the name '{}' says {named}, --compress-output {codec}", name.escape_debug());
+                Err(Error::bad_input(what).hint("leave out --compress-output, or choose another name"))
+            }
+            // What is compressed anyway may say so.
+            None if named != Codec::None && outputs.iter().all(|output| output.recipe.codec() != named) => {
+                Ok(Some(OutputCompression(named)))
+            }
+            given => Ok(given),
+        }
+    }
+
+    /// The file name of `-o`, where it is one.
+    fn output_name(&self) -> Option<&str> {
+        self.output.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).filter(|name| *name != STDIN)
     }
 
     /// The outputs asked for, once each.
@@ -123,25 +162,14 @@ impl Making {
 
     /// The output that the name of `-o` tells; nothing where there is no such name.
     pub(super) fn named_output(&self) -> Option<Option<&'static Output>> {
-        let name = self.output.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-        name.filter(|name| *name != STDIN).map(outputs::by_file_name)
+        self.output_name().map(outputs::by_file_name)
     }
 
     /// What the user asks for, with what the command gives beside the input.
     ///
     /// # Errors
-    /// When nothing heeds `--compress`, or a file cannot be read.
-    pub(super) fn request(&self, outputs: &[&Output], overrides: Overrides, decompress_kernel: bool) -> Result<Request> {
-        /// The option that `--compress` stands for.
-        const COMPRESSED: &str = "compressed";
-        let mut options = self.options.clone();
-        if self.compress {
-            if !outputs.iter().flat_map(|output| output.options()).any(|spec| spec.name == COMPRESSED) {
-                let names: Vec<_> = outputs.iter().map(|output| output.name).collect();
-                return Err(Error::unsupported(format!("--compress has no effect on {}", names.join(", "))).hint("leave it out"));
-            }
-            options.push((COMPRESSED.to_owned(), "on".to_owned()));
-        }
+    /// When a file cannot be read.
+    pub(super) fn request(&self, made: &Made, overrides: Overrides, decompress_kernel: bool) -> Result<Request> {
         Ok(Request {
             firmware: self.boot,
             size: self.size,
@@ -151,7 +179,11 @@ impl Making {
             seed: self.seed.clone(),
             root: self.root,
             verity: self.verity,
-            options,
+            options: self.options.clone(),
+            compress: self.compress,
+            output_compression: made.naming.codec.map(OutputCompression),
+            output_level: self.output_level,
+            name: made.stem.clone(),
             platform: self.target,
             decompress_kernel,
             pi_firmware: self.firmware.as_deref().map(input::firmware).transpose()?.unwrap_or_default(),
@@ -171,12 +203,14 @@ impl Made {
         &self.ui
     }
 
-    /// Refuses to replace a file that is read.
+    /// Refuses to replace a file that is read, now and when all files are known that are written.
     ///
     /// # Errors
     /// Names it.
-    pub(super) fn refuse_inputs(&self, inputs: &[FileId]) -> Result<()> {
-        targets::refuse_inputs(self.places.iter().map(|place| &place.target), inputs)
+    pub(super) fn refuse_inputs(&mut self, inputs: Vec<FileId>) -> Result<()> {
+        targets::refuse_inputs(self.places.iter().map(|place| &place.target), &inputs)?;
+        self.inputs.extend(inputs);
+        Ok(())
     }
 
     /// Where a spool best lies: where the outputs go, so that finished bytes can move by reference and fill the disk that the user chose.
@@ -195,15 +229,16 @@ impl Made {
     /// # Errors
     /// As [`Conversion::run`], and when a file cannot be written.
     pub(super) fn finish(self, making: &Making, conversion: Conversion, source: Source, env: Env) -> Result<()> {
-        let Self { summary, ui, places, .. } = self;
+        let Self { summary, ui, naming, places, inputs, .. } = self;
+        let threads = env.threads;
         let artifacts = conversion.run(source, env, &ui)?;
-        let files = targets::files(&places, &artifacts)?;
+        let files = naming.files(&places, &artifacts, &inputs)?;
         let _made = if making.output.is_none() { Some(emit::make_directory(&making.dir)?) } else { None };
         let write = ui.step("write");
         let durability = if making.sync { Durability::PowerCut } else { Durability::Process };
-        emit::emit(&files, Manner { durability, no_clobber: making.no_clobber }, &*write)?;
+        let lens = emit::emit(&files, Manner { durability, no_clobber: making.no_clobber, threads }, &*write)?;
         drop(write);
-        summary.tell(&ui, &files);
+        summary.tell(&ui, files.iter().map(|(target, _)| target).zip(lens));
         Ok(())
     }
 }

@@ -139,7 +139,7 @@ impl Run {
                 let artifacts = conversion.run(source, super::env(global, scratch)?, &global.ui())?;
                 let disk = artifacts.into_iter().flat_map(|artifact| artifact.files).next().unwrap_or_default();
                 let file = scratch.join("image.qcow2");
-                emit::emit(&[(Target::Path(file.clone()), disk)], Manner::default(), &formats::Silent)?;
+                emit::emit(&[(Target::Path(file.clone()), disk.into())], Manner::default(), &formats::Silent)?;
                 let Input::Disk { disk, .. } = input::read(&file, None, &Opening::default(), env)?.input else {
                     return Err(Error::new(Kind::Bug, "a disk of ours is none"));
                 };

@@ -4,21 +4,89 @@ use crate::error::{Error, Kind, Result};
 use formats::{
     Blob, Progress,
     blob::{Backing, Extent, Source, write_at},
+    compress::{Codec, Encoding},
     units,
 };
 use std::{
     fs::File,
     io::{self, Write},
+    num::NonZeroUsize,
 };
 
 /// Bytes copied at a time where user space must touch them.
 const CHUNK: usize = 1 << 20;
 
-/// Writes a body front to back.
-///
-/// # Errors
-/// When the source cannot be read or the destination not be written.
-pub fn stream(body: &Blob, to: &mut dyn Write, progress: &dyn Progress) -> Result<()> {
+/// The bytes of an output: as they are, or compressed on their way, so that they never lie anywhere else.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// What it is.
+    pub blob: Blob,
+    /// How it is compressed.
+    pub encoding: Encoding,
+}
+
+/// As it is.
+impl From<Blob> for Body {
+    fn from(blob: Blob) -> Self {
+        Self { blob, encoding: Encoding::default() }
+    }
+}
+
+impl Body {
+    fn is_packed(&self) -> bool {
+        self.encoding.codec() != Codec::None
+    }
+
+    /// What it makes [`Progress`] expect before it is written: a compressor announces its work itself. Gaps count unless they become holes.
+    pub(super) fn announced(&self, has_holes: bool) -> u64 {
+        match (self.is_packed(), has_holes) {
+            (true, _) => 0,
+            (false, true) => self.blob.data_len(),
+            (false, false) => self.blob.len(),
+        }
+    }
+
+    /// Writes it front to back, and gives how many bytes that were.
+    pub(super) fn stream(&self, to: &mut dyn Write, threads: NonZeroUsize, progress: &dyn Progress) -> Result<u64> {
+        if !self.is_packed() {
+            stream(&self.blob, to, progress)?;
+            return Ok(self.blob.len());
+        }
+        let mut counting = Counting { to, len: 0 };
+        self.encoding.write(&self.blob, threads, progress, &mut counting)?;
+        counting.flush()?;
+        Ok(counting.len)
+    }
+
+    /// Writes it into an empty file, whose holes are its gaps where it is not compressed, and gives how long the file is.
+    pub(super) fn store(&self, mut file: &File, threads: NonZeroUsize, progress: &dyn Progress) -> Result<u64> {
+        if self.is_packed() {
+            return self.stream(&mut file, threads, progress);
+        }
+        sparse(&self.blob, file, progress)?;
+        Ok(self.blob.len())
+    }
+}
+
+/// Counts the bytes that pass.
+struct Counting<'a> {
+    to: &'a mut dyn Write,
+    len: u64,
+}
+
+impl Write for Counting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.len += units::bytes(written);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+fn stream(body: &Blob, to: &mut dyn Write, progress: &dyn Progress) -> Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut at = 0;
     while at < body.len() {
@@ -32,7 +100,7 @@ pub fn stream(body: &Blob, to: &mut dyn Write, progress: &dyn Progress) -> Resul
 }
 
 /// Writes a body into an empty file; gaps become holes.
-pub(super) fn sparse(body: &Blob, file: &File, progress: &dyn Progress) -> Result<()> {
+fn sparse(body: &Blob, file: &File, progress: &dyn Progress) -> Result<()> {
     file.set_len(body.len())?;
     for extent in body.extents() {
         match &extent.source {

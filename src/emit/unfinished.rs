@@ -1,10 +1,10 @@
 //! `Unfinished`: an output that does not have its name yet.
 
-use super::{Durability, Manner, attributes, body, debris};
+use super::{Body, Durability, Manner, attributes, debris};
 #[cfg(windows)]
 use crate::error::Kind;
 use crate::error::{At, Error, Result};
-use formats::{Blob, Progress};
+use formats::Progress;
 use std::{
     fs::{self, File},
     io,
@@ -22,10 +22,13 @@ pub(super) struct Unfinished {
     path: PathBuf,
     /// The path by which the user knows it, for messages.
     shown: PathBuf,
+    /// Whether there was none of its name when it was begun.
+    pub(super) is_new: bool,
 }
 
 impl Unfinished {
-    pub(super) fn write(shown: &Path, body: &Blob, manner: Manner, progress: &dyn Progress) -> Result<Self> {
+    /// The file, and how long it is.
+    pub(super) fn write(shown: &Path, body: &Body, manner: Manner, progress: &dyn Progress) -> Result<(Self, u64)> {
         let path = followed(shown)?;
         if path.is_dir() {
             return Err(Error::bad_input("is a directory, must be a file"));
@@ -33,22 +36,22 @@ impl Unfinished {
         let (directory, prefix) = (parent(&path), prefix(&path)?);
         debris::remove_abandoned(directory, &prefix);
         let this = Self::create(directory, &prefix, &path, shown).at(|| format!("cannot create a file in {}", directory.display()))?;
-        if path.exists() {
+        if !this.is_new {
             // Before there is anything in it that somebody else should not read.
             attributes::keep(&path, &this.file)?;
         }
-        body::sparse(body, &this.file, progress)?;
+        let len = body.store(&this.file, manner.threads, progress)?;
         if manner.durability == Durability::PowerCut || tells_late(&this.file)? {
             this.file.sync_all()?;
         }
-        Ok(this)
+        Ok((this, len))
     }
 
     fn create(directory: &Path, prefix: &str, path: &Path, shown: &Path) -> io::Result<Self> {
-        let (path, shown) = (path.to_owned(), shown.to_owned());
+        let (path, shown, is_new) = (path.to_owned(), shown.to_owned(), !path.exists());
         if let Some(file) = unnamed(directory) {
             hold(&file)?;
-            return Ok(Self { file, temporary: None, path, shown });
+            return Ok(Self { file, temporary: None, path, shown, is_new });
         }
         // Known as debris from the first moment.
         let mut debris = debris::lock();
@@ -60,7 +63,7 @@ impl Unfinished {
         let (file, temporary) = builder.tempfile_in(directory)?.keep().map_err(|error| error.error)?;
         debris.push(temporary.clone());
         drop(debris);
-        let this = Self { file, temporary: Some(temporary), path, shown };
+        let this = Self { file, temporary: Some(temporary), path, shown, is_new };
         hold(&this.file)?;
         Ok(this)
     }

@@ -1,6 +1,6 @@
-//! A disk in a container: one file.
+//! A disk in a container.
 
-use super::{Job, Recipe, heeded_by_disks};
+use super::{Files, Job, Recipe, heeded_by_disks};
 use crate::{
     error::Result,
     layout::Firmware,
@@ -41,7 +41,7 @@ impl Recipe for DiskRecipe {
         request.size.check(limits)?;
         Ok(Box::new(move |run| {
             let disk = run.disk(firmware, limits)?;
-            Ok(vec![disk.encode(&*plan, &mut run.env)?])
+            Ok(Files { rows: vec![disk.encode(&*plan, &mut run.env)?], extents: plan.extents(&disk.blob) })
         }))
     }
 }

@@ -45,7 +45,7 @@ impl Recipe for Docker {
     fn plan(&self, _: &Request) -> Result<Job> {
         Ok(Box::new(|run| {
             if let Some(tar) = run.built() {
-                return Ok(vec![with_dockerfile(tar)?]);
+                return Ok([with_dockerfile(tar)?].into());
             }
             let (image, mtime) = (run.image()?, run.env.time.0);
             let mut tar = tar::Writer::new(Dialect::Pax);
@@ -56,7 +56,7 @@ impl Recipe for Docker {
             for name in boot.names.iter().filter(|name| name.path != b"boot") {
                 tar.add(&name.path, &boot.inodes[name.inode])?;
             }
-            Ok(vec![tar.finish()])
+            Ok([tar.finish()].into())
         }))
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     platforms::WHOLE_GIB,
     request::{Request, Setting},
 };
-use formats::{Format, Limits, gcp, raw::Raw};
+use formats::{Format, Limits, compress::Codec, gcp, raw::Raw};
 
 /// The archive that Compute Engine imports.
 #[derive(Debug)]
@@ -21,12 +21,16 @@ impl Recipe for Gcp {
         Some(Raw.name())
     }
 
+    fn codec(&self) -> Codec {
+        Codec::Gzip
+    }
+
     fn plan(&self, request: &Request) -> Result<Job> {
         let (firmware, limits) = (request.firmware, Limits::multiple_of(WHOLE_GIB));
         request.size.check(limits)?;
         Ok(Box::new(move |run| {
             let disk = run.disk(firmware, limits)?.encode(&Raw, &mut run.env)?;
-            Ok(vec![gcp::pack(&disk, &mut run.env)?])
+            Ok([gcp::pack(&disk, &mut run.env)?].into())
         }))
     }
 }

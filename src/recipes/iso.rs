@@ -50,12 +50,12 @@ impl Recipe for Iso {
     fn plan(&self, request: &Request) -> Result<Job> {
         let (firmware, options) = (self.firmware.and(request.firmware)?, request.options_of(&OPTIONS, &[])?);
         Ok(match self.is_root {
-            true => Box::new(move |run| root_iso(run, firmware, &options).map(|iso| vec![iso])),
+            true => Box::new(move |run| root_iso(run, firmware, &options).map(|iso| [iso].into())),
             false => Box::new(move |run| {
                 let payload = run.payload()?;
                 let (ids, entry) = (run.ids_of(payload.digest()), payload.entry()?);
                 run.doubt_stub(firmware, &entry);
-                Ok(vec![layout(firmware, &options, None).image(&entry, &ids, run.env.time)?])
+                Ok([layout(firmware, &options, None).image(&entry, &ids, run.env.time)?].into())
             }),
         })
     }
@@ -125,7 +125,7 @@ impl Recipe for KernelIso {
             };
             let iso = volume.write()?;
             warn_of_losses(run, &image);
-            Ok(vec![run.kernel_file()?, iso, cmdline_file(&image.cmdline)])
+            Ok([run.kernel_file()?, iso, cmdline_file(&image.cmdline)].into())
         }))
     }
 }

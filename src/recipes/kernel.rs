@@ -26,7 +26,7 @@ impl Recipe for KernelInitrd {
     fn plan(&self, _: &Request) -> Result<Job> {
         Ok(Box::new(|run| {
             let (kernel, payload) = (run.kernel_file()?, run.payload()?);
-            Ok(vec![kernel, initrd_file(&payload), cmdline_file(&payload.cmdline)])
+            Ok([kernel, initrd_file(&payload), cmdline_file(&payload.cmdline)].into())
         }))
     }
 }
@@ -47,7 +47,7 @@ impl Recipe for TarKernelInitrd {
             for (name, body) in [("kernel", kernel), ("initrd.img", initrd_file(&payload)), ("cmdline", cmdline_file(&payload.cmdline))] {
                 tar.add(name.as_bytes(), &Inode { mtime, ..Inode::new(Content::File(body), 0o644) })?;
             }
-            Ok(vec![tar.finish()])
+            Ok([tar.finish()].into())
         }))
     }
 }
@@ -76,7 +76,7 @@ impl Recipe for KernelRoot {
         root.check(&options)?;
         Ok(Box::new(move |run| {
             let image = run.root(root, &options)?;
-            Ok(vec![run.kernel_file()?, image, cmdline_file(&run.image()?.cmdline)])
+            Ok([run.kernel_file()?, image, cmdline_file(&run.image()?.cmdline)].into())
         }))
     }
 }

@@ -12,6 +12,13 @@ use formats::{
     vmdk::Vmdk,
 };
 
+/// Processors of a machine.
+pub(super) const CPUS: OptionSpec =
+    OptionSpec { name: "cpus", values: Values::Number { min: 1, max: 128 }, default: "2", help: "processors" };
+/// Memory of a machine.
+pub(super) const MEMORY: OptionSpec =
+    OptionSpec { name: "memory", values: Values::Number { min: 64, max: 1 << 24 }, default: "1024", help: "MiB of memory" };
+
 static OPTIONS: [OptionSpec; 4] = [
     OptionSpec { name: "flavour", values: Values::Choice(&["vmware", "virtualbox"]), default: "vmware", help: "whose machine it is" },
     OptionSpec {
@@ -20,8 +27,8 @@ static OPTIONS: [OptionSpec; 4] = [
         default: "auto",
         help: "auto: UEFI on VMware where the disk has it, else BIOS",
     },
-    OptionSpec { name: "cpus", values: Values::Number { min: 1, max: 128 }, default: "2", help: "processors" },
-    OptionSpec { name: "memory", values: Values::Number { min: 64, max: 1 << 24 }, default: "1024", help: "MiB of memory" },
+    CPUS,
+    MEMORY,
 ];
 
 /// A machine with a streamOptimized VMDK, the only kind of disk that both importers take.
@@ -48,7 +55,7 @@ impl Recipe for Ova {
         Ok(Box::new(move |run| {
             let disk = run.disk(firmware, plan.limits())?;
             let file = disk.encode(&*plan, &mut run.env)?;
-            Ok(vec![ova::package(&machine, disk.blob.len(), &file, run.env.time)?])
+            Ok([ova::package(&machine, disk.blob.len(), &file, run.env.time)?].into())
         }))
     }
 }

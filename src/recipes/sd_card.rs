@@ -32,7 +32,7 @@ impl Recipe for SdCard {
             return Err(Error::unsupported(format!("a {} needs Raspberry Pi's firmware, which is not ours to give", board.name))
                 .hint("give with --firmware the directory boot of Raspberry Pi's repository \"firmware\""));
         }
-        Ok(Box::new(move |run| card(run, board).map(|card| vec![card])))
+        Ok(Box::new(move |run| card(run, board).map(|card| [card].into())))
     }
 }
 

@@ -20,6 +20,6 @@ impl Recipe for Tar {
     }
 
     fn plan(&self, _: &Request) -> Result<Job> {
-        Ok(Box::new(|run| Ok(vec![run.tagged()?])))
+        Ok(Box::new(|run| Ok([run.tagged()?].into())))
     }
 }

@@ -33,7 +33,7 @@ impl Recipe for Uki {
 
     fn plan(&self, request: &Request) -> Result<Job> {
         Firmware::Uefi.and(request.firmware)?;
-        Ok(Box::new(|run| unified(run).map(|uki| vec![uki])))
+        Ok(Box::new(|run| unified(run).map(|uki| [uki].into())))
     }
 }
 

@@ -29,7 +29,7 @@ fn entry(arch: Arch) -> Entry {
 }
 
 fn write(disk: &Blob, path: &Path) {
-    emit(&[(Target::Path(path.to_owned()), disk.clone())], Manner::default(), &formats::Silent).unwrap();
+    emit(&[(Target::Path(path.to_owned()), disk.clone().into())], Manner::default(), &formats::Silent).unwrap();
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod boot_efi;
 mod boot_erofs;
 mod bootable;
 mod cli;
+mod compressed;
 mod disks;
 mod foreign;
 mod given_disks;
@@ -30,6 +31,7 @@ mod platforms;
 mod root;
 mod run;
 mod sd_card;
+mod split;
 mod system;
 mod tables;
 mod tars;
@@ -37,6 +39,7 @@ mod tidy;
 mod transcript;
 mod trust;
 mod uki;
+mod vagrant;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,7 +6,7 @@ use moby::{
     names::Named,
     outputs::OUTPUTS,
     platforms::PLATFORMS,
-    request::{InitrdCompression, Root},
+    request::{InitrdCompression, OutputCompression, Root},
 };
 use std::collections::BTreeSet;
 
@@ -37,6 +37,7 @@ fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
         ("--root", names::<Root>()),
         ("--arch", names::<Arch>()),
         ("--initrd-compression", names::<InitrdCompression>()),
+        ("--compress-output", names::<OutputCompression>()),
     ]
 }
 

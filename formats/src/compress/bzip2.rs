@@ -14,6 +14,7 @@ use std::{
 pub(super) const ROW: Row = Row {
     codec: Codec::Bzip2,
     name: "bzip2",
+    ending: ".bz2",
     is_magic: |start| matches!(start, [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..]),
     writing: None,
     reading: Reading {

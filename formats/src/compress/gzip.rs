@@ -14,12 +14,12 @@ use std::{
     io::{self, Read, Write},
     mem,
     ops::Range,
-    sync::OnceLock,
 };
 
 pub(super) const ROW: Row = Row {
     codec: Codec::Gzip,
     name: "gzip",
+    ending: ".gz",
     is_magic: |start| matches!(start, [0x1f, 0x8b, 8, ..]),
     writing: Some(Writing { levels: 1..=9, default: 6, write }),
     reading: Reading {
@@ -55,23 +55,12 @@ fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
         _ => 0,
     };
     to.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, effort, 3])?;
-    let zeros = OnceLock::new();
     let mut crc = crc32fast::Hasher::new();
     let deflate = |range: Range<u64>| {
         let from = range.start.saturating_sub(WINDOW);
-        let is_whole = range.end - from == WINDOW + PIECE;
-        if !(is_whole && work.is_gap(&(from..range.end))) {
-            return piece(&work.read(&(from..range.end))?, range.start - from, work.level);
-        }
-        match zeros.get() {
-            Some(done) => Ok(Piece::clone(done)),
-            None => {
-                let done = piece(&vec![0; units::index(WINDOW + PIECE)], WINDOW, work.level)?;
-                Ok(zeros.get_or_init(|| done).clone())
-            }
-        }
+        piece(&work.read(&(from..range.end))?, range.start - from, work.level)
     };
-    work.each(PIECE, deflate, |piece| {
+    work.each(PIECE, WINDOW, deflate, |piece| {
         crc.combine(&piece.crc);
         Ok(to.write_all(&piece.deflated)?)
     })?;

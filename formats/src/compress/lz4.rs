@@ -23,6 +23,7 @@ use std::{
 pub(super) const ROW: Row = Row {
     codec: Codec::Lz4,
     name: "lz4",
+    ending: ".lz4",
     is_magic: |start| start.starts_with(&LEGACY),
     writing: Some(Writing { levels: 1..=1, default: 1, write }),
     reading: READING,
@@ -34,6 +35,7 @@ pub(super) const ROW: Row = Row {
 pub(super) const FRAME_ROW: Row = Row {
     codec: Codec::Lz4Frame,
     name: "lz4 frame",
+    ending: ".lz4",
     is_magic: |start| start.starts_with(&FRAME),
     writing: None,
     reading: READING,
@@ -57,7 +59,7 @@ const BLOCK: u64 = 8 * units::MIB;
 fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
     to.write_all(&LEGACY)?;
     let compress = |range: Range<u64>| Ok(block::compress(&work.read(&range)?));
-    work.each(BLOCK, compress, |block| {
+    work.each(BLOCK, 0, compress, |block| {
         let size = u32::try_from(block.len()).map_err(|_| Error::new(Kind::Bug, "an lz4 block of 4 GiB"))?;
         to.write_all(&size.to_le_bytes())?;
         Ok(to.write_all(&block)?)

@@ -15,6 +15,7 @@ use std::{
 pub(super) const ROW: Row = Row {
     codec: Codec::Lzma,
     name: "lzma",
+    ending: ".lzma",
     is_magic: is_lzma,
     writing: None,
     reading: Reading {

@@ -42,6 +42,36 @@ fn every_codec_reads_back_and_does_not_depend_on_threads() {
     }
 }
 
+/// A gap is worked on once, wherever its pieces stand, and that makes no other stream than zeros that are data.
+#[test]
+fn gaps_are_zeros() {
+    let with = |zeros: Blob| {
+        let mut blob = Blob::from(sample(700_000));
+        blob.append(&zeros);
+        blob.append(&Blob::from(sample(10)));
+        blob
+    };
+    let (gap, data) = (with(Blob::zeros(40 << 20)), with(Blob::from(vec![0; 40 << 20])));
+    for codec in Codec::written() {
+        assert!(written(codec, None, &gap, 3) == written(codec, None, &data, 1), "{codec}");
+    }
+}
+
+#[test]
+fn a_name_tells_a_codec() {
+    for (name, rest, codec) in [
+        ("x.img.zst", "x.img", Codec::Zstd),
+        ("x.gz", "x", Codec::Gzip),
+        ("x.xz", "x", Codec::Xz),
+        ("x.lz4", "x", Codec::Lz4),
+        ("x.bz2", "x", Codec::Bzip2),
+        ("x.img", "x.img", Codec::None),
+        (".gz", ".gz", Codec::None),
+    ] {
+        assert_eq!(Codec::of_name(name), (rest, codec));
+    }
+}
+
 #[test]
 fn every_level_reads_back() {
     let plain = sample(100_000);

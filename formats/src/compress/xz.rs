@@ -24,6 +24,7 @@ use std::{
 pub(super) const ROW: Row = Row {
     codec: Codec::Xz,
     name: "xz",
+    ending: ".xz",
     is_magic: |start| start.starts_with(&MAGIC),
     writing: Some(Writing { levels: 0..=9, default: 6, write }),
     reading: Reading {
@@ -48,6 +49,7 @@ const EDGE_LEN: usize = 12;
 const BLOCK_HEADER_MAX: usize = 1024;
 
 /// A block, padded, with its record in the index.
+#[derive(Clone)]
 struct Block {
     bytes: Vec<u8>,
     unpadded: u64,
@@ -67,7 +69,7 @@ fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
     to.write_all(&crc32fast::hash(&FLAGS).to_le_bytes())?;
     let mut records = Vec::new();
     let compress = |range: Range<u64>| block(&work.read(&range)?, options.clone());
-    work.each(piece, compress, |block| {
+    work.each(piece, 0, compress, |block| {
         records.push((block.unpadded, block.uncompressed));
         Ok(to.write_all(&block.bytes)?)
     })?;

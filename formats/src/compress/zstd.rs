@@ -9,13 +9,13 @@ use crate::{Blob, Error, Kind, Progress, Result, units};
 use std::{
     io::{self, Read, Write},
     ops::Range,
-    sync::OnceLock,
 };
 use zstd::Decoder;
 
 pub(super) const ROW: Row = Row {
     codec: Codec::Zstd,
     name: "zstd",
+    ending: ".zst",
     is_magic: |start| start.starts_with(&MAGIC),
     // Above, the window grows to 128 MiB, and the guest needs as much to unpack.
     writing: Some(Writing { levels: 1..=19, default: 3, write }),
@@ -41,20 +41,8 @@ fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
     if work.blob.is_empty() {
         return Ok(to.write_all(&unit(&[], work.level)?)?);
     }
-    let zeros = OnceLock::new();
-    let compress = |range: Range<u64>| {
-        if range.end - range.start < PIECE || !work.is_gap(&range) {
-            return unit(&work.read(&range)?, work.level);
-        }
-        match zeros.get() {
-            Some(done) => Ok(Vec::clone(done)),
-            None => {
-                let done = unit(&vec![0; units::index(PIECE)], work.level)?;
-                Ok(zeros.get_or_init(|| done).clone())
-            }
-        }
-    };
-    work.each(PIECE, compress, |frame| Ok(to.write_all(&frame)?))
+    let compress = |range: Range<u64>| unit(&work.read(&range)?, work.level);
+    work.each(PIECE, 0, compress, |frame| Ok(to.write_all(&frame)?))
 }
 
 /// A unit (a qcow2 cluster, say) as one frame.

@@ -7,22 +7,32 @@ use encoding_rs::Encoding;
 /// No parent.
 const NO_PARENT: &str = "ffffffff";
 
-/// The descriptor of a disk that we write, padded. The controller is `lsilogic`, which every VMware product has.
-pub(super) fn blob(disk: &Blob, create_type: &str, ids: &Ids) -> Blob {
-    let sectors = disk.len() / SECTOR;
+/// The descriptor of a disk in one file, padded. The file's own name in it is nobody's business.
+pub(super) fn embedded(disk: &Blob, create_type: &str, ids: &Ids) -> Blob {
+    assert!(disk.len().is_multiple_of(GRAIN), "the capacity is whole grains");
+    let mut blob = Blob::from(text(disk, create_type, &[format!("RW {} SPARSE \"disk.vmdk\"", disk.len() / SECTOR)], ids).into_bytes());
+    blob.extend_to(DESCRIPTOR_SECTORS * SECTOR);
+    blob
+}
+
+/// The descriptor of a disk that we write, whose extents are these lines. The controller is `lsilogic`, which every VMware product has.
+pub(super) fn text(disk: &Blob, create_type: &str, extents: &[String], ids: &Ids) -> String {
+    let extents = extents.join("\n");
+    let encoding = if extents.is_ascii() { "" } else { "encoding=\"UTF-8\"\n" };
     let content = ids.guid("vmdk content").to_string().replace('-', "");
     // The all-ones value means "no parent", so a content identifier keeps off it.
     let cid = ids.serial("vmdk cid") & 0x7fff_ffff;
     let cylinders = disk.len() / (255 * 63 * SECTOR);
-    let text = format!(
+    format!(
         "# Disk DescriptorFile\n\
          version=1\n\
+         {encoding}\
          CID={cid:08x}\n\
          parentCID={NO_PARENT}\n\
          createType=\"{create_type}\"\n\
          \n\
          # Extent description\n\
-         RW {sectors} SPARSE \"disk.vmdk\"\n\
+         {extents}\n\
          \n\
          # The Disk Data Base\n\
          #DDB\n\
@@ -34,11 +44,7 @@ pub(super) fn blob(disk: &Blob, create_type: &str, ids: &Ids) -> Blob {
          ddb.longContentID = \"{content}\"\n\
          ddb.toolsVersion = \"2147483647\"\n\
          ddb.virtualHWVersion = \"4\"\n"
-    );
-    assert!(disk.len().is_multiple_of(GRAIN), "the capacity is whole grains");
-    let mut blob = Blob::bytes(text.into_bytes());
-    blob.extend_to(DESCRIPTOR_SECTORS * SECTOR);
-    blob
+    )
 }
 
 /// A descriptor that was read. Its names are in whatever code page the program had that wrote it.

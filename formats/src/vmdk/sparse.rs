@@ -1,27 +1,30 @@
-//! Writing monolithicSparse ("Hosted Sparse Extent Metadata"): all tables in front, twice, then the grains.
+//! Writing sparse extents ("Hosted Sparse Extent Metadata"): all tables in front, twice, then the grains.
 
-use super::{DESCRIPTOR_AT, DESCRIPTOR_SECTORS, GRAIN, Header, TABLE_ENTRIES, descriptor, directory_len, flags, sector};
-use crate::{Blob, Ids, blocks::Table, units::SECTOR};
+use super::{DESCRIPTOR_AT, GRAIN, Header, TABLE_ENTRIES, directory_len, flags, sector};
+use crate::{Blob, blocks::Table, units::SECTOR};
 use zerocopy::IntoBytes;
 
 /// Bytes of a grain table.
 const TABLE: u64 = TABLE_ENTRIES * 4;
 
-/// A monolithicSparse file of a disk.
-pub(super) fn encode(disk: &Blob, ids: &Ids) -> Blob {
+/// The extent of a disk, or of a part of it, with a descriptor, which is empty where it is in another file.
+pub(super) fn encode(disk: &Blob, descriptor: &Blob) -> Blob {
     let tables = disk.len().div_ceil(GRAIN * TABLE_ENTRIES);
-    let redundant_at = (DESCRIPTOR_AT + DESCRIPTOR_SECTORS) * SECTOR;
+    let redundant_at = DESCRIPTOR_AT * SECTOR + descriptor.len();
     let metadata_len = directory_len(disk) + tables * TABLE;
     let directory_at = redundant_at + metadata_len;
     let grains_at = (directory_at + metadata_len).next_multiple_of(GRAIN);
 
     let mut header = Header::new(disk);
     header.flags = (flags::LINE_ENDS | flags::REDUNDANT).into();
+    if descriptor.is_empty() {
+        (header.descriptor_offset, header.descriptor_size) = (0.into(), 0.into());
+    }
     header.redundant_directory = (redundant_at / SECTOR).into();
     header.directory = (directory_at / SECTOR).into();
     header.overhead = (grains_at / SECTOR).into();
     let mut file = header.blob();
-    file.append(&descriptor::blob(disk, "monolithicSparse", ids));
+    file.append(descriptor);
 
     let (entries, payload) = grains(disk, grains_at, tables * TABLE);
     for directory_at in [redundant_at, directory_at] {

@@ -70,7 +70,7 @@ pub(super) fn encode(disk: &Blob, level: u32, ids: &Ids, env: &mut Env) -> Resul
     header.overhead = (OVERHEAD / SECTOR).into();
     header.compression = 1.into();
     let mut file = header.blob();
-    file.append(&descriptor::blob(disk, "streamOptimized", ids));
+    file.append(&descriptor::embedded(disk, "streamOptimized", ids));
     file.extend_to(OVERHEAD);
 
     let Env { spool, threads, progress, .. } = env;

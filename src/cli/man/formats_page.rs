@@ -6,7 +6,7 @@ use crate::{
     names::Named,
     outputs::OUTPUTS,
     platforms::PLATFORMS,
-    request::{InitrdCompression, Root},
+    request::{InitrdCompression, OutputCompression, Root},
 };
 use ::formats::{Format, OptionSpec, kernel::Arch, units::show_size};
 use clap::Command;
@@ -33,6 +33,8 @@ pub(super) fn page(program: &Command) -> Roff {
     names::<Root>(&mut page);
     page.control("SH", ["COMPRESSION OF THE INITRD (--initrd-compression)"]);
     names::<InitrdCompression>(&mut page);
+    page.control("SH", ["COMPRESSION OF OUTPUTS (--compress-output)"]);
+    names::<OutputCompression>(&mut page);
     page.control("SH", ["ARCHITECTURES (--arch)"]);
     names::<Arch>(&mut page);
     options(&mut page);

@@ -1,7 +1,7 @@
 //! Disks in several files, which `qemu-img` made, and snapshots: read only when asked, and then as qemu reads them.
 
-use crate::support::{Desk, env, noise, run};
-use formats::{Blob, Env, Error, FORMATS, Kind, Parts, Reading, units};
+use crate::support::{Desk, env, identity, noise, run};
+use formats::{Blob, Env, Error, FORMATS, Kind, Options, Parts, Reading, units};
 use std::os::unix::ffi::OsStrExt;
 
 /// Files of a desk, by the name that another file has for them.
@@ -126,6 +126,32 @@ fn split_and_flat_vmdks_are_read_as_qemu_reads_them() {
             let ours = near(at * units::MIB);
             qemu(&desk, "qemu-img", &format!("dd -f vmdk -O raw if=image of=wanted bs=1M skip={at} count={}", at + 20));
             run("cmp", &[&ours, &desk.path("wanted")]);
+        }
+    }
+}
+
+#[test]
+fn split_and_flat_vmdks_of_ours_are_read_by_qemu() {
+    for subformat in ["monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse"] {
+        let desk = Desk::new();
+        let mut disk = Blob::zeros(2100 * units::MIB);
+        disk.splice(0, &Blob::bytes(noise(200_000, 1)));
+        disk.splice(2047 * units::MIB - 100_000, &Blob::bytes(noise(200_000, 2)));
+        disk.splice(2100 * units::MIB - 3, &Blob::bytes(*b"end"));
+        let vmdk = formats::format("vmdk").unwrap();
+        let options = Options::parse(vmdk.options(), [("subformat", subformat)]).unwrap().named(Some("image".to_owned()));
+        let plan = vmdk.plan(&options).unwrap();
+        desk.put("image", &plan.encode(&disk, &identity(), &mut env(2)).unwrap());
+        for (name, extent) in plan.extents(&disk) {
+            desk.put(&name, &extent);
+        }
+        desk.put("wanted", &disk);
+        run("qemu-img", &[&"compare", &"-f", &"vmdk", &"-F", &"raw", &desk.path("image"), &desk.path("wanted")]);
+        let beside = Beside(&desk);
+        let back = decode(&desk, "vmdk", &Reading { parts: Some(&beside), ..Reading::default() }).unwrap();
+        assert!(formats::compare::same(&back, &disk).unwrap(), "{subformat}");
+        if subformat.ends_with("Sparse") {
+            run("qemu-img", &[&"check", &"-f", &"vmdk", &desk.path("image")]);
         }
     }
 }
