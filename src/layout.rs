@@ -53,32 +53,31 @@ pub enum Size {
     Auto,
     /// So many bytes, or the next more that the container can hold.
     Fixed(u64),
+    /// So many bytes more than without it, which nothing uses.
+    More(u64),
 }
 
 impl FromStr for Size {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if text == "auto" { Ok(Self::Auto) } else { units::parse_size(text).map(Self::Fixed) }
+        match text.strip_prefix('+') {
+            Some(more) => units::parse_size(more).map(Self::More),
+            None if text == "auto" => Ok(Self::Auto),
+            None => units::parse_size(text).map(Self::Fixed),
+        }
     }
 }
 
 impl Size {
-    /// Refuses what no disk of ours can have, whatever it holds.
+    /// Refuses what no disk can have, whatever it holds.
     ///
     /// # Errors
-    /// When it is too small for any loader, or too large for its container.
+    /// When it is too large for its container.
     pub(crate) fn check(self, limits: Limits) -> Result<()> {
-        let Self::Fixed(size) = self else { return Ok(()) };
-        round_up(size, limits)?;
-        match gpt::FRONT + gpt::BACK {
-            needed if size <= needed => Err(Error::bad_input(format!(
-                "a disk of {} is too small, the loaders and tables alone need {}",
-                units::show_size(size),
-                units::show_size(needed)
-            ))
-            .hint("use --size auto")),
-            _ => Ok(()),
+        match self {
+            Self::Auto => Ok(()),
+            Self::Fixed(size) | Self::More(size) => round_up(size, limits).map(drop),
         }
     }
 }
@@ -113,19 +112,21 @@ impl Layout {
         let firmware = self.firmware.of(entry)?;
         let esp = esp::volume(firmware, entry, ids, time)?;
         let around = gpt::FRONT + gpt::BACK + root_size(entry) + self.data_size(entry)?;
-        let size = match self.size {
-            Size::Auto => around + esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?,
+        let usual = esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?;
+        let (size, esp_max) = match self.size {
+            Size::Auto => (around + usual, esp.size_for(ROOM_MAX)?),
+            Size::More(more) => ((around + usual).saturating_add(more), usual),
             Size::Fixed(size) => {
                 let needed = around + esp.size_for(0)?;
                 if size < needed {
                     let what = format!("a disk of {} is too small, {} are needed", units::show_size(size), units::show_size(needed));
                     return Err(Error::bad_input(what).hint(format!("use --size {}M or --size auto", needed / MIB)));
                 }
-                size
+                (size, esp.size_for(ROOM_MAX)?)
             }
         };
         let size = round_up(size, limits.and(Limits::multiple_of(MIB)))?;
-        let esp_size = ((size - around) / ALIGNMENT * ALIGNMENT).min(esp.size_for(ROOM_MAX)?);
+        let esp_size = ((size - around) / ALIGNMENT * ALIGNMENT).min(esp_max);
 
         let mut partitions = Vec::new();
         let mut boot_code = mbr::NOT_BOOTABLE;

@@ -74,13 +74,15 @@ pub(crate) static COMPRESSION: Setting =
 pub(crate) static LEVEL: Setting = setting("--initrd-level", Heeder::Output, |request| request.level.is_some());
 pub(crate) static DECOMPRESS_KERNEL: Setting = setting("--decompress-kernel", Heeder::Output, |request| request.decompress_kernel);
 pub(crate) static FIRMWARE: Setting = setting("--firmware", Heeder::Output, |request| !request.pi_firmware.is_empty());
-/// Containers of disks have identifiers too, so a disk as the source is no reason to refuse it.
 pub(crate) static SEED: Setting = setting("--seed", Heeder::Output, |request| request.seed.is_some());
 static KERNEL: Setting = setting("--kernel", Heeder::Image, |request| request.overrides.kernel.is_some());
 static CMDLINE: Setting = setting("--cmdline", Heeder::Image, |request| request.overrides.cmdline.is_some());
 static APPEND: Setting = setting("--append", Heeder::Image, |request| !request.overrides.append.is_empty());
 static UCODE: Setting = setting("--ucode", Heeder::Image, |request| request.overrides.ucode.is_some());
 static ARCH: Setting = setting("--arch", Heeder::Image, |request| request.overrides.arch.is_some());
+
+/// What a disk as the input heeds, too: its container has identifiers, and it can be made larger.
+static OF_DISKS: [&Setting; 2] = [&SEED, &SIZE];
 
 /// Every setting.
 pub static SETTINGS: &[&Setting] = &[
@@ -118,7 +120,7 @@ impl Request {
     /// # Errors
     /// Names the first option that would be ignored.
     pub(crate) fn refuse_for_disk(&self) -> Result<()> {
-        match self.given(Heeder::Output).chain(self.given(Heeder::Image)).find(|setting| **setting != SEED) {
+        match self.given(Heeder::Output).chain(self.given(Heeder::Image)).find(|setting| !OF_DISKS.contains(setting)) {
             Some(setting) => Err(Error::unsupported(format!("{} is for a tar, and this is a disk", setting.option))
                 .hint("moby extract IMAGE tar gives the tar of a disk of ours, to be converted anew")),
             None => Ok(()),

@@ -122,7 +122,7 @@ impl Run {
         }
         let disk = match self.source.clone() {
             Source::Disk(given) => {
-                let Fitted { disk, sectors, notice } = given.fit(limits)?;
+                let Fitted { disk, sectors, notice } = given.fit(self.request.size, limits)?;
                 self.warn(notice.into_iter().collect());
                 Disk { blob: disk, identity: self.identity_of(&given.disk), sectors }
             }

@@ -47,7 +47,8 @@ pub(super) struct Making {
     #[arg(long)]
     sync: bool,
 
-    /// Size of the disk: 512M, 2G (powers of 1024), or auto
+    /// Size of the disk: 512M, 2G (powers of 1024), or auto; +2G is so much more than auto, or than the disk that is converted, left
+    /// free behind its partitions. A disk is only made larger, and its backup GPT moved to the new end
     #[arg(long, default_value = "auto", help_heading = "Disk")]
     size: Size,
     /// Which firmware the disk boots on; the formats named -bios and -efi have their own

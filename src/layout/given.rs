@@ -1,6 +1,7 @@
-//! A disk that others made. It stays as it is; only where its container or platform takes no disk of that size it grows, and its partition
-//! table with it.
+//! A disk that others made. It stays as it is; only where the user wants it larger, or its container or platform takes no disk of that
+//! size, it grows, and its partition table with it.
 
+use super::Size;
 use crate::error::{Error, Result};
 use formats::{
     Blob, Limits,
@@ -48,11 +49,11 @@ pub(crate) struct Fitted {
 }
 
 impl Given {
-    /// The disk as large as `limits` demand: its backup GPT, where it has one, stands at the new end.
+    /// The disk as large as is wanted and as `limits` demand: its backup GPT, where it has one, stands at the new end.
     ///
     /// # Errors
-    /// When it is too large, or cannot be read.
-    pub(crate) fn fit(&self, limits: Limits) -> Result<Fitted> {
+    /// When it is larger than is wanted, or too large, or cannot be read.
+    pub(crate) fn fit(&self, wanted: Size, limits: Limits) -> Result<Fitted> {
         let (mut disk, len) = (self.disk.clone(), self.disk.len());
         let table = Table::find(&disk)?;
         let sectors = match (&table, self.sector) {
@@ -61,9 +62,16 @@ impl Given {
             (None, Some(size)) => Sectors { size, are_counted: size != SECTOR && has_partitions(&disk)? },
             (None, None) => Sectors::USUAL,
         };
-        let size = units::round_up(len, limits.size_multiple)
+        let (asked, multiple) = match wanted {
+            Size::Auto => (len, SECTOR),
+            Size::More(more) => (len.saturating_add(more), sectors.size),
+            Size::Fixed(size) if size < len => return Err(too_small(size, len)),
+            Size::Fixed(size) => (size, sectors.size),
+        };
+        let multiple = multiple.max(limits.size_multiple);
+        let size = units::round_up(asked, multiple)
             .filter(|size| *size <= limits.size_max)
-            .ok_or_else(|| Error::unsupported(format!("the disk has {len} bytes, this format holds at most {}", limits.size_max)))?;
+            .ok_or_else(|| Error::unsupported(format!("a disk of {asked} bytes, this format holds at most {}", limits.size_max)))?;
         if size == len {
             return Ok(Fitted { disk, sectors, notice: None });
         }
@@ -73,14 +81,19 @@ impl Given {
             Some(_) => "the backup GPT stays where it was, for a partition is where it would have to be",
             None => "nothing else was changed, for there is no sound GPT",
         };
-        let why = match limits.size_multiple {
-            SECTOR => format!("grown from {len} to {size} bytes, to whole sectors"),
-            multiple => {
-                format!("grown from {len} to {size} bytes: the container or the platform takes multiples of {}", show_size(multiple))
-            }
+        let why = match multiple {
+            _ if size == asked => ", as asked for".to_owned(),
+            SECTOR => ", to whole sectors".to_owned(),
+            multiple => format!(": the container or the platform takes multiples of {}", show_size(multiple)),
         };
-        Ok(Fitted { disk, sectors, notice: Some(format!("the disk was {why}; {done}")) })
+        Ok(Fitted { disk, sectors, notice: Some(format!("the disk was grown from {len} to {size} bytes{why}; {done}")) })
     }
+}
+
+/// Nobody knows here what stands at the end of a disk.
+fn too_small(wanted: u64, len: u64) -> Error {
+    let what = format!("a disk of {wanted} bytes ({}) is too small, the input has {len} ({})", show_size(wanted), show_size(len));
+    Error::bad_input(what).hint("a disk can be made larger, not smaller: leave --size out, or say how much more, as in --size +2G")
 }
 
 /// Whether a legacy MBR has a partition. A boot sector of a file system has code or text there.
@@ -110,13 +123,13 @@ mod tests {
 
     #[test]
     fn a_disk_that_fits_stays_as_it_is() {
-        let fitted = Given::from(partitioned(MIB + SECTOR)).fit(Limits::default()).unwrap();
+        let fitted = Given::from(partitioned(MIB + SECTOR)).fit(Size::Auto, Limits::default()).unwrap();
         assert_eq!((fitted.disk.len(), fitted.sectors, fitted.notice), (MIB + SECTOR, Sectors::USUAL, None));
     }
 
     #[test]
     fn what_was_done_is_said() {
-        let notice = |len, multiple| Given::from(partitioned(len)).fit(Limits::multiple_of(multiple)).unwrap().notice.unwrap();
+        let notice = |len, multiple| Given::from(partitioned(len)).fit(Size::Auto, Limits::multiple_of(multiple)).unwrap().notice.unwrap();
         assert_eq!(
             notice(1000, SECTOR),
             "the disk was grown from 1000 to 1024 bytes, to whole sectors; nothing else was changed, for there is no sound GPT"
@@ -125,8 +138,29 @@ mod tests {
     }
 
     #[test]
+    fn a_size_that_is_asked_for_is_had_or_refused() {
+        let fit = |size: &str, multiple| Given::from(partitioned(MIB)).fit(size.parse().unwrap(), Limits::multiple_of(multiple));
+        for (size, multiple, len, why) in [
+            ("3M", SECTOR, 3 * MIB, "as asked for"),
+            ("+2M", SECTOR, 3 * MIB, "as asked for"),
+            ("+1", SECTOR, MIB + SECTOR, "to whole sectors"),
+            ("+1M", 4 * MIB, 4 * MIB, "takes multiples of 4 MiB"),
+        ] {
+            let Fitted { disk, notice, .. } = fit(size, multiple).unwrap();
+            assert!(disk.len() == len && notice.unwrap().contains(why), "{size}");
+        }
+        for same in ["1M", "+0", "auto"] {
+            assert_eq!(fit(same, SECTOR).unwrap().notice, None);
+        }
+        let error = fit("1048575", SECTOR).unwrap_err();
+        assert_eq!(error.to_string(), "a disk of 1048575 bytes (1023.9 KiB) is too small, the input has 1048576 (1 MiB)");
+        assert!(error.hint_text().unwrap().contains("+2G"));
+        assert!(fit("+9223372036854775807", SECTOR).is_err());
+    }
+
+    #[test]
     fn partitions_are_counted_in_the_sectors_that_the_container_names() {
-        let sectors = |disk: Blob, sector| Given { disk, sector }.fit(Limits::default()).unwrap().sectors;
+        let sectors = |disk: Blob, sector| Given { disk, sector }.fit(Size::Auto, Limits::default()).unwrap().sectors;
         let large = |are_counted| Sectors { size: 4 * KIB, are_counted };
         assert_eq!(sectors(partitioned(MIB), Some(4 * KIB)), large(true));
         assert_eq!(sectors(Blob::zeros(MIB), Some(4 * KIB)), large(false));

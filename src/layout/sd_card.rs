@@ -86,21 +86,23 @@ impl SdCard<'_> {
             cluster_min: CLUSTER_MIN,
             files: self.files(entry)?,
         };
-        let size = match self.size {
-            Size::Auto => START + volume.size_for(ROOM_MIN)?,
+        let usual = START + volume.size_for(ROOM_MIN)?;
+        let (size, end) = match self.size {
+            Size::Auto => (usual, usual),
+            Size::More(more) => (usual.saturating_add(more) / MIB * MIB, usual),
             Size::Fixed(size) => {
                 let needed = START + volume.size_for(0)?;
                 if size < needed {
                     let what = format!("a card of {} is too small, {} are needed", units::show_size(size), units::show_size(needed));
                     return Err(Error::bad_input(what).hint(format!("use --size {}M or --size auto", needed.div_ceil(MIB))));
                 }
-                size / MIB * MIB
+                (size / MIB * MIB, size / MIB * MIB)
             }
         };
         let mut card = Blob::zeros(size);
-        let partition = PartitionRecord::new(FAT32_LBA, START / SECTOR, (size - START) / SECTOR)?;
+        let partition = PartitionRecord::new(FAT32_LBA, START / SECTOR, (end - START) / SECTOR)?;
         card.splice(0, &Blob::bytes(Mbr::legacy(NOT_BOOTABLE, ids.serial("disk"), &[partition]).to_bytes()));
-        card.splice(START, &volume.write(size - START)?.volume);
+        card.splice(START, &volume.write(end - START)?.volume);
         Ok(card)
     }
 

@@ -104,6 +104,19 @@ fn a_size_is_kept_or_refused_with_one_that_would_do() {
 }
 
 #[test]
+fn more_room_is_behind_what_is_there_without_it() {
+    let tables = |size: &str, multiple: u64| {
+        let layout = Layout { firmware: Firmware::Hybrid, size: size.parse().unwrap(), data_parts: vec!["A=5M".parse().unwrap()] };
+        let disk = layout.disk(&entry(1), Limits::multiple_of(multiple), &Ids::from_seed(b"a"), Timestamp(0)).unwrap();
+        (disk.len(), disk::partitions(&disk).unwrap().into_iter().map(|part| (part.start, part.len, part.guid)).collect::<Vec<_>>())
+    };
+    let (len, parts) = tables("auto", MIB);
+    assert_eq!(tables("+2G", MIB), (len + 2 * GIB, parts.clone()));
+    assert_eq!(tables("+1", GIB), (GIB, parts));
+    assert!(disk_for(Firmware::Hybrid, Size::More(u64::MAX), &entry(1)).is_err());
+}
+
+#[test]
 fn a_disk_of_10_tib_is_planned_like_a_small_one() {
     let disk = disk_for(Firmware::Hybrid, Size::Fixed(10 * units::TIB), &entry(300 * MIB)).unwrap();
     assert_eq!(disk.len(), 10 * units::TIB);

@@ -83,6 +83,38 @@ fn a_disk_that_has_to_grow_takes_its_backup_gpt_along() {
     }
 }
 
+/// `--size` makes a disk larger, never smaller.
+#[test]
+fn a_disk_is_as_large_as_is_asked_for() {
+    let dir = scratch("given-size-asked");
+    let disk = dir.join("odd.raw");
+    partitioned(&disk, ODD);
+    let before = sound(&disk);
+    let cases: [(&str, &str, &str, u64); 4] = [
+        ("qcow2", "qcow2", "200M", 200 << 20),
+        ("raw", "raw", "+64M", ODD + (64 << 20)),
+        ("vhdx", "vhdx", "200M", 200 << 20),
+        ("vhd", "vpc", "+1", 65 << 20),
+    ];
+    for (format, theirs, size, len) in cases {
+        let made = dir.join(format!("made.{format}"));
+        let said = convert(&disk, &made, &["-f", format, "--size", size]).success();
+        assert!(said.errors().contains(&format!("grown from {ODD} to {len} bytes")), "{said}");
+        assert!(said.errors().contains("moved the backup GPT to the new end of the disk"), "{said}");
+        let info = finish(tool("qemu-img").args(["info", "--output=json", "-f", theirs, text(&made)])).success().text();
+        assert!(info.contains(&format!("\"virtual-size\": {len}")), "{info}");
+        assert_eq!(sound(&back(&made, theirs)), before, "{format}");
+    }
+    for (size, code, found) in
+        [("64M", 2, "is too small, the input has 67125760 (64.0 MiB)"), ("+8388608T", 3, "is too large for its container"), ("-1G", 2, "")]
+    {
+        let refused = convert(&disk, &dir.join("refused"), &["-f", "raw", &format!("--size={size}")]);
+        assert!(refused.code() == code && refused.errors().contains(found) && !dir.join("refused").exists(), "{refused}");
+    }
+    let refused = convert(&disk, &dir.join("refused"), &["-f", "kernel+initrd", "--size", "1G"]);
+    assert!(refused.errors().contains("--size has no effect"), "{refused}");
+}
+
 /// Without a sound GPT there is nothing to move; a file that is no whole sectors is filled up, as qemu-img does.
 #[test]
 fn growing_is_said() {
