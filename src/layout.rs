@@ -6,6 +6,7 @@
 //!  stage1                 (BIOS boot)     FAT32: loaders, entry,  (empty)
 //!                                         kernel, initrd
 //! ```
+//! On disks of 4096-byte sectors the tables begin at 4096 and stage2 at 24 KiB, and FAT32 begins at 257 MiB.
 //! The root file system, where it is not in the initrd, stands behind the EFI system partition, before the data partitions.
 //! Everything is a blob before a byte is written; planning takes time in the number of files, not in the size of the disk.
 
@@ -16,7 +17,9 @@ mod firmware;
 mod given;
 mod gpt;
 mod iso;
+mod recount;
 mod sd_card;
+mod sector_size;
 
 use crate::{
     error::{Error, Result},
@@ -24,7 +27,7 @@ use crate::{
 };
 use formats::{
     Blob, Guid, Ids, Limits, Timestamp,
-    gpt::{ALIGNMENT, BIOS_BOOT, ENTRIES, ESP, FIRST_USABLE},
+    gpt::{ALIGNMENT, BIOS_BOOT, ENTRIES, ESP, front_len},
     mbr,
     units::{self, GIB, MIB},
 };
@@ -39,6 +42,8 @@ pub use given::Given;
 pub(crate) use given::{Fitted, Sectors};
 pub use iso::Iso;
 pub use sd_card::{Board, RPI3, RPI4, SdCard};
+pub use sector_size::SectorSize;
+pub(crate) use sector_size::not_had;
 
 /// Room on the boot partition for a user who replaces a kernel, where the size of the disk is ours to choose.
 const ROOM_MIN: u64 = 8 * MIB;
@@ -88,12 +93,14 @@ pub fn partition_guid(ids: &Ids, name: &str) -> Guid {
 }
 
 /// How a disk is laid out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     /// Which firmware it is for.
     pub firmware: Firmware,
     /// Its size.
     pub size: Size,
+    /// Its sectors.
+    pub sector_size: SectorSize,
     /// Empty partitions behind the boot partition.
     pub data_parts: Vec<DataPart>,
 }
@@ -110,7 +117,8 @@ impl Layout {
     /// or the disk is too small.
     pub fn disk(&self, entry: &Entry, limits: Limits, ids: &Ids, time: Timestamp) -> Result<Blob> {
         let firmware = self.firmware.of(entry)?;
-        let esp = esp::volume(firmware, entry, ids, time)?;
+        let sector = self.sector_size.bytes();
+        let esp = esp::volume(firmware, sector, entry, ids, time)?;
         let around = gpt::FRONT + gpt::BACK + root_size(entry) + self.data_size(entry)?;
         let usual = esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?;
         let (size, esp_max) = match self.size {
@@ -131,12 +139,13 @@ impl Layout {
         let mut partitions = Vec::new();
         let mut boot_code = mbr::NOT_BOOTABLE;
         if firmware.has_bios() {
-            boot_code = loaders::stage1(FIRST_USABLE.bytes(), 0);
+            let start = front_len(sector);
+            boot_code = loaders::stage1(start, sector);
             partitions.push(Partition {
                 name: BIOS_BOOT_NAME.to_owned(),
                 type_guid: BIOS_BOOT,
-                start: FIRST_USABLE.bytes(),
-                len: gpt::FRONT - FIRST_USABLE.bytes(),
+                start,
+                len: gpt::FRONT - start,
                 body: loaders::stage2(),
             });
         }
@@ -157,7 +166,9 @@ impl Layout {
             partitions.push(Partition { name: name.clone(), type_guid: *type_guid, start, len: *size, body: Blob::default() });
             start += size;
         }
-        gpt::disk(size, boot_code, &partitions, ids)
+        let mut disk = Blob::zeros(size);
+        gpt::write(&mut disk, sector, boot_code, &partitions, ids)?;
+        Ok(disk)
     }
 
     /// Bytes of all data partitions.

@@ -3,11 +3,11 @@
 use crate::{
     error::{Error, Result},
     image::Overrides,
-    layout::{DataPart, Firmware, Size},
+    layout::{DataPart, Firmware, SectorSize, Size},
     platforms::Platform,
 };
 pub use crate::{payload::InitrdCompression, root::Root};
-use formats::{OptionSpec, Options, fat::File};
+use formats::{Limits, OptionSpec, Options, Plan, fat::File};
 
 /// What the user asks for, apart from the input and the outputs.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub struct Request {
     pub firmware: Firmware,
     /// Size of the disk.
     pub size: Size,
+    /// Its sectors; the usual ones of an image, and those that it has of a disk, when absent.
+    pub sector_size: Option<SectorSize>,
     /// Empty partitions.
     pub data_parts: Vec<DataPart>,
     /// Compression of the initrd.
@@ -66,6 +68,7 @@ const fn setting(option: &'static str, of: Heeder, is_given: fn(&Request) -> boo
 
 pub(crate) static BOOT: Setting = setting("--boot", Heeder::Output, |request| request.firmware != Firmware::Hybrid);
 pub(crate) static SIZE: Setting = setting("--size", Heeder::Output, |request| request.size != Size::Auto);
+pub(crate) static SECTOR_SIZE: Setting = setting("--sector-size", Heeder::Output, |request| request.sector_size.is_some());
 pub(crate) static DATA_PART: Setting = setting("--data-part", Heeder::Output, |request| !request.data_parts.is_empty());
 pub(crate) static ROOT: Setting = setting("--root", Heeder::Output, |request| matches!(request.root, Root::Partition(_)));
 pub(crate) static VERITY: Setting = setting("--verity", Heeder::Output, |request| request.verity);
@@ -81,13 +84,14 @@ static APPEND: Setting = setting("--append", Heeder::Image, |request| !request.o
 static UCODE: Setting = setting("--ucode", Heeder::Image, |request| request.overrides.ucode.is_some());
 static ARCH: Setting = setting("--arch", Heeder::Image, |request| request.overrides.arch.is_some());
 
-/// What a disk as the input heeds, too: its container has identifiers, and it can be made larger.
-static OF_DISKS: [&Setting; 2] = [&SEED, &SIZE];
+/// What a disk as the input heeds, too: its container has identifiers, it can be made larger, and its GPT be counted anew.
+static OF_DISKS: [&Setting; 3] = [&SEED, &SIZE, &SECTOR_SIZE];
 
 /// Every setting.
 pub static SETTINGS: &[&Setting] = &[
     &BOOT,
     &SIZE,
+    &SECTOR_SIZE,
     &DATA_PART,
     &ROOT,
     &VERITY,
@@ -125,6 +129,15 @@ impl Request {
                 .hint("moby extract IMAGE tar gives the tar of a disk of ours, to be converted anew")),
             None => Ok(()),
         }
+    }
+
+    /// Refuses what no disk in this container can be like.
+    ///
+    /// # Errors
+    /// When it would be too large, or have other sectors than the container speaks of.
+    pub(crate) fn check_disk(&self, plan: &dyn Plan, limits: Limits) -> Result<()> {
+        self.size.check(limits)?;
+        self.sector_size.unwrap_or_default().check(plan)
     }
 
     /// The options of something: its own, then the platform's, then the user's, as far as it has them.

@@ -5,7 +5,7 @@ use crate::{
     bootable::{self, Doubt, Start},
     error::{Error, Kind, Result},
     image::{self, Image},
-    layout::{Entry, Firmware, Fitted, Given, Layout, Sectors},
+    layout::{self, Entry, Firmware, Fitted, Given, Layout, Sectors},
     payload::Payload,
     request::Request,
     root::{self, RootFs, RootImage},
@@ -51,12 +51,14 @@ impl Disk {
         let Sectors { size, are_counted } = self.sectors;
         let other = if size == SECTOR { None } else { plan.with_sectors(size) };
         match other {
-            None if are_counted => {
-                let what = format!("the disk is partitioned for sectors of {size} bytes, of which this format cannot speak");
-                Err(Error::unsupported(what).hint("convert it to vhdx, which says what sectors a disk has: --format vhdx"))
-            }
+            None if are_counted => Err(layout::not_had(size)),
             other => other.as_deref().unwrap_or(plan).encode(&self.blob, &self.identity, env),
         }
+    }
+
+    /// Bytes of its sectors, where it is not the same disk with the usual ones.
+    pub(crate) fn large_sectors(&self) -> Option<u64> {
+        self.sectors.are_counted.then_some(self.sectors.size)
     }
 }
 
@@ -122,15 +124,17 @@ impl Run {
         }
         let disk = match self.source.clone() {
             Source::Disk(given) => {
-                let Fitted { disk, sectors, notice } = given.fit(self.request.size, limits)?;
-                self.warn(notice.into_iter().collect());
+                let Fitted { disk, sectors, notices } = given.fit(self.request.size, self.request.sector_size, limits)?;
+                self.warn(notices);
                 Disk { blob: disk, identity: self.identity_of(&given.disk), sectors }
             }
             Source::Image(_) | Source::Tagged(..) => {
                 let (entry, ids) = self.entry()?;
                 self.doubt_stub(firmware, &entry);
-                let layout = Layout { firmware, size: self.request.size, data_parts: self.request.data_parts.clone() };
-                Disk { blob: layout.disk(&entry, limits, &ids, self.env.time)?, identity: ids.into(), sectors: Sectors::USUAL }
+                let sector_size = self.request.sector_size.unwrap_or_default();
+                let layout = Layout { firmware, size: self.request.size, sector_size, data_parts: self.request.data_parts.clone() };
+                let blob = layout.disk(&entry, limits, &ids, self.env.time)?;
+                Disk { blob, identity: ids.into(), sectors: Sectors::counted(sector_size) }
             }
         };
         self.disks.push(((firmware, limits), disk.clone()));

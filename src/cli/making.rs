@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     image::Overrides,
     input::{self, FileId, STDIN},
-    layout::{DataPart, Firmware, Size},
+    layout::{DataPart, Firmware, SectorSize, Size},
     names::find,
     outputs::{self, Output},
     platforms::Platform,
@@ -51,6 +51,9 @@ pub(super) struct Making {
     /// free behind its partitions. A disk is only made larger, and its backup GPT moved to the new end
     #[arg(long, default_value = "auto", help_heading = "Disk")]
     size: Size,
+    /// Bytes of the disk's logical sectors, in which partition tables and FAT count [default: 512, or those of the disk that is converted]
+    #[arg(long, value_name = "BYTES", value_parser = named::<SectorSize>(), help_heading = "Disk")]
+    sector_size: Option<SectorSize>,
     /// Which firmware the disk boots on; the formats named -bios and -efi have their own
     #[arg(long, default_value = "hybrid", value_name = "FIRMWARE", value_parser = named::<Firmware>(), help_heading = "Disk")]
     boot: Firmware,
@@ -146,6 +149,7 @@ impl Making {
         Ok(Request {
             firmware: self.boot,
             size: self.size,
+            sector_size: self.sector_size,
             data_parts: self.data_parts.clone(),
             compression: self.initrd_compression,
             level: self.initrd_level,

@@ -81,6 +81,7 @@ impl SdCard<'_> {
             label: "MOBY",
             serial: ids.serial("SD card"),
             time,
+            sector: SECTOR,
             hidden_sectors: u32::try_from(START / SECTOR).expect("the partition is near the start of the card"),
             fat32_only: true,
             cluster_min: CLUSTER_MIN,

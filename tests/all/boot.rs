@@ -8,4 +8,5 @@ mod debian;
 mod edited;
 mod iso;
 mod isofs;
+mod sectors;
 mod testkernel;

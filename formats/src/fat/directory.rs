@@ -16,9 +16,8 @@ use zerocopy::{
 pub(super) const ENTRY_LEN: u64 = 32;
 /// The fixed root directory of FAT12 and FAT16 has room for this many entries at least.
 const ROOT_ENTRIES_MIN: u64 = 512;
-/// No directory has more: what a 16-bit count of whole sectors of entries can say.
-const ENTRIES_MAX: u64 = 65_520;
-const ENTRIES_A_SECTOR: u64 = 16;
+/// No directory has more: what a 16-bit count of whole sectors of entries can say, of the largest sectors.
+const ENTRIES_MAX: u64 = 65_408;
 /// UTF-16 units in one long name entry.
 const LONG_UNITS: usize = 13;
 
@@ -172,9 +171,9 @@ impl Directories {
         }
     }
 
-    /// Bytes of the root directory of FAT12 and FAT16, where its length is fixed, in whole sectors.
-    pub(super) fn fixed_root_len(&self) -> u64 {
-        self.nodes[0].entries().max(ROOT_ENTRIES_MIN).next_multiple_of(ENTRIES_A_SECTOR) * ENTRY_LEN
+    /// Bytes of the root directory of FAT12 and FAT16, where its length is fixed: whole sectors of so many bytes.
+    pub(super) fn fixed_root_len(&self, sector: u64) -> u64 {
+        (self.nodes[0].entries().max(ROOT_ENTRIES_MIN) * ENTRY_LEN).next_multiple_of(sector)
     }
 
     /// How many clusters all directories fill, the root among them.

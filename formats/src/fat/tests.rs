@@ -6,6 +6,7 @@ fn volume(files: Vec<File>) -> Volume {
         label: "MOBY",
         serial: 0x1234_abcd,
         time: Timestamp(1_700_000_000),
+        sector: SECTOR,
         hidden_sectors: 2048,
         fat32_only: true,
         cluster_min: SECTOR,
@@ -15,7 +16,7 @@ fn volume(files: Vec<File>) -> Volume {
 
 fn geometry(size: u64, fat32_only: bool, cluster_min: u64) -> Option<Geometry> {
     let volume = Volume { fat32_only, cluster_min, ..volume(Vec::new()) };
-    Geometry::new(size, &volume, volume.directories().unwrap().fixed_root_len())
+    Geometry::new(size, &volume, volume.directories().unwrap().fixed_root_len(volume.sector))
 }
 
 #[test]
@@ -73,6 +74,24 @@ fn a_size_that_is_named_is_enough() {
                         "{size} for {copies} * {len}"
                     );
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_structure_is_whole_sectors() {
+    for sector in [512, 1024, 2048, 4096] {
+        for (size, fat32_only) in [(4 * MIB, false), (40 * MIB, false), (300 * MIB, true), (40 * GIB, true)] {
+            let volume = Volume { sector, fat32_only, ..volume(Vec::new()) };
+            let geometry = Geometry::new(size, &volume, volume.directories().unwrap().fixed_root_len(sector)).unwrap();
+            let Geometry { cluster, fat_at, fat_len, root_len, data_at, .. } = geometry;
+            assert!([cluster, fat_at, fat_len, root_len, data_at].iter().all(|at| at.is_multiple_of(sector)), "{sector}: {geometry:?}");
+            let boot = volume.write(size).unwrap().volume;
+            assert_eq!(u64::from(u16::from_le_bytes(boot.read_array(11).unwrap())), sector);
+            if fat32_only {
+                assert_eq!(boot.read_array(sector).unwrap(), *b"RRaA");
+                assert_eq!(boot.read_array::<512>(6 * sector).unwrap(), boot.read_array::<512>(0).unwrap());
             }
         }
     }
