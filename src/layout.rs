@@ -3,20 +3,20 @@
 //! ```text
 //!  0      512             17 KiB          1 MiB                                                    size
 //!  MBR    GPT, primary    stage2          EFI system partition    data partitions    (unused)      GPT, backup
-//!  stage1                 (BIOS boot)     FAT32: loaders, entry,  (empty)
+//!  stage1                 (BIOS boot)     FAT32: loaders, entry,  (filled, empty)
 //!                                         kernel, initrd
 //! ```
 //! On disks of 4096-byte sectors the tables begin at 4096 and stage2 at 24 KiB, and FAT32 begins at 257 MiB.
 //! The root file system, where it is not in the initrd, stands behind the EFI system partition, before the data partitions.
 //! Everything is a blob before a byte is written; planning takes time in the number of files, not in the size of the disk.
 
-mod data_part;
 mod entry;
 mod esp;
 mod firmware;
 mod given;
 mod gpt;
 mod iso;
+mod part;
 mod recount;
 mod sd_card;
 mod sector_size;
@@ -34,13 +34,17 @@ use formats::{
 use gpt::Partition;
 use std::str::FromStr;
 
-pub use data_part::DataPart;
-pub use entry::{Entry, RootPart};
+pub use entry::Entry;
 pub use esp::ENTRY_PATH;
 pub use firmware::Firmware;
 pub use given::Given;
 pub(crate) use given::{Fitted, Sectors};
 pub use iso::Iso;
+pub use part::Part;
+pub(crate) use part::{is_name, size_of, type_guid};
+
+/// The smallest partition beside those of the firmware.
+pub(crate) const PART_MIN: u64 = ALIGNMENT;
 pub use sd_card::{Board, RPI3, RPI4, SdCard};
 pub use sector_size::SectorSize;
 pub(crate) use sector_size::not_had;
@@ -93,7 +97,7 @@ pub fn partition_guid(ids: &Ids, name: &str) -> Guid {
 }
 
 /// How a disk is laid out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Layout {
     /// Which firmware it is for.
     pub firmware: Firmware,
@@ -101,8 +105,8 @@ pub struct Layout {
     pub size: Size,
     /// Its sectors.
     pub sector_size: SectorSize,
-    /// Empty partitions behind the boot partition.
-    pub data_parts: Vec<DataPart>,
+    /// Partitions behind the boot partition and the root.
+    pub parts: Vec<Part>,
 }
 
 /// Names of the partitions that are ours; data partitions have others.
@@ -119,7 +123,7 @@ impl Layout {
         let firmware = self.firmware.of(entry)?;
         let sector = self.sector_size.bytes();
         let esp = esp::volume(firmware, sector, entry, ids, time)?;
-        let around = gpt::FRONT + gpt::BACK + root_size(entry) + self.data_size(entry)?;
+        let around = gpt::FRONT + gpt::BACK + self.size_of_parts(entry)?;
         let usual = esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?;
         let (size, esp_max) = match self.size {
             Size::Auto => (around + usual, esp.size_for(ROOM_MAX)?),
@@ -157,13 +161,8 @@ impl Layout {
             body: esp.write(esp_size)?.volume,
         });
         let mut start = gpt::FRONT + esp_size;
-        for RootPart { name, type_guid, body } in &entry.root {
-            let len = body.len().next_multiple_of(ALIGNMENT);
-            partitions.push(Partition { name: (*name).to_owned(), type_guid: *type_guid, start, len, body: body.clone() });
-            start += len;
-        }
-        for DataPart { name, size, type_guid } in &self.data_parts {
-            partitions.push(Partition { name: name.clone(), type_guid: *type_guid, start, len: *size, body: Blob::default() });
+        for Part { name, size, type_guid, body } in entry.root.iter().chain(&self.parts) {
+            partitions.push(Partition { name: name.clone(), type_guid: *type_guid, start, len: *size, body: body.clone() });
             start += size;
         }
         let mut disk = Blob::zeros(size);
@@ -171,16 +170,15 @@ impl Layout {
         Ok(disk)
     }
 
-    /// Bytes of all data partitions.
-    fn data_size(&self, entry: &Entry) -> Result<u64> {
+    /// Bytes of all partitions behind the boot partition.
+    fn size_of_parts(&self, entry: &Entry) -> Result<u64> {
         let mut names = vec![BIOS_BOOT_NAME, ESP_NAME];
-        names.extend(entry.root.iter().map(|part| part.name));
-        let (count, most) = (names.len() + self.data_parts.len(), units::index(ENTRIES.into()));
+        let (count, most) = (names.len() + entry.root.len() + self.parts.len(), units::index(ENTRIES.into()));
         if count > most {
             return Err(Error::unsupported(format!("{count} partitions are too many, a GPT of ours holds {most}")));
         }
         let mut total = 0_u64;
-        for part in &self.data_parts {
+        for part in entry.root.iter().chain(&self.parts) {
             if names.contains(&part.name.as_str()) {
                 return Err(Error::bad_input(format!("two partitions would be called '{}'", part.name)));
             }
@@ -188,15 +186,10 @@ impl Layout {
             total = total
                 .checked_add(part.size)
                 .filter(|total| *total <= Limits::default().size_max)
-                .ok_or_else(|| Error::unsupported(format!("the data partitions up to '{}' are larger than any disk", part.name)))?;
+                .ok_or_else(|| Error::unsupported(format!("the partitions up to '{}' are larger than any disk", part.name)))?;
         }
         Ok(total)
     }
-}
-
-/// Bytes of the root's partitions.
-fn root_size(entry: &Entry) -> u64 {
-    entry.root.iter().map(|part| part.body.len().next_multiple_of(ALIGNMENT)).sum()
 }
 
 fn esp_content(esp: &formats::fat::Volume) -> u64 {

@@ -2,8 +2,9 @@
 
 use crate::{
     error::{Error, Result},
+    filled::Filled,
     image::Overrides,
-    layout::{DataPart, Firmware, SectorSize, Size},
+    layout::{Firmware, Part, SectorSize, Size},
     platforms::Platform,
 };
 pub use crate::{payload::InitrdCompression, root::Root};
@@ -18,8 +19,12 @@ pub struct Request {
     pub size: Size,
     /// Its sectors; the usual ones of an image, and those that it has of a disk, when absent.
     pub sector_size: Option<SectorSize>,
+    /// Partitions that the user fills.
+    pub filled_parts: Vec<Filled>,
+    /// The volume for cloud-init.
+    pub cloud_init: Option<Filled>,
     /// Empty partitions.
-    pub data_parts: Vec<DataPart>,
+    pub data_parts: Vec<Part>,
     /// Compression of the initrd.
     pub compression: InitrdCompression,
     /// Its level; the codec's own when absent.
@@ -70,6 +75,8 @@ pub(crate) static BOOT: Setting = setting("--boot", Heeder::Output, |request| re
 pub(crate) static SIZE: Setting = setting("--size", Heeder::Output, |request| request.size != Size::Auto);
 pub(crate) static SECTOR_SIZE: Setting = setting("--sector-size", Heeder::Output, |request| request.sector_size.is_some());
 pub(crate) static DATA_PART: Setting = setting("--data-part", Heeder::Output, |request| !request.data_parts.is_empty());
+pub(crate) static PART: Setting = setting("--part", Heeder::Output, |request| !request.filled_parts.is_empty());
+pub(crate) static CLOUD_INIT: Setting = setting("--cloud-init", Heeder::Output, |request| request.cloud_init.is_some());
 pub(crate) static ROOT: Setting = setting("--root", Heeder::Output, |request| matches!(request.root, Root::Partition(_)));
 pub(crate) static VERITY: Setting = setting("--verity", Heeder::Output, |request| request.verity);
 pub(crate) static COMPRESSION: Setting =
@@ -92,6 +99,8 @@ pub static SETTINGS: &[&Setting] = &[
     &BOOT,
     &SIZE,
     &SECTOR_SIZE,
+    &PART,
+    &CLOUD_INIT,
     &DATA_PART,
     &ROOT,
     &VERITY,
@@ -148,6 +157,11 @@ impl Request {
         let of_platform = self.platform.map_or(&[][..], |platform| platform.options);
         let users = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         Options::parse_known(specs, own.iter().chain(of_platform).copied().chain(users))
+    }
+
+    /// The partitions that are filled, in the order in which they stand on the disk.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = &Filled> {
+        self.filled_parts.iter().chain(&self.cloud_init)
     }
 
     /// The options of the root file system.

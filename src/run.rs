@@ -5,7 +5,7 @@ use crate::{
     bootable::{self, Doubt, Start},
     error::{Error, Kind, Result},
     image::{self, Image},
-    layout::{self, Entry, Firmware, Fitted, Given, Layout, Sectors},
+    layout::{self, Entry, Firmware, Fitted, Given, Layout, Part, Sectors},
     payload::Payload,
     request::Request,
     root::{self, RootFs, RootImage},
@@ -71,6 +71,7 @@ pub(crate) struct Run {
     pub(crate) env: Env,
     payload: Option<Arc<Payload>>,
     roots: Vec<((&'static str, Options), RootImage)>,
+    parts: Option<Vec<Part>>,
     disks: Vec<((Firmware, Limits), Disk)>,
     warnings: Vec<String>,
 }
@@ -78,7 +79,7 @@ pub(crate) struct Run {
 impl Run {
     /// A run over a source.
     pub(crate) fn new(source: Source, request: Request, env: Env) -> Self {
-        Self { source, request, env, payload: None, roots: Vec::new(), disks: Vec::new(), warnings: Vec::new() }
+        Self { source, request, env, payload: None, roots: Vec::new(), parts: None, disks: Vec::new(), warnings: Vec::new() }
     }
 
     /// What the user asked for.
@@ -132,7 +133,8 @@ impl Run {
                 let (entry, ids) = self.entry()?;
                 self.doubt_stub(firmware, &entry);
                 let sector_size = self.request.sector_size.unwrap_or_default();
-                let layout = Layout { firmware, size: self.request.size, sector_size, data_parts: self.request.data_parts.clone() };
+                let parts = self.parts(&ids)?;
+                let layout = Layout { firmware, size: self.request.size, sector_size, parts };
                 let blob = layout.disk(&entry, limits, &ids, self.env.time)?;
                 Disk { blob, identity: ids.into(), sectors: Sectors::counted(sector_size) }
             }
@@ -204,6 +206,25 @@ impl Run {
         let (parts, arguments) = root::partitions(root, &blob, self.request.verity, arch, &payload.cmdline, &ids, &mut self.env)?;
         payload.cmdline.append(&arguments)?;
         Ok((Entry { root: parts, ..payload.entry()? }, ids))
+    }
+
+    /// The user's partitions, made when first asked for: those that are filled, then the empty ones, which may grow at the end.
+    fn parts(&mut self, ids: &Ids) -> Result<Vec<Part>> {
+        if let Some(parts) = &self.parts {
+            return Ok(parts.clone());
+        }
+        let facts = Kernel::identify(&self.source.image()?.kernel)?.facts();
+        let sector = self.request.sector_size.unwrap_or_default().bytes();
+        let mut parts = Vec::new();
+        for filled in self.request.filled().cloned().collect::<Vec<_>>() {
+            let options = self.request.options_of(filled.options(), &[])?;
+            let (part, warnings) = filled.make(sector, &options, &facts, ids, &mut self.env)?;
+            self.warn(warnings);
+            parts.push(part);
+        }
+        parts.extend(self.request.data_parts.iter().cloned());
+        self.parts = Some(parts.clone());
+        Ok(parts)
     }
 
     /// The user's identifiers, else those of a content.

@@ -37,8 +37,8 @@ pub enum Width {
 /// A volume to be written.
 #[derive(Clone, Debug)]
 pub struct Volume {
-    /// Upper case ASCII letters, digits, `_` and spaces, at most 11.
-    pub label: &'static str,
+    /// Upper case ASCII letters, digits, `_` and spaces, at most 11; [`label_of`] makes one.
+    pub label: String,
     /// Volume serial number.
     pub serial: u32,
     /// Time of every file and directory, in UTC; clamped to what FAT can say, 1980 to 2107.
@@ -53,6 +53,14 @@ pub struct Volume {
     pub cluster_min: u64,
     /// The files; directories come of their paths.
     pub files: Vec<File>,
+    /// Directories that may have no file, by paths like those of files.
+    pub directories: Vec<String>,
+}
+
+/// A volume label out of any name.
+pub fn label_of(name: &str) -> String {
+    let letter = |c: char| if c.is_ascii_alphanumeric() || c == ' ' { c.to_ascii_uppercase() } else { '_' };
+    name.chars().take(directory::LABEL_LEN).map(letter).collect()
 }
 
 /// A file to be written.
@@ -127,13 +135,16 @@ impl Volume {
 
     /// The directory tree, with every name and size checked.
     fn directories(&self) -> Result<Directories> {
-        let mut directories = Directories::new(self.label, self.time);
+        let mut directories = Directories::new(&self.label, self.time);
         for (index, file) in self.files.iter().enumerate() {
             if file.body.len() >= FILE_END {
                 let what = format!("the file is {}, FAT holds less than 4 GiB", units::show_size(file.body.len()));
                 return Err(Error::bad_input(what).at(&file.path));
             }
-            directories.add(&file.path, index).at(|| &file.path)?;
+            directories.add(&file.path, Some(index)).at(|| &file.path)?;
+        }
+        for path in &self.directories {
+            directories.add(path, None).at(|| path)?;
         }
         directories.check_sizes()?;
         Ok(directories)

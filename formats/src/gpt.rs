@@ -29,6 +29,8 @@ use zerocopy::{
 pub const ESP: Guid = Guid::new(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
 /// BIOS boot partition: a boot loader's second stage ("Hah!IdontNeedEFI").
 pub const BIOS_BOOT: Guid = Guid::new(0x21686148_6449_6e6f_744e_656564454649);
+/// A file system that any system may know: Microsoft's "basic data".
+pub const BASIC_DATA: Guid = Guid::new(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7);
 /// Linux file system data.
 pub const LINUX_DATA: Guid = Guid::new(0x0fc63daf_8483_4772_8e79_3d69d8477de4);
 /// Linux swap space.

@@ -7,10 +7,11 @@ use super::{
 use crate::{
     convert::{Conversion, Reporter, Source},
     emit::{self, Durability, Manner, Target},
-    error::{Error, Result},
+    error::{At, Error, Result},
+    filled::{Filled, Filler, ToFill},
     image::Overrides,
-    input::{self, FileId, STDIN},
-    layout::{DataPart, Firmware, SectorSize, Size},
+    input::{self, FileId, Opening, STDIN},
+    layout::{Firmware, Part, SectorSize, Size},
     names::find,
     outputs::{self, Output},
     platforms::Platform,
@@ -59,7 +60,14 @@ pub(super) struct Making {
     boot: Firmware,
     /// An empty partition behind the boot partition; TYPE is linux (the default), swap, home, var, esp or a GUID
     #[arg(long = "data-part", value_name = "NAME=SIZE[:TYPE]", help_heading = "Disk")]
-    data_parts: Vec<DataPart>,
+    data_parts: Vec<Part>,
+    /// A partition that is filled: TYPE is fat, squashfs or erofs for a directory, or the type of one that gets the bytes of a file, as for
+    /// --data-part; SIZE may be auto. Files are root's, of the time of SOURCE_DATE_EPOCH, with their permission bits
+    #[arg(long = "part", value_name = "NAME=SIZE:TYPE=DIR|FILE", help_heading = "Disk")]
+    parts: Vec<ToFill>,
+    /// A volume for cloud-init (NoCloud, labelled CIDATA) with user-data, meta-data and what else the directory has
+    #[arg(long, value_name = "DIR", help_heading = "Disk")]
+    cloud_init: Option<PathBuf>,
     /// Where the root file system is: in the initrd, or, as one of the others, in a partition that the kernel mounts by itself
     #[arg(long, default_value = "initrd", value_name = "WHERE", value_parser = named::<Root>(), help_heading = "Disk")]
     root: Root,
@@ -135,7 +143,7 @@ impl Making {
     ///
     /// # Errors
     /// When nothing heeds `--compress`, or a file cannot be read.
-    pub(super) fn request(&self, outputs: &[&Output], overrides: Overrides, decompress_kernel: bool) -> Result<Request> {
+    pub(super) fn request(&self, outputs: &[&Output], overrides: Overrides, decompress_kernel: bool, env: &mut Env) -> Result<Request> {
         /// The option that `--compress` stands for.
         const COMPRESSED: &str = "compressed";
         let mut options = self.options.clone();
@@ -150,6 +158,8 @@ impl Making {
             firmware: self.boot,
             size: self.size,
             sector_size: self.sector_size,
+            filled_parts: self.filled_parts(env)?,
+            cloud_init: self.cloud_init.as_deref().map(|path| cloud_init(path, env)).transpose()?,
             data_parts: self.data_parts.clone(),
             compression: self.initrd_compression,
             level: self.initrd_level,
@@ -163,6 +173,30 @@ impl Making {
             overrides: Overrides { consoles: self.target.map(|platform| platform.consoles), ..overrides },
         })
     }
+}
+
+impl Making {
+    /// The partitions of `--part`, with what is in them.
+    fn filled_parts(&self, env: &mut Env) -> Result<Vec<Filled>> {
+        let filled = |part: &ToFill| {
+            let filler = match part.path.is_dir() {
+                true => Filler::Files(input::directory(&part.path, env)?),
+                false => Filler::Bytes(input::open_plain(&part.path, &Opening::default(), env).at(|| input::show(&part.path))?),
+            };
+            Filled::new(part, filler).at(|| input::show(&part.path))
+        };
+        self.parts.iter().map(filled).map(|filled| filled.at(|| "--part")).collect()
+    }
+
+    /// The files that go into partitions, which no output may replace.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = FileId> {
+        self.parts.iter().filter_map(|part| FileId::of(&part.path))
+    }
+}
+
+fn cloud_init(path: &Path, env: &mut Env) -> Result<Filled> {
+    let tree = input::directory(path, env).at(|| "--cloud-init")?;
+    Filled::cloud_init(tree).at(|| input::show(path)).at(|| "--cloud-init")
 }
 
 impl Made {

@@ -24,7 +24,7 @@ pub(super) fn volume(firmware: Firmware, sector: u64, entry: &Entry, ids: &Ids, 
     files.push(File::new(KERNEL_PATH, entry.kernel.clone()));
     files.extend(entry.initrd.iter().map(|initrd| File::new(INITRD_PATH, initrd.clone())));
     Ok(Volume {
-        label: "MOBY",
+        label: "MOBY".to_owned(),
         serial: ids.serial("EFI system"),
         time,
         sector,
@@ -33,6 +33,7 @@ pub(super) fn volume(firmware: Firmware, sector: u64, entry: &Entry, ids: &Ids, 
         fat32_only: true,
         cluster_min: SECTOR,
         files,
+        directories: Vec::new(),
     })
 }
 

@@ -78,7 +78,7 @@ impl SdCard<'_> {
     pub fn image(&self, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Blob> {
         entry.check_cmdline()?;
         let volume = Volume {
-            label: "MOBY",
+            label: "MOBY".to_owned(),
             serial: ids.serial("SD card"),
             time,
             sector: SECTOR,
@@ -86,6 +86,7 @@ impl SdCard<'_> {
             fat32_only: true,
             cluster_min: CLUSTER_MIN,
             files: self.files(entry)?,
+            directories: Vec::new(),
         };
         let usual = START + volume.size_for(ROOM_MIN)?;
         let (size, end) = match self.size {

@@ -47,7 +47,7 @@ fn the_loaders_find_their_files() {
 #[test]
 fn large_sectors_are_counted_everywhere() {
     let sector_size = SectorSize::LARGE;
-    let layout = Layout { sector_size, data_parts: vec!["A=5M".parse().unwrap()], ..Layout::default() };
+    let layout = Layout { sector_size, parts: vec!["A=5M".parse().unwrap()], ..Layout::default() };
     let disk = layout.disk(&entry(5 * MIB), Limits::default(), &Ids::from_seed(b"layout"), Timestamp(0)).unwrap();
     assert_eq!((disk.read_array(4096).unwrap(), disk.read_array(disk.len() - 4096).unwrap()), (*b"EFI PART", *b"EFI PART"));
     let parts: Vec<_> = disk::partitions(&disk).unwrap().into_iter().map(|part| (part.name, part.start, part.len)).collect();
@@ -124,12 +124,8 @@ fn a_size_is_kept_or_refused_with_one_that_would_do() {
 #[test]
 fn more_room_is_behind_what_is_there_without_it() {
     let tables = |size: &str, multiple: u64| {
-        let layout = Layout {
-            firmware: Firmware::Hybrid,
-            size: size.parse().unwrap(),
-            data_parts: vec!["A=5M".parse().unwrap()],
-            ..Layout::default()
-        };
+        let layout =
+            Layout { firmware: Firmware::Hybrid, size: size.parse().unwrap(), parts: vec!["A=5M".parse().unwrap()], ..Layout::default() };
         let disk = layout.disk(&entry(1), Limits::multiple_of(multiple), &Ids::from_seed(b"a"), Timestamp(0)).unwrap();
         (disk.len(), disk::partitions(&disk).unwrap().into_iter().map(|part| (part.start, part.len, part.guid)).collect::<Vec<_>>())
     };
@@ -175,8 +171,8 @@ fn identifiers_come_from_the_seed_alone() {
 #[test]
 fn data_partitions_follow_the_boot_partition() {
     let plan = |size, parts: &[&str]| {
-        let data_parts = parts.iter().map(|part| part.parse().unwrap()).collect();
-        let layout = Layout { size, data_parts, ..Layout::default() };
+        let parts = parts.iter().map(|part| part.parse().unwrap()).collect();
+        let layout = Layout { size, parts, ..Layout::default() };
         layout.disk(&entry(1), Limits::default(), &Ids::from_seed(b"a"), Timestamp(9))
     };
     for size in [Size::Auto, Size::Fixed(5 * GIB)] {

@@ -6,6 +6,7 @@ mod broken;
 mod containers;
 mod debian;
 mod edited;
+mod filled;
 mod iso;
 mod isofs;
 mod sectors;

@@ -96,8 +96,8 @@ fn sgdisk_sees_the_room_that_was_asked_for() {
 #[test]
 fn sgdisk_sees_data_partitions_as_they_were_asked_for() {
     let desk = scratch("layout-data");
-    let data_parts = ["A=1G", "state=300M:var"].map(|part| part.parse().unwrap()).into();
-    let layout = Layout { data_parts, ..Layout::default() };
+    let parts = ["A=1G", "state=300M:var"].map(|part| part.parse().unwrap()).into();
+    let layout = Layout { parts, ..Layout::default() };
     let disk = layout.disk(&entry(Arch::X86_64), Limits::default(), &Ids::from_seed(b"x"), Timestamp(0)).unwrap();
     let image = desk.join("disk.img");
     write(&disk, &image);

@@ -11,6 +11,7 @@ mod boot_erofs;
 mod bootable;
 mod cli;
 mod disks;
+mod filled;
 mod given_disks;
 mod golden;
 mod hostile;

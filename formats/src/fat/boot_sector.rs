@@ -130,7 +130,7 @@ fn boot_sector(volume: &Volume, geometry: &Geometry) -> [u8; 512] {
         reserved: 0,
         boot_signature: 0x29,
         volume_id: U32::new(volume.serial),
-        volume_label: directory::label(volume.label),
+        volume_label: directory::label(&volume.label),
         file_system_type: *match geometry.width {
             Width::Fat12 => b"FAT12   ",
             Width::Fat16 => b"FAT16   ",

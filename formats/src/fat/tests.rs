@@ -3,7 +3,7 @@ use crate::units::{GIB, MIB, SECTOR};
 
 fn volume(files: Vec<File>) -> Volume {
     Volume {
-        label: "MOBY",
+        label: "MOBY".to_owned(),
         serial: 0x1234_abcd,
         time: Timestamp(1_700_000_000),
         sector: SECTOR,
@@ -11,6 +11,7 @@ fn volume(files: Vec<File>) -> Volume {
         fat32_only: true,
         cluster_min: SECTOR,
         files,
+        directories: Vec::new(),
     }
 }
 
@@ -131,6 +132,15 @@ fn files_are_where_the_writer_says_and_in_one_piece() {
             assert_eq!(written.volume.slice(range.clone()).to_vec(MIB).unwrap(), file.body.to_vec(MIB).unwrap());
         }
     }
+}
+
+#[test]
+fn any_name_makes_a_label() {
+    assert_eq!([label_of("my data-2, ünï"), label_of("")], ["MY DATA_2_ ", ""]);
+    let volume = Volume { label: label_of("x\u{202e}"), directories: vec!["a/b".to_owned(), "A".to_owned()], ..volume(Vec::new()) };
+    assert!(Volume { fat32_only: false, ..volume.clone() }.write(MIB).is_ok());
+    let files = vec![File::new("a", Blob::default())];
+    assert!(Volume { files, ..volume }.write(40 * MIB).unwrap_err().to_string().contains("is a file and a directory"));
 }
 
 #[test]

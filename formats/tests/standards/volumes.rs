@@ -78,13 +78,14 @@ q
 fn volume(files: Vec<File>) -> Volume {
     Volume {
         sector: SECTOR,
-        label: "MOBY_ESP",
+        label: "MOBY_ESP".to_owned(),
         serial: 0x0bad_cafe,
         time: Timestamp(1_700_000_001),
         hidden_sectors: 2048,
         fat32_only: false,
         cluster_min: SECTOR,
         files,
+        directories: Vec::new(),
     }
 }
 
