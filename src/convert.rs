@@ -23,6 +23,7 @@
 use crate::{
     bootable,
     error::{At, Error, Result},
+    filled::Filled,
     image::{self, Draft},
     input::Input,
     layout::Given,
@@ -98,6 +99,10 @@ impl Conversion {
         if let Root::Partition(root) = request.root {
             root.check(&root_options)?;
         }
+        for part in request.filled() {
+            let options = request.options_of(part.options(), &[])?;
+            part.root().map_or(Ok(()), |root| root.check(&options))?;
+        }
         let plan = |output: &&'static Output| output.recipe.plan(&request).at(|| format!("format {}", output.name));
         let jobs = outputs.iter().map(plan).collect::<Result<_>>()?;
         let encoding = request.output_encoding()?;
@@ -140,8 +145,9 @@ impl Conversion {
 }
 
 fn refuse_unknown_options(outputs: &[&'static Output], request: &Request) -> Result<()> {
-    let known: Vec<_> =
-        outputs.iter().flat_map(|output| output.options()).chain(request.root.option_specs()).map(|spec| spec.name).collect();
+    let of_parts = request.filled().flat_map(Filled::options);
+    let specs = outputs.iter().flat_map(|output| output.options()).chain(request.root.option_specs()).chain(of_parts);
+    let known: Vec<_> = specs.map(|spec| spec.name).collect();
     match request.options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
         None => Ok(()),
         Some((key, _)) if known.is_empty() => {

@@ -1,6 +1,7 @@
 //! Opening what the user names: a file, `-` for standard input, compressed or not, as one [`Blob`].
 
 pub(crate) mod container;
+mod directory;
 mod file_id;
 mod firmware;
 mod ovf;
@@ -31,6 +32,7 @@ use std::{
     sync::Arc,
 };
 
+pub use directory::directory;
 pub use file_id::FileId;
 pub use firmware::firmware;
 pub use packed::disk as packed;

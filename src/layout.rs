@@ -3,20 +3,23 @@
 //! ```text
 //!  0      512             17 KiB          1 MiB                                                    size
 //!  MBR    GPT, primary    stage2          EFI system partition    data partitions    (unused)      GPT, backup
-//!  stage1                 (BIOS boot)     FAT32: loaders, entry,  (empty)
+//!  stage1                 (BIOS boot)     FAT32: loaders, entry,  (filled, empty)
 //!                                         kernel, initrd
 //! ```
+//! On disks of 4096-byte sectors the tables begin at 4096 and stage2 at 24 KiB, and FAT32 begins at 257 MiB.
 //! The root file system, where it is not in the initrd, stands behind the EFI system partition, before the data partitions.
 //! Everything is a blob before a byte is written; planning takes time in the number of files, not in the size of the disk.
 
-mod data_part;
 mod entry;
 mod esp;
 mod firmware;
 mod given;
 mod gpt;
 mod iso;
+mod part;
+mod recount;
 mod sd_card;
+mod sector_size;
 
 use crate::{
     error::{Error, Result},
@@ -24,21 +27,27 @@ use crate::{
 };
 use formats::{
     Blob, Guid, Ids, Limits, Timestamp,
-    gpt::{ALIGNMENT, BIOS_BOOT, ENTRIES, ESP, FIRST_USABLE},
+    gpt::{ALIGNMENT, BIOS_BOOT, ENTRIES, ESP, front_len},
     mbr,
     units::{self, GIB, MIB},
 };
 use gpt::Partition;
 use std::str::FromStr;
 
-pub use data_part::DataPart;
-pub use entry::{Entry, RootPart};
+pub use entry::Entry;
 pub use esp::ENTRY_PATH;
 pub use firmware::Firmware;
 pub use given::Given;
 pub(crate) use given::{Fitted, Sectors};
 pub use iso::Iso;
+pub use part::Part;
+pub(crate) use part::{is_name, size_of, type_guid};
+
+/// The smallest partition beside those of the firmware.
+pub(crate) const PART_MIN: u64 = ALIGNMENT;
 pub use sd_card::{Board, RPI3, RPI4, SdCard};
+pub use sector_size::SectorSize;
+pub(crate) use sector_size::not_had;
 
 /// Room on the boot partition for a user who replaces a kernel, where the size of the disk is ours to choose.
 const ROOM_MIN: u64 = 8 * MIB;
@@ -53,32 +62,31 @@ pub enum Size {
     Auto,
     /// So many bytes, or the next more that the container can hold.
     Fixed(u64),
+    /// So many bytes more than without it, which nothing uses.
+    More(u64),
 }
 
 impl FromStr for Size {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if text == "auto" { Ok(Self::Auto) } else { units::parse_size(text).map(Self::Fixed) }
+        match text.strip_prefix('+') {
+            Some(more) => units::parse_size(more).map(Self::More),
+            None if text == "auto" => Ok(Self::Auto),
+            None => units::parse_size(text).map(Self::Fixed),
+        }
     }
 }
 
 impl Size {
-    /// Refuses what no disk of ours can have, whatever it holds.
+    /// Refuses what no disk can have, whatever it holds.
     ///
     /// # Errors
-    /// When it is too small for any loader, or too large for its container.
+    /// When it is too large for its container.
     pub(crate) fn check(self, limits: Limits) -> Result<()> {
-        let Self::Fixed(size) = self else { return Ok(()) };
-        round_up(size, limits)?;
-        match gpt::FRONT + gpt::BACK {
-            needed if size <= needed => Err(Error::bad_input(format!(
-                "a disk of {} is too small, the loaders and tables alone need {}",
-                units::show_size(size),
-                units::show_size(needed)
-            ))
-            .hint("use --size auto")),
-            _ => Ok(()),
+        match self {
+            Self::Auto => Ok(()),
+            Self::Fixed(size) | Self::More(size) => round_up(size, limits).map(drop),
         }
     }
 }
@@ -89,14 +97,16 @@ pub fn partition_guid(ids: &Ids, name: &str) -> Guid {
 }
 
 /// How a disk is laid out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Layout {
     /// Which firmware it is for.
     pub firmware: Firmware,
     /// Its size.
     pub size: Size,
-    /// Empty partitions behind the boot partition.
-    pub data_parts: Vec<DataPart>,
+    /// Its sectors.
+    pub sector_size: SectorSize,
+    /// Partitions behind the boot partition and the root.
+    pub parts: Vec<Part>,
 }
 
 /// Names of the partitions that are ours; data partitions have others.
@@ -111,31 +121,35 @@ impl Layout {
     /// or the disk is too small.
     pub fn disk(&self, entry: &Entry, limits: Limits, ids: &Ids, time: Timestamp) -> Result<Blob> {
         let firmware = self.firmware.of(entry)?;
-        let esp = esp::volume(firmware, entry, ids, time)?;
-        let around = gpt::FRONT + gpt::BACK + root_size(entry) + self.data_size(entry)?;
-        let size = match self.size {
-            Size::Auto => around + esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?,
+        let sector = self.sector_size.bytes();
+        let esp = esp::volume(firmware, sector, entry, ids, time)?;
+        let around = gpt::FRONT + gpt::BACK + self.size_of_parts(entry)?;
+        let usual = esp.size_for(ROOM_MIN.max(esp_content(&esp) / 8))?;
+        let (size, esp_max) = match self.size {
+            Size::Auto => (around + usual, esp.size_for(ROOM_MAX)?),
+            Size::More(more) => ((around + usual).saturating_add(more), usual),
             Size::Fixed(size) => {
                 let needed = around + esp.size_for(0)?;
                 if size < needed {
                     let what = format!("a disk of {} is too small, {} are needed", units::show_size(size), units::show_size(needed));
                     return Err(Error::bad_input(what).hint(format!("use --size {}M or --size auto", needed / MIB)));
                 }
-                size
+                (size, esp.size_for(ROOM_MAX)?)
             }
         };
         let size = round_up(size, limits.and(Limits::multiple_of(MIB)))?;
-        let esp_size = ((size - around) / ALIGNMENT * ALIGNMENT).min(esp.size_for(ROOM_MAX)?);
+        let esp_size = ((size - around) / ALIGNMENT * ALIGNMENT).min(esp_max);
 
         let mut partitions = Vec::new();
         let mut boot_code = mbr::NOT_BOOTABLE;
         if firmware.has_bios() {
-            boot_code = loaders::stage1(FIRST_USABLE.bytes(), 0);
+            let start = front_len(sector);
+            boot_code = loaders::stage1(start, sector);
             partitions.push(Partition {
                 name: BIOS_BOOT_NAME.to_owned(),
                 type_guid: BIOS_BOOT,
-                start: FIRST_USABLE.bytes(),
-                len: gpt::FRONT - FIRST_USABLE.bytes(),
+                start,
+                len: gpt::FRONT - start,
                 body: loaders::stage2(),
             });
         }
@@ -147,28 +161,24 @@ impl Layout {
             body: esp.write(esp_size)?.volume,
         });
         let mut start = gpt::FRONT + esp_size;
-        for RootPart { name, type_guid, body } in &entry.root {
-            let len = body.len().next_multiple_of(ALIGNMENT);
-            partitions.push(Partition { name: (*name).to_owned(), type_guid: *type_guid, start, len, body: body.clone() });
-            start += len;
-        }
-        for DataPart { name, size, type_guid } in &self.data_parts {
-            partitions.push(Partition { name: name.clone(), type_guid: *type_guid, start, len: *size, body: Blob::default() });
+        for Part { name, size, type_guid, body } in entry.root.iter().chain(&self.parts) {
+            partitions.push(Partition { name: name.clone(), type_guid: *type_guid, start, len: *size, body: body.clone() });
             start += size;
         }
-        gpt::disk(size, boot_code, &partitions, ids)
+        let mut disk = Blob::zeros(size);
+        gpt::write(&mut disk, sector, boot_code, &partitions, ids)?;
+        Ok(disk)
     }
 
-    /// Bytes of all data partitions.
-    fn data_size(&self, entry: &Entry) -> Result<u64> {
+    /// Bytes of all partitions behind the boot partition.
+    fn size_of_parts(&self, entry: &Entry) -> Result<u64> {
         let mut names = vec![BIOS_BOOT_NAME, ESP_NAME];
-        names.extend(entry.root.iter().map(|part| part.name));
-        let (count, most) = (names.len() + self.data_parts.len(), units::index(ENTRIES.into()));
+        let (count, most) = (names.len() + entry.root.len() + self.parts.len(), units::index(ENTRIES.into()));
         if count > most {
             return Err(Error::unsupported(format!("{count} partitions are too many, a GPT of ours holds {most}")));
         }
         let mut total = 0_u64;
-        for part in &self.data_parts {
+        for part in entry.root.iter().chain(&self.parts) {
             if names.contains(&part.name.as_str()) {
                 return Err(Error::bad_input(format!("two partitions would be called '{}'", part.name)));
             }
@@ -176,15 +186,10 @@ impl Layout {
             total = total
                 .checked_add(part.size)
                 .filter(|total| *total <= Limits::default().size_max)
-                .ok_or_else(|| Error::unsupported(format!("the data partitions up to '{}' are larger than any disk", part.name)))?;
+                .ok_or_else(|| Error::unsupported(format!("the partitions up to '{}' are larger than any disk", part.name)))?;
         }
         Ok(total)
     }
-}
-
-/// Bytes of the root's partitions.
-fn root_size(entry: &Entry) -> u64 {
-    entry.root.iter().map(|part| part.body.len().next_multiple_of(ALIGNMENT)).sum()
 }
 
 fn esp_content(esp: &formats::fat::Volume) -> u64 {

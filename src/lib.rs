@@ -10,6 +10,7 @@ pub mod cli;
 pub mod convert;
 pub mod emit;
 pub mod error;
+pub mod filled;
 pub mod image;
 mod images;
 mod in_use;

@@ -29,7 +29,7 @@ pub struct Output {
 pub(crate) const SHARED: &[&str] = &["-kernel", "-cmdline"];
 
 const fn disk(firmware: Firmware, container: &'static dyn Format) -> DiskRecipe {
-    DiskRecipe { firmware, container, options: &[], size_multiple: SECTOR }
+    DiskRecipe { firmware, container, options: &[], size_multiple: SECTOR, may_have_large_sectors: true }
 }
 
 /// Every output, in the order of `moby formats`. The names and files of LinuxKit are kept.
@@ -104,7 +104,7 @@ pub static OUTPUTS: &[Output] = &[
         files: &[".raw"],
         firmware: "BIOS, UEFI",
         about: "raw disk of whole GiB, for EC2 ImportSnapshot",
-        recipe: &DiskRecipe { size_multiple: WHOLE_GIB, ..disk(Firmware::Hybrid, &Raw) },
+        recipe: &DiskRecipe { size_multiple: WHOLE_GIB, may_have_large_sectors: false, ..disk(Firmware::Hybrid, &Raw) },
     },
     Output {
         name: "azure",

@@ -83,7 +83,16 @@ impl<const N: usize> From<[Blob; N]> for Files {
 
 /// What every disk of ours heeds.
 fn heeded_by_disks(request: &Request) -> Vec<&'static Setting> {
-    let mut heeded = vec![&request::BOOT, &request::SIZE, &request::DATA_PART, &request::ROOT, &request::SEED];
+    let mut heeded = vec![
+        &request::BOOT,
+        &request::SIZE,
+        &request::SECTOR_SIZE,
+        &request::PART,
+        &request::CLOUD_INIT,
+        &request::DATA_PART,
+        &request::ROOT,
+        &request::SEED,
+    ];
     match request.root {
         Root::Initrd => heeded.extend(HEEDED_BY_INITRDS),
         Root::Partition(_) => heeded.push(&request::VERITY),

@@ -2,14 +2,15 @@
 
 use crate::{
     error::{At, Error, Result},
+    filled::Filled,
     image::Overrides,
-    layout::{DataPart, Firmware, Size},
+    layout::{Firmware, Part, SectorSize, Size},
     names::Named,
     platforms::Platform,
 };
 pub use crate::{payload::InitrdCompression, root::Root};
 use formats::{
-    OptionSpec, Options,
+    Limits, OptionSpec, Options, Plan,
     compress::{Codec, Encoding},
     fat::File,
 };
@@ -21,8 +22,14 @@ pub struct Request {
     pub firmware: Firmware,
     /// Size of the disk.
     pub size: Size,
+    /// Its sectors; the usual ones of an image, and those that it has of a disk, when absent.
+    pub sector_size: Option<SectorSize>,
+    /// Partitions that the user fills.
+    pub filled_parts: Vec<Filled>,
+    /// The volume for cloud-init.
+    pub cloud_init: Option<Filled>,
     /// Empty partitions.
-    pub data_parts: Vec<DataPart>,
+    pub data_parts: Vec<Part>,
     /// Compression of the initrd.
     pub compression: InitrdCompression,
     /// Its level; the codec's own when absent.
@@ -108,7 +115,10 @@ const fn setting(option: &'static str, of: Heeder, is_given: fn(&Request) -> boo
 
 pub(crate) static BOOT: Setting = setting("--boot", Heeder::Output, |request| request.firmware != Firmware::Hybrid);
 pub(crate) static SIZE: Setting = setting("--size", Heeder::Output, |request| request.size != Size::Auto);
+pub(crate) static SECTOR_SIZE: Setting = setting("--sector-size", Heeder::Output, |request| request.sector_size.is_some());
 pub(crate) static DATA_PART: Setting = setting("--data-part", Heeder::Output, |request| !request.data_parts.is_empty());
+pub(crate) static PART: Setting = setting("--part", Heeder::Output, |request| !request.filled_parts.is_empty());
+pub(crate) static CLOUD_INIT: Setting = setting("--cloud-init", Heeder::Output, |request| request.cloud_init.is_some());
 pub(crate) static ROOT: Setting = setting("--root", Heeder::Output, |request| matches!(request.root, Root::Partition(_)));
 pub(crate) static VERITY: Setting = setting("--verity", Heeder::Output, |request| request.verity);
 pub(crate) static COMPRESSION: Setting =
@@ -127,10 +137,16 @@ static APPEND: Setting = setting("--append", Heeder::Image, |request| !request.o
 static UCODE: Setting = setting("--ucode", Heeder::Image, |request| request.overrides.ucode.is_some());
 static ARCH: Setting = setting("--arch", Heeder::Image, |request| request.overrides.arch.is_some());
 
+/// What a disk as the input heeds, too: its container has identifiers, it can be made larger, and its GPT be counted anew.
+static OF_DISKS: [&Setting; 3] = [&SEED, &SIZE, &SECTOR_SIZE];
+
 /// Every setting.
 pub static SETTINGS: &[&Setting] = &[
     &BOOT,
     &SIZE,
+    &SECTOR_SIZE,
+    &PART,
+    &CLOUD_INIT,
     &DATA_PART,
     &ROOT,
     &VERITY,
@@ -166,7 +182,7 @@ impl Request {
     /// # Errors
     /// Names the first option that would be ignored.
     pub(crate) fn refuse_for_disk(&self) -> Result<()> {
-        match self.given(Heeder::Output).chain(self.given(Heeder::Image)).next() {
+        match self.given(Heeder::Output).chain(self.given(Heeder::Image)).find(|setting| !OF_DISKS.contains(setting)) {
             Some(setting) => Err(Error::unsupported(format!("{} is for a tar, and this is a disk", setting.option))
                 .hint("moby extract IMAGE tar gives the tar of a disk of ours, to be converted anew")),
             None => Ok(()),
@@ -182,6 +198,15 @@ impl Request {
         Encoding::new(codec, self.output_level).at(|| COMPRESS_OUTPUT.option)
     }
 
+    /// Refuses what no disk in this container can be like.
+    ///
+    /// # Errors
+    /// When it would be too large, or have other sectors than the container speaks of.
+    pub(crate) fn check_disk(&self, plan: &dyn Plan, limits: Limits) -> Result<()> {
+        self.size.check(limits)?;
+        self.sector_size.unwrap_or_default().check(plan)
+    }
+
     /// The options of something: its own, then the platform's, then the user's, as far as it has them.
     ///
     /// # Errors
@@ -193,6 +218,11 @@ impl Request {
         let options = Options::parse_known(specs, own.iter().chain(of_platform).copied().chain(users).chain(compressed))?;
         // One stream of compressed bytes is one file.
         Ok(options.named(self.name.clone().filter(|_| self.output_compression.is_none())))
+    }
+
+    /// The partitions that are filled, in the order in which they stand on the disk.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = &Filled> {
+        self.filled_parts.iter().chain(&self.cloud_init)
     }
 
     /// The options of the root file system.

@@ -4,12 +4,14 @@
 use crate::{
     error::{At, Error, Result},
     image::Cmdline,
-    layout::{self, RootPart},
+    layout::{self, Part},
     losses,
     names::Named,
 };
 use formats::{
-    Blob, Env, Ids, OptionSpec, Options, Tree, erofs, gpt,
+    Blob, Env, Ids, OptionSpec, Options, Tree,
+    compress::Codec,
+    erofs, gpt,
     kernel::{Arch, Facts},
     squashfs, units,
     verity::Verity,
@@ -30,20 +32,38 @@ pub struct RootFs {
     pub(crate) has_identifiers: bool,
     /// Refuses options that contradict each other.
     check: fn(&Options) -> Result<()>,
-    /// Writes a tree for a kernel.
-    make: fn(&Tree, &Options, &Result<Facts>, &Ids, &mut Env) -> Result<RootImage>,
+    /// Writes a tree so that a kernel reads it, as far as it says what it reads.
+    write: fn(&Tree, &Options, &Result<Facts>, &Ids, &mut Env) -> Result<Blob>,
+    /// What may keep a kernel from mounting it as its root.
+    doubts: fn(&Options, &Result<Facts>) -> Result<Vec<String>>,
+    /// What it cannot hold of a tree.
+    losses: fn(&Tree) -> Vec<String>,
 }
 
 /// Every file system that a root can be written as.
 pub(crate) static ROOT_FILE_SYSTEMS: &[&RootFs] = &[&SQUASHFS, &EROFS];
 
 /// squashfs.
-pub(crate) static SQUASHFS: RootFs =
-    RootFs { name: "squashfs", options: &squashfs::OPTIONS, has_identifiers: false, check: check_squashfs, make: make_squashfs };
+pub(crate) static SQUASHFS: RootFs = RootFs {
+    name: "squashfs",
+    options: &squashfs::OPTIONS,
+    has_identifiers: false,
+    check: check_squashfs,
+    write: write_squashfs,
+    doubts: squashfs_doubts,
+    losses: |tree| losses::warnings("squashfs", "1970 to 2106", &squashfs::losses(tree)),
+};
 
 /// EROFS.
-pub(crate) static EROFS: RootFs =
-    RootFs { name: "erofs", options: &erofs::OPTIONS, has_identifiers: true, check: erofs::check_options, make: make_erofs };
+pub(crate) static EROFS: RootFs = RootFs {
+    name: "erofs",
+    options: &erofs::OPTIONS,
+    has_identifiers: true,
+    check: erofs::check_options,
+    write: |tree, options, _, ids, env| erofs::write(tree, options, ids, env),
+    doubts: |options, facts| Ok(erofs_doubts(options, facts)),
+    losses: |tree| losses::warnings("EROFS", "any year", &erofs::losses(tree)),
+};
 
 /// A root file system, written.
 #[derive(Clone, Debug)]
@@ -110,7 +130,19 @@ impl RootFs {
     /// # Errors
     /// Names the file that the file system cannot hold; when reading or spooling fails.
     pub fn make(&self, tree: &Tree, options: &Options, facts: &Result<Facts>, ids: &Ids, env: &mut Env) -> Result<RootImage> {
-        (self.make)(tree, options, facts, ids, env).at(|| self.name)
+        let mut warnings = (self.doubts)(options, facts).at(|| self.name)?;
+        let RootImage { image, warnings: losses } = self.write(tree, options, facts, ids, env)?;
+        warnings.extend(losses);
+        Ok(RootImage { image, warnings })
+    }
+
+    /// The same for what is no root: a kernel that has no driver for it at first may load one.
+    ///
+    /// # Errors
+    /// As [`RootFs::make`].
+    pub fn write(&self, tree: &Tree, options: &Options, facts: &Result<Facts>, ids: &Ids, env: &mut Env) -> Result<RootImage> {
+        let image = (self.write)(tree, options, facts, ids, env).at(|| self.name)?;
+        Ok(RootImage { image, warnings: (self.losses)(tree) })
     }
 }
 
@@ -118,34 +150,37 @@ fn check_squashfs(options: &Options) -> Result<()> {
     squashfs::Settings::new(options, &[]).map(|_| ())
 }
 
-fn make_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, _: &Ids, env: &mut Env) -> Result<RootImage> {
-    let mut warnings = Vec::new();
-    let known = match facts {
-        Ok(facts) => facts.squashfs_codecs.clone(),
-        Err(error) => {
-            warnings.push(format!("whether the kernel has squashfs is unknown, as it cannot be asked: {error}"));
-            Vec::new()
-        }
-    };
-    let settings = squashfs::Settings::new(options, &known)?;
-    let codec = settings.codec();
-    if known.is_empty() && warnings.is_empty() {
-        warnings.push("the kernel does not say that squashfs is built in: it would need an initrd to mount this root".into());
-    } else if !known.is_empty() && codec != formats::compress::Codec::None && !known.contains(&codec) {
-        let has: Vec<_> = known.iter().map(|codec| codec.name()).collect();
-        warnings.push(format!("the kernel cannot read squashfs compressed with {codec}: it has {}", has.join(", ")));
-    }
-    warnings.extend(losses::warnings("squashfs", "1970 to 2106", &squashfs::losses(tree)));
-    Ok(RootImage { image: squashfs::write(tree, &settings, env)?, warnings })
+/// The codecs of squashfs that a kernel has, as far as it says.
+fn squashfs_codecs(facts: &Result<Facts>) -> &[Codec] {
+    facts.as_ref().map_or(&[], |facts| &facts.squashfs_codecs)
 }
 
-fn make_erofs(tree: &Tree, options: &Options, facts: &Result<Facts>, ids: &Ids, env: &mut Env) -> Result<RootImage> {
-    let mut warnings = Vec::from_iter(missing(facts, &["CONFIG_EROFS_FS"], "mount this root"));
+fn write_squashfs(tree: &Tree, options: &Options, facts: &Result<Facts>, _: &Ids, env: &mut Env) -> Result<Blob> {
+    squashfs::write(tree, &squashfs::Settings::new(options, squashfs_codecs(facts))?, env)
+}
+
+fn squashfs_doubts(options: &Options, facts: &Result<Facts>) -> Result<Vec<String>> {
+    let known = squashfs_codecs(facts);
+    let codec = squashfs::Settings::new(options, known)?.codec();
+    let has = || known.iter().map(|codec| codec.name()).collect::<Vec<_>>().join(", ");
+    Ok(match facts {
+        Err(error) => vec![format!("whether the kernel has squashfs is unknown, as it cannot be asked: {error}")],
+        Ok(_) if known.is_empty() => {
+            vec!["the kernel does not say that squashfs is built in: it would need an initrd to mount this root".into()]
+        }
+        Ok(_) if codec != Codec::None && !known.contains(&codec) => {
+            vec![format!("the kernel cannot read squashfs compressed with {codec}: it has {}", has())]
+        }
+        Ok(_) => Vec::new(),
+    })
+}
+
+fn erofs_doubts(options: &Options, facts: &Result<Facts>) -> Vec<String> {
+    let mut doubts = Vec::from_iter(missing(facts, &["CONFIG_EROFS_FS"], "mount this root"));
     if options.word("erofs_compression") == "zstd" {
-        warnings.extend(facts.as_ref().ok().and_then(erofs_zstd_warning));
+        doubts.extend(facts.as_ref().ok().and_then(erofs_zstd_warning));
     }
-    warnings.extend(losses::warnings("EROFS", "any year", &erofs::losses(tree)));
-    Ok(RootImage { image: erofs::write(tree, options, ids, env)?, warnings })
+    doubts
 }
 
 /// Linux reads zstd in EROFS from this version on, where it is built with it.
@@ -188,12 +223,12 @@ pub(crate) fn partitions(
     cmdline: &Cmdline,
     ids: &Ids,
     env: &mut Env,
-) -> Result<(Vec<RootPart>, String)> {
+) -> Result<(Vec<Part>, String)> {
     let (root_type, verity_type) = match arch {
         Arch::Aarch64 => (gpt::LINUX_ROOT_ARM64, gpt::LINUX_ROOT_ARM64_VERITY),
         _ => (gpt::LINUX_ROOT_X86_64, gpt::LINUX_ROOT_X86_64_VERITY),
     };
-    let mut parts = vec![RootPart { name: ROOT_NAME, type_guid: root_type, body: image.clone() }];
+    let mut parts = vec![Part::around(ROOT_NAME, root_type, image.clone())];
     let has_root = cmdline.has_root();
     let mount = format!("rootfstype={} ro rootwait", root.name);
     if !is_verified {
@@ -209,7 +244,7 @@ pub(crate) fn partitions(
     let (data, hashes) = (part_uuid(ids, ROOT_NAME), part_uuid(ids, VERITY_NAME));
     let table = hashed.table(&data, &hashes);
     let sectors = image.len() / units::SECTOR;
-    parts.push(RootPart { name: VERITY_NAME, type_guid: verity_type, body: hashed.image });
+    parts.push(Part::around(VERITY_NAME, verity_type, hashed.image));
     // The kernel makes the device before it mounts the root (Documentation/admin-guide/device-mapper/dm-init.rst).
     let create = format!("dm-mod.create=\"root,,0,ro,0 {sectors} {table}\" dm-mod.waitfor={data},{hashes}");
     Ok((parts, format!("{create} root=/dev/dm-0 {mount}")))

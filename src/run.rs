@@ -5,7 +5,7 @@ use crate::{
     bootable::{self, Doubt, Start},
     error::{Error, Kind, Result},
     image::{self, Image},
-    layout::{Entry, Firmware, Fitted, Given, Layout, Sectors},
+    layout::{self, Entry, Firmware, Fitted, Given, Layout, Part, Sectors},
     payload::Payload,
     request::Request,
     root::{self, RootFs, RootImage},
@@ -59,12 +59,14 @@ impl Disk {
         let Sectors { size, are_counted } = self.sectors;
         let other = if size == SECTOR { None } else { plan.with_sectors(size) };
         match other {
-            None if are_counted => {
-                let what = format!("the disk is partitioned for sectors of {size} bytes, of which this format cannot speak");
-                Err(Error::unsupported(what).hint("convert it to vhdx, which says what sectors a disk has: --format vhdx"))
-            }
+            None if are_counted => Err(layout::not_had(size)),
             other => other.as_deref().unwrap_or(plan).encode(&self.blob, &self.identity, env),
         }
+    }
+
+    /// Bytes of its sectors, where it is not the same disk with the usual ones.
+    pub(crate) fn large_sectors(&self) -> Option<u64> {
+        self.sectors.are_counted.then_some(self.sectors.size)
     }
 }
 
@@ -79,6 +81,7 @@ pub(crate) struct Run {
     pub(crate) env: Env,
     payload: Option<Arc<Payload>>,
     roots: Vec<((&'static str, Options), RootImage)>,
+    parts: Option<Vec<Part>>,
     disks: Vec<((Firmware, Limits), Disk)>,
     warnings: Vec<String>,
 }
@@ -86,7 +89,7 @@ pub(crate) struct Run {
 impl Run {
     /// A run over a source.
     pub(crate) fn new(source: Source, request: Request, root_options: Options, env: Env) -> Self {
-        Self { source, request, root_options, env, payload: None, roots: Vec::new(), disks: Vec::new(), warnings: Vec::new() }
+        Self { source, request, root_options, env, payload: None, roots: Vec::new(), parts: None, disks: Vec::new(), warnings: Vec::new() }
     }
 
     /// What the user asked for.
@@ -132,15 +135,18 @@ impl Run {
         }
         let disk = match self.source.clone() {
             Source::Disk(given) => {
-                let Fitted { disk, sectors, notice } = given.fit(limits)?;
-                self.warn(notice.into_iter().collect());
+                let Fitted { disk, sectors, notices } = given.fit(self.request.size, self.request.sector_size, limits)?;
+                self.warn(notices);
                 Disk { blob: disk, identity: self.identity_of(&given.disk), sectors }
             }
             Source::Image(_) | Source::Tagged(..) => {
                 let (entry, ids) = self.entry()?;
                 self.doubt_stub(firmware, &entry);
-                let layout = Layout { firmware, size: self.request.size, data_parts: self.request.data_parts.clone() };
-                Disk { blob: layout.disk(&entry, limits, &ids, self.env.time)?, identity: ids.into(), sectors: Sectors::USUAL }
+                let sector_size = self.request.sector_size.unwrap_or_default();
+                let parts = self.parts(&ids)?;
+                let layout = Layout { firmware, size: self.request.size, sector_size, parts };
+                let blob = layout.disk(&entry, limits, &ids, self.env.time)?;
+                Disk { blob, identity: ids.into(), sectors: Sectors::counted(sector_size) }
             }
         };
         self.disks.push(((firmware, limits), disk.clone()));
@@ -210,6 +216,25 @@ impl Run {
         let (parts, arguments) = root::partitions(root, &blob, self.request.verity, arch, &payload.cmdline, &ids, &mut self.env)?;
         payload.cmdline.append(&arguments)?;
         Ok((Entry { root: parts, ..payload.entry()? }, ids))
+    }
+
+    /// The user's partitions, made when first asked for: those that are filled, then the empty ones, which may grow at the end.
+    fn parts(&mut self, ids: &Ids) -> Result<Vec<Part>> {
+        if let Some(parts) = &self.parts {
+            return Ok(parts.clone());
+        }
+        let facts = Kernel::identify(&self.source.image()?.kernel)?.facts();
+        let sector = self.request.sector_size.unwrap_or_default().bytes();
+        let mut parts = Vec::new();
+        for filled in self.request.filled().cloned().collect::<Vec<_>>() {
+            let options = self.request.options_of(filled.options(), &[])?;
+            let (part, warnings) = filled.make(sector, &options, &facts, ids, &mut self.env)?;
+            self.warn(warnings);
+            parts.push(part);
+        }
+        parts.extend(self.request.data_parts.iter().cloned());
+        self.parts = Some(parts.clone());
+        Ok(parts)
     }
 
     /// The user's identifiers, else those of a content.

@@ -37,20 +37,30 @@ pub enum Width {
 /// A volume to be written.
 #[derive(Clone, Debug)]
 pub struct Volume {
-    /// Upper case ASCII letters, digits, `_` and spaces, at most 11.
-    pub label: &'static str,
+    /// Upper case ASCII letters, digits, `_` and spaces, at most 11; [`label_of`] makes one.
+    pub label: String,
     /// Volume serial number.
     pub serial: u32,
     /// Time of every file and directory, in UTC; clamped to what FAT can say, 1980 to 2107.
     pub time: Timestamp,
-    /// Sectors of 512 bytes before the volume on its disk.
+    /// Bytes of a sector, as the disk has them: a power of two from 512 to 4096.
+    pub sector: u64,
+    /// Sectors before the volume on its disk.
     pub hidden_sectors: u32,
     /// Only FAT32 will do, as UEFI has it for disks; else whatever the size asks for.
     pub fat32_only: bool,
-    /// Clusters are at least this large: a power of two from 512 to 32 KiB.
+    /// Clusters are at least this large, and a sector: a power of two from 512 to 32 KiB.
     pub cluster_min: u64,
     /// The files; directories come of their paths.
     pub files: Vec<File>,
+    /// Directories that may have no file, by paths like those of files.
+    pub directories: Vec<String>,
+}
+
+/// A volume label out of any name.
+pub fn label_of(name: &str) -> String {
+    let letter = |c: char| if c.is_ascii_alphanumeric() || c == ' ' { c.to_ascii_uppercase() } else { '_' };
+    name.chars().take(directory::LABEL_LEN).map(letter).collect()
 }
 
 /// A file to be written.
@@ -95,10 +105,11 @@ impl Volume {
         let sizes = Geometry::candidates(
             |cluster| self.clusters(&directories, cluster).saturating_add(free.div_ceil(cluster)),
             self,
-            directories.fixed_root_len(),
+            directories.fixed_root_len(self.sector),
         );
         let holds = |size: &u64| {
-            Geometry::new(*size, self, directories.fixed_root_len()).is_some_and(|geometry| self.is_held(&directories, &geometry, free))
+            Geometry::new(*size, self, directories.fixed_root_len(self.sector))
+                .is_some_and(|geometry| self.is_held(&directories, &geometry, free))
         };
         sizes.filter(holds).min().ok_or_else(|| {
             let needed = self.files.iter().map(|file| file.body.len()).fold(free, u64::saturating_add);
@@ -106,13 +117,14 @@ impl Volume {
         })
     }
 
-    /// The volume in `size` bytes, a multiple of 512.
+    /// The volume in `size` bytes, whole sectors.
     ///
     /// # Errors
     /// When a file or a name cannot be held, or the size is too small; the error names a size that is not.
     pub fn write(&self, size: u64) -> Result<Written> {
         let directories = self.directories()?;
-        let geometry = Geometry::new(size, self, directories.fixed_root_len()).filter(|geometry| self.is_held(&directories, geometry, 0));
+        let geometry =
+            Geometry::new(size, self, directories.fixed_root_len(self.sector)).filter(|geometry| self.is_held(&directories, geometry, 0));
         let Some(geometry) = geometry else {
             let needed = self.size_for(0)?;
             let what = format!("a FAT volume of {} is too small, {} are needed", units::show_size(size), units::show_size(needed));
@@ -123,13 +135,16 @@ impl Volume {
 
     /// The directory tree, with every name and size checked.
     fn directories(&self) -> Result<Directories> {
-        let mut directories = Directories::new(self.label, self.time);
+        let mut directories = Directories::new(&self.label, self.time);
         for (index, file) in self.files.iter().enumerate() {
             if file.body.len() >= FILE_END {
                 let what = format!("the file is {}, FAT holds less than 4 GiB", units::show_size(file.body.len()));
                 return Err(Error::bad_input(what).at(&file.path));
             }
-            directories.add(&file.path, index).at(|| &file.path)?;
+            directories.add(&file.path, Some(index)).at(|| &file.path)?;
+        }
+        for path in &self.directories {
+            directories.add(path, None).at(|| path)?;
         }
         directories.check_sizes()?;
         Ok(directories)

@@ -91,7 +91,7 @@ pub trait Plan: fmt::Debug {
         Limits::default()
     }
 
-    /// The same for a disk of logical sectors of so many bytes, not 512; nothing where a file cannot say that.
+    /// The same for a disk of logical sectors of so many bytes, not 512; nothing where a file says that it has others.
     fn with_sectors(&self, _size: u64) -> Option<Box<dyn Plan>> {
         None
     }

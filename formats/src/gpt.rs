@@ -1,7 +1,7 @@
-//! GUID Partition Table: UEFI 2.10 section 5.3, on disks with 512-byte logical blocks.
+//! GUID Partition Table: UEFI 2.10 section 5.3, in logical blocks of 512 or 4096 bytes.
 //!
 //! ```text
-//!  LBA 0        1         2 .. 33                          n-33 .. n-2    n-1
+//!  LBA 0        1         2 .. 33 (or 5)                   n-33 (or -5)   n-1
 //!  protective   primary   128 entries    partitions ...    128 entries    backup
 //!  MBR          header    of 128 bytes                     (the same)     header
 //! ```
@@ -17,7 +17,7 @@ pub use table::Table;
 
 use crate::{
     Blob, Error, Guid, Result,
-    units::{self, Lba, MIB, SECTOR},
+    units::{self, MIB},
 };
 use std::{mem::offset_of, ops::Range};
 use zerocopy::{
@@ -29,6 +29,8 @@ use zerocopy::{
 pub const ESP: Guid = Guid::new(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
 /// BIOS boot partition: a boot loader's second stage ("Hah!IdontNeedEFI").
 pub const BIOS_BOOT: Guid = Guid::new(0x21686148_6449_6e6f_744e_656564454649);
+/// A file system that any system may know: Microsoft's "basic data".
+pub const BASIC_DATA: Guid = Guid::new(0xebd0a0a2_b9e5_4433_87c0_68b6b72699c7);
 /// Linux file system data.
 pub const LINUX_DATA: Guid = Guid::new(0x0fc63daf_8483_4772_8e79_3d69d8477de4);
 /// Linux swap space.
@@ -49,16 +51,22 @@ pub const LINUX_ROOT_ARM64_VERITY: Guid = Guid::new(0xdf3300ce_d69f_4c92_978c_9b
 
 /// Partitions start at multiples of this many bytes.
 pub const ALIGNMENT: u64 = MIB;
-/// The first block that a partition may have.
-pub const FIRST_USABLE: Lba = Lba(2 + ENTRY_BLOCKS);
-/// Blocks behind the last that a partition may have: the backup's entries and header.
-pub const BACKUP_BLOCKS: u64 = ENTRY_BLOCKS + 1;
-
 /// Partitions that the table holds.
 pub const ENTRIES: u32 = 128;
 const ENTRY_LEN: u32 = 128;
-const ENTRY_BLOCKS: u64 = 32;
+/// Bytes of all entries: whole blocks.
+const ARRAY_LEN: u64 = ENTRIES as u64 * ENTRY_LEN as u64;
 const HEADER_LEN: u32 = 92;
+
+/// Bytes before the first that a partition may have: the MBR, the header and the entries, in blocks of so many bytes.
+pub const fn front_len(block: u64) -> u64 {
+    2 * block + ARRAY_LEN
+}
+
+/// Bytes behind the last that a partition may have: the backup's entries and header.
+pub const fn back_len(block: u64) -> u64 {
+    ARRAY_LEN + block
+}
 
 /// The header, table 5-5.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -121,11 +129,21 @@ const _: () = assert!(
 );
 const _: () =
     assert!(size_of::<Entry>() == ENTRY_LEN as usize && offset_of!(Entry, starting_lba) == 32 && offset_of!(Entry, partition_name) == 56);
-const _: () = assert!(ENTRIES as u64 * ENTRY_LEN as u64 == ENTRY_BLOCKS * SECTOR);
+const _: () = assert!(ARRAY_LEN.is_multiple_of(512) && ARRAY_LEN.is_multiple_of(4096));
+
+impl Entry {
+    /// The name.
+    fn name(&self) -> String {
+        let units: Vec<u16> = self.partition_name.iter().map(|unit| unit.get()).take_while(|unit| *unit != 0).collect();
+        String::from_utf16_lossy(&units)
+    }
+}
 
 /// A partition table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gpt {
+    /// Bytes of a logical block: 512 or 4096.
+    pub block: u64,
     /// The disk's GUID.
     pub disk_guid: Guid,
     /// The used entries, in the order of the table.
@@ -143,16 +161,11 @@ pub struct Partition {
     pub name: String,
     /// Attribute bits.
     pub attributes: u64,
-    /// First block and one past the last; never empty.
-    pub blocks: Range<Lba>,
+    /// First byte and one past the last byte on the disk: whole blocks, never empty.
+    pub bytes: Range<u64>,
 }
 
 impl Partition {
-    /// First byte and one past the last byte on the disk.
-    pub fn bytes(&self) -> Range<u64> {
-        self.blocks.start.bytes()..self.blocks.end.bytes()
-    }
-
     /// Checks a name against the room in an entry.
     ///
     /// # Errors
@@ -165,7 +178,7 @@ impl Partition {
         Ok(())
     }
 
-    fn entry(&self) -> Result<Entry> {
+    fn entry(&self, block: u64) -> Result<Entry> {
         Self::check_name(&self.name)?;
         let mut partition_name = [U16::ZERO; NAME_UNITS];
         for (to, unit) in partition_name.iter_mut().zip(self.name.encode_utf16()) {
@@ -174,8 +187,8 @@ impl Partition {
         Ok(Entry {
             partition_type_guid: self.type_guid.to_mixed_endian(),
             unique_partition_guid: self.guid.to_mixed_endian(),
-            starting_lba: U64::new(self.blocks.start.0),
-            ending_lba: U64::new(self.blocks.end.0 - 1),
+            starting_lba: U64::new(self.bytes.start / block),
+            ending_lba: U64::new(self.bytes.end / block - 1),
             attributes: U64::new(self.attributes),
             partition_name,
         })
@@ -183,38 +196,40 @@ impl Partition {
 }
 
 impl Gpt {
-    /// Puts both copies on a disk whose length is a multiple of 512 and whose blocks 1 to 33 and last 33 are free.
+    /// Puts both copies on a disk of whole blocks that is free where they stand: before [`front_len`], and the last [`back_len`].
     ///
     /// Partitions overlap neither these nor each other: else it panics, a planner bug.
     ///
     /// # Errors
     /// When a name is too long.
     pub fn write(&self, disk: &mut Blob) -> Result<()> {
-        assert!(disk.len().is_multiple_of(SECTOR), "a disk of {} bytes is not whole sectors", disk.len());
-        let last = disk.len() / SECTOR - 1;
-        self.assert_disjoint(Lba(last - BACKUP_BLOCKS));
-        let mut entries = Vec::with_capacity(units::index(ENTRY_BLOCKS * SECTOR));
+        let block = self.block;
+        assert!(disk.len().is_multiple_of(block), "a disk of {} bytes is not whole blocks of {block}", disk.len());
+        let last = disk.len() / block - 1;
+        self.assert_disjoint(disk.len() - back_len(block));
+        let mut entries = Vec::with_capacity(units::index(ARRAY_LEN));
         for partition in &self.partitions {
-            entries.extend_from_slice(partition.entry()?.as_bytes());
+            entries.extend_from_slice(partition.entry(block)?.as_bytes());
         }
-        entries.resize(units::index(ENTRY_BLOCKS * SECTOR), 0);
-        let backup_entries = last - ENTRY_BLOCKS;
+        entries.resize(units::index(ARRAY_LEN), 0);
+        let backup_entries = last - ARRAY_LEN / block;
         let header = |my, alternate, array| self.header(last, my, alternate, array, crc32fast::hash(&entries));
-        disk.splice(SECTOR, &Blob::from(header(1, last, 2)));
-        disk.splice(last * SECTOR, &Blob::from(header(last, 1, backup_entries)));
+        disk.splice(block, &Blob::from(header(1, last, 2)));
+        disk.splice(last * block, &Blob::from(header(last, 1, backup_entries)));
         let entries = Blob::from(entries);
-        disk.splice(2 * SECTOR, &entries);
-        disk.splice(backup_entries * SECTOR, &entries);
+        disk.splice(2 * block, &entries);
+        disk.splice(backup_entries * block, &entries);
         Ok(())
     }
 
-    fn assert_disjoint(&self, last_usable: Lba) {
+    fn assert_disjoint(&self, end: u64) {
         assert!(self.partitions.len() <= ENTRIES as usize, "{} partitions are too many", self.partitions.len());
-        let mut ranges: Vec<_> = self.partitions.iter().map(|p| &p.blocks).collect();
+        let mut ranges: Vec<_> = self.partitions.iter().map(|p| &p.bytes).collect();
         ranges.sort_by_key(|range| range.start);
-        let mut free = FIRST_USABLE;
+        let mut free = front_len(self.block);
         for range in ranges {
-            assert!(free <= range.start && range.start < range.end && range.end.0 <= last_usable.0 + 1, "{range:?} is not free");
+            let is_whole = range.start.is_multiple_of(self.block) && range.end.is_multiple_of(self.block);
+            assert!(is_whole && free <= range.start && range.start < range.end && range.end <= end, "{range:?} is not free");
             free = range.end;
         }
     }
@@ -228,8 +243,8 @@ impl Gpt {
             reserved: U32::ZERO,
             my_lba: U64::new(my_lba),
             alternate_lba: U64::new(alternate_lba),
-            first_usable_lba: U64::new(FIRST_USABLE.0),
-            last_usable_lba: U64::new(last - BACKUP_BLOCKS),
+            first_usable_lba: U64::new(front_len(self.block) / self.block),
+            last_usable_lba: U64::new(last - back_len(self.block) / self.block),
             disk_guid: self.disk_guid.to_mixed_endian(),
             partition_entry_lba: U64::new(array),
             number_of_partition_entries: U32::new(ENTRIES),
@@ -246,16 +261,17 @@ mod tests {
     use super::*;
     use crate::Ids;
 
-    fn sample() -> Gpt {
+    fn sample(block: u64) -> Gpt {
         let ids = Ids::from_seed(b"gpt");
         let partition = |name: &str, type_guid, blocks: Range<u64>| Partition {
             type_guid,
             guid: ids.guid(name),
             name: name.to_owned(),
             attributes: 0,
-            blocks: Lba(blocks.start)..Lba(blocks.end),
+            bytes: blocks.start * block..blocks.end * block,
         };
         Gpt {
+            block,
             disk_guid: ids.guid("disk"),
             partitions: vec![
                 partition("BIOS boot", BIOS_BOOT, 34..2048),
@@ -267,18 +283,20 @@ mod tests {
 
     #[test]
     fn both_headers_say_where_they_and_the_other_are() {
-        let mut disk = Blob::zeros(4 * MIB);
-        sample().write(&mut disk).unwrap();
-        for (at, other, entries) in [(1, 8191, 2), (8191, 1, 8159)] {
-            let field = |offset: u64| u64::from_le_bytes(disk.read_array(Lba(at).bytes() + offset).unwrap());
-            assert_eq!([field(24), field(32), field(40), field(48), field(72)], [at, other, 34, 8158, entries]);
+        for (block, first, last) in [(512, 34, 8158), (4096, 6, 8186)] {
+            let mut disk = Blob::zeros(8192 * block);
+            sample(block).write(&mut disk).unwrap();
+            for (at, other, entries) in [(1, 8191, 2), (8191, 1, last + 1)] {
+                let field = |offset: u64| u64::from_le_bytes(disk.read_array(at * block + offset).unwrap());
+                assert_eq!([field(24), field(32), field(40), field(48), field(72)], [at, other, first, last, entries]);
+            }
+            assert_eq!(disk.read_array(2 * block).unwrap(), disk.read_array::<16384>((last + 1) * block).unwrap());
         }
-        assert_eq!(disk.read_array(1024).unwrap(), disk.read_array::<16384>(Lba(8159).bytes()).unwrap());
     }
 
     #[test]
     fn a_name_that_does_not_fit_is_refused() {
-        let mut gpt = sample();
+        let mut gpt = sample(512);
         gpt.partitions[0].name = "x".repeat(37);
         assert!(gpt.write(&mut Blob::zeros(4 * MIB)).unwrap_err().to_string().contains("37 UTF-16 units"));
     }
@@ -286,8 +304,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "is not free")]
     fn overlap_is_a_bug() {
-        let mut gpt = sample();
-        gpt.partitions[1].blocks.start = Lba(2047);
+        let mut gpt = sample(512);
+        gpt.partitions[1].bytes.start -= 512;
         gpt.write(&mut Blob::zeros(4 * MIB)).unwrap();
     }
 }

@@ -51,6 +51,11 @@ impl Format for Raw {
 }
 
 impl Plan for Raw {
+    /// Bytes are bytes: whoever attaches the file says what sectors they are in.
+    fn with_sectors(&self, _: u64) -> Option<Box<dyn Plan>> {
+        Some(Box::new(Self))
+    }
+
     fn encode(&self, disk: &Blob, _: &Identity, _: &mut Env) -> Result<Blob> {
         Ok(disk.clone())
     }

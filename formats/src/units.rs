@@ -13,17 +13,6 @@ pub const GIB: u64 = 1 << 30;
 /// 2^40.
 pub const TIB: u64 = 1 << 40;
 
-/// A logical block address: a count of sectors, never of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Lba(pub u64);
-
-impl Lba {
-    /// Byte offset of this block on a disk with 512-byte sectors.
-    pub const fn bytes(self) -> u64 {
-        self.0 * SECTOR
-    }
-}
-
 /// An index or length of memory. Panics where memory cannot hold it, which a bound checked before must exclude.
 pub fn index(value: u64) -> usize {
     usize::try_from(value).expect("a size that was bounded before fits memory")

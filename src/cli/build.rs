@@ -115,9 +115,10 @@ impl Build {
         let trust = demands(&config, made.ui())?;
         let directory = made.directory();
         let mut env = super::env(global, &directory)?;
-        let request = self.making.request(&made, Overrides::default(), false)?;
+        let request = self.making.request(&made, Overrides::default(), false, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
-        made.refuse_inputs(self.configurations.iter().filter_map(|path| FileId::of(path)).collect())?;
+        let configurations = self.configurations.iter().filter_map(|path| FileId::of(path));
+        made.refuse_inputs(configurations.chain(self.making.inputs()).collect())?;
 
         let spool = || spool::in_directory(&directory, global);
         let images = self.images(&config, trust, made.ui(), &mut env, &spool)?;

@@ -79,7 +79,7 @@ impl Convert {
         let mut made = self.making.begin(&self.named_after(), || self.default(), global)?;
         let mut env = super::env(global, &made.directory())?;
         let overrides = self.overrides(&mut env)?;
-        let request = self.making.request(&made, overrides, self.decompress_kernel)?;
+        let request = self.making.request(&made, overrides, self.decompress_kernel, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(self.inputs())?;
         let read = made.ui().step("read");
@@ -162,6 +162,7 @@ impl Convert {
 
     /// The files that are read, as far as the command line names them.
     fn inputs(&self) -> Vec<FileId> {
-        [Some(&self.input), self.kernel.as_ref(), self.ucode.as_ref()].into_iter().flatten().filter_map(|path| FileId::of(path)).collect()
+        let named = [Some(&self.input), self.kernel.as_ref(), self.ucode.as_ref()].into_iter().flatten();
+        named.filter_map(|path| FileId::of(path)).chain(self.making.inputs()).collect()
     }
 }

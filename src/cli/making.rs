@@ -7,10 +7,11 @@ use super::{
 use crate::{
     convert::{Conversion, Reporter, Source},
     emit::{self, Durability, Manner, Target},
-    error::{Error, Result},
+    error::{At, Error, Result},
+    filled::{Filled, Filler, ToFill},
     image::Overrides,
-    input::{self, FileId, STDIN},
-    layout::{DataPart, Firmware, Size},
+    input::{self, FileId, Opening, STDIN},
+    layout::{Firmware, Part, SectorSize, Size},
     names::find,
     outputs::{self, Output},
     platforms::Platform,
@@ -53,15 +54,26 @@ pub(super) struct Making {
     #[arg(long)]
     sync: bool,
 
-    /// Size of the disk: 512M, 2G (powers of 1024), or auto
+    /// Size of the disk: 512M, 2G (powers of 1024), or auto; +2G is so much more than auto, or than the disk that is converted, left
+    /// free behind its partitions. A disk is only made larger, and its backup GPT moved to the new end
     #[arg(long, default_value = "auto", help_heading = "Disk")]
     size: Size,
+    /// Bytes of the disk's logical sectors, in which partition tables and FAT count [default: 512, or those of the disk that is converted]
+    #[arg(long, value_name = "BYTES", value_parser = named::<SectorSize>(), help_heading = "Disk")]
+    sector_size: Option<SectorSize>,
     /// Which firmware the disk boots on; the formats named -bios and -efi have their own
     #[arg(long, default_value = "hybrid", value_name = "FIRMWARE", value_parser = named::<Firmware>(), help_heading = "Disk")]
     boot: Firmware,
     /// An empty partition behind the boot partition; TYPE is linux (the default), swap, home, var, esp or a GUID
     #[arg(long = "data-part", value_name = "NAME=SIZE[:TYPE]", help_heading = "Disk")]
-    data_parts: Vec<DataPart>,
+    data_parts: Vec<Part>,
+    /// A partition that is filled: TYPE is fat, squashfs or erofs for a directory, or the type of one that gets the bytes of a file, as for
+    /// --data-part; SIZE may be auto. Files are root's, of the time of SOURCE_DATE_EPOCH, with their permission bits
+    #[arg(long = "part", value_name = "NAME=SIZE:TYPE=DIR|FILE", help_heading = "Disk")]
+    parts: Vec<ToFill>,
+    /// A volume for cloud-init (NoCloud, labelled CIDATA) with user-data, meta-data and what else the directory has
+    #[arg(long, value_name = "DIR", help_heading = "Disk")]
+    cloud_init: Option<PathBuf>,
     /// Where the root file system is: in the initrd, or, as one of the others, in a partition that the kernel mounts by itself
     #[arg(long, default_value = "initrd", value_name = "WHERE", value_parser = named::<Root>(), help_heading = "Disk")]
     root: Root,
@@ -169,10 +181,13 @@ impl Making {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub(super) fn request(&self, made: &Made, overrides: Overrides, decompress_kernel: bool) -> Result<Request> {
+    pub(super) fn request(&self, made: &Made, overrides: Overrides, decompress_kernel: bool, env: &mut Env) -> Result<Request> {
         Ok(Request {
             firmware: self.boot,
             size: self.size,
+            sector_size: self.sector_size,
+            filled_parts: self.filled_parts(env)?,
+            cloud_init: self.cloud_init.as_deref().map(|path| cloud_init(path, env)).transpose()?,
             data_parts: self.data_parts.clone(),
             compression: self.initrd_compression,
             level: self.initrd_level,
@@ -190,6 +205,30 @@ impl Making {
             overrides: Overrides { consoles: self.target.map(|platform| platform.consoles), ..overrides },
         })
     }
+}
+
+impl Making {
+    /// The partitions of `--part`, with what is in them.
+    fn filled_parts(&self, env: &mut Env) -> Result<Vec<Filled>> {
+        let filled = |part: &ToFill| {
+            let filler = match part.path.is_dir() {
+                true => Filler::Files(input::directory(&part.path, env)?),
+                false => Filler::Bytes(input::open_plain(&part.path, &Opening::default(), env).at(|| input::show(&part.path))?),
+            };
+            Filled::new(part, filler).at(|| input::show(&part.path))
+        };
+        self.parts.iter().map(filled).map(|filled| filled.at(|| "--part")).collect()
+    }
+
+    /// The files that go into partitions, which no output may replace.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = FileId> {
+        self.parts.iter().filter_map(|part| FileId::of(&part.path))
+    }
+}
+
+fn cloud_init(path: &Path, env: &mut Env) -> Result<Filled> {
+    let tree = input::directory(path, env).at(|| "--cloud-init")?;
+    Filled::cloud_init(tree).at(|| input::show(path)).at(|| "--cloud-init")
 }
 
 impl Made {

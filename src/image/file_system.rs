@@ -41,6 +41,20 @@ pub fn of(volume: &Blob) -> Result<Option<&'static str>> {
     Ok(None)
 }
 
+/// Bytes of the smallest unit that a file system is read in, as far as it may be less than a sector: it says so itself.
+///
+/// # Errors
+/// When the volume cannot be read.
+pub fn block(volume: &Blob) -> Result<Option<u64>> {
+    Ok(match of(volume)? {
+        Some("FAT32" | "FAT16" | "FAT12" | "NTFS") => Some(u64::from(u16::from_le_bytes(volume.read_array(11)?))),
+        Some("exFAT") => 1_u64.checked_shl(u32::from(u8::from_le_bytes(volume.read_array(108)?))),
+        Some("ext2" | "ext3" | "ext4") => 1024_u64.checked_shl(u32::from_le_bytes(volume.read_array(1024 + 24)?)),
+        Some("XFS") => Some(u64::from(u16::from_be_bytes(volume.read_array(102)?))),
+        _ => None,
+    })
+}
+
 /// Which of the ext file systems, by the features of the superblock (Linux `ext4/super.rst`).
 fn ext(volume: &Blob) -> Result<&'static str> {
     let (compatible, incompatible) = (u32::from_le_bytes(volume.read_array(1024 + 92)?), u32::from_le_bytes(volume.read_array(1024 + 96)?));

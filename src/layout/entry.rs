@@ -1,7 +1,8 @@
 //! `Entry`: what a disk boots.
 
+use super::Part;
 use crate::{error::Result, image::Cmdline, loaders::EfiLoader};
-use formats::{Blob, Guid, kernel::Kernel};
+use formats::{Blob, kernel::Kernel};
 
 /// What a disk boots: an entry of the Boot Loader Specification (UAPI.1, type 1), the files that it names, and the loader for UEFI.
 #[derive(Clone, Debug)]
@@ -25,18 +26,7 @@ pub struct Entry {
     /// Whether UEFI can start the kernel.
     pub has_efi_stub: bool,
     /// Partitions of the root file system, where it is not in the initrd.
-    pub root: Vec<RootPart>,
-}
-
-/// A partition that the kernel mounts, or checks another one by.
-#[derive(Clone, Debug)]
-pub struct RootPart {
-    /// Its name, of which its GUID is made.
-    pub name: &'static str,
-    /// Its type.
-    pub type_guid: Guid,
-    /// Its content; zeros follow.
-    pub body: Blob,
+    pub root: Vec<Part>,
 }
 
 impl Entry {

@@ -15,7 +15,7 @@ const KERNEL_PATH: &str = "/moby/vmlinuz";
 const INITRD_PATH: &str = "/moby/initrd.img";
 
 /// The volume with everything that boots `entry`: small files first, so that they are near the tables.
-pub(super) fn volume(firmware: Firmware, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Volume> {
+pub(super) fn volume(firmware: Firmware, sector: u64, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Volume> {
     let mut files = Vec::new();
     if firmware.has_uefi() {
         files.push(File::new(entry.efi.path, entry.loader.clone()));
@@ -24,14 +24,16 @@ pub(super) fn volume(firmware: Firmware, entry: &Entry, ids: &Ids, time: Timesta
     files.push(File::new(KERNEL_PATH, entry.kernel.clone()));
     files.extend(entry.initrd.iter().map(|initrd| File::new(INITRD_PATH, initrd.clone())));
     Ok(Volume {
-        label: "MOBY",
+        label: "MOBY".to_owned(),
         serial: ids.serial("EFI system"),
         time,
-        hidden_sectors: u32::try_from(gpt::FRONT / SECTOR).expect("the partition is near the start of the disk"),
+        sector,
+        hidden_sectors: u32::try_from(gpt::FRONT / sector).expect("the partition is near the start of the disk"),
         // Firmware need not read anything else on a disk (UEFI 2.10 section 13.3).
         fat32_only: true,
         cluster_min: SECTOR,
         files,
+        directories: Vec::new(),
     })
 }
 

@@ -3,16 +3,15 @@
 use crate::error::Result;
 use formats::{
     Blob, Guid, Ids,
-    gpt::{self, ALIGNMENT, BACKUP_BLOCKS, Gpt},
+    gpt::{self, ALIGNMENT, Gpt},
     mbr::Mbr,
-    units::{Lba, SECTOR},
 };
 
 /// Bytes before the first aligned partition: the MBR, the primary table, stage2.
 pub(super) const FRONT: u64 = ALIGNMENT;
 /// Bytes behind the last one: the backup table, rounded so that a disk of whole MiB wastes nothing.
 pub(super) const BACK: u64 = ALIGNMENT;
-const _: () = assert!(BACKUP_BLOCKS * SECTOR <= BACK);
+const _: () = assert!(gpt::back_len(4096) <= BACK);
 
 /// A partition and what is in it.
 #[derive(Debug)]
@@ -33,28 +32,21 @@ pub(super) fn partition_guid(ids: &Ids, name: &str) -> Guid {
     ids.guid(&format!("partition {name}"))
 }
 
-/// A disk of `size` bytes, as [`write()`] makes it.
-pub(super) fn disk(size: u64, boot_code: [u8; 440], partitions: &[Partition], ids: &Ids) -> Result<Blob> {
-    let mut disk = Blob::zeros(size);
-    write(&mut disk, boot_code, partitions, ids)?;
-    Ok(disk)
-}
-
-/// Puts boot code, both tables and the partitions on a disk that has zeros there. Panics when partitions overlap, leave the
-/// disk or meet something: a planner bug.
+/// Puts boot code, both tables and the partitions on a disk of sectors of so many bytes that has zeros there. Panics when partitions
+/// overlap, leave the disk or meet something: a planner bug.
 ///
 /// # Errors
 /// When a name is too long for the table.
-pub(super) fn write(disk: &mut Blob, boot_code: [u8; 440], partitions: &[Partition], ids: &Ids) -> Result<()> {
-    disk.splice(0, &Blob::bytes(Mbr::protective(boot_code, disk.len() / SECTOR).to_bytes()));
+pub(super) fn write(disk: &mut Blob, sector: u64, boot_code: [u8; 440], partitions: &[Partition], ids: &Ids) -> Result<()> {
+    disk.splice(0, &Blob::bytes(Mbr::protective(boot_code, disk.len() / sector).to_bytes()));
     let entry = |partition: &Partition| gpt::Partition {
         type_guid: partition.type_guid,
         guid: partition_guid(ids, &partition.name),
         name: partition.name.clone(),
         attributes: 0,
-        blocks: Lba(partition.start / SECTOR)..Lba((partition.start + partition.len) / SECTOR),
+        bytes: partition.start..partition.start + partition.len,
     };
-    let table = Gpt { disk_guid: ids.guid("disk"), partitions: partitions.iter().map(entry).collect() };
+    let table = Gpt { block: sector, disk_guid: ids.guid("disk"), partitions: partitions.iter().map(entry).collect() };
     table.write(disk)?;
     for partition in partitions {
         assert!(partition.body.len() <= partition.len, "{} holds its content", partition.name);

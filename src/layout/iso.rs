@@ -16,7 +16,7 @@ use super::{Entry, Firmware, esp, gpt};
 use crate::{error::Result, loaders};
 use formats::{
     Blob, Ids, Timestamp, Tree, fat,
-    gpt::{BACKUP_BLOCKS, BIOS_BOOT, ESP},
+    gpt::{BIOS_BOOT, ESP, back_len},
     iso9660::{self, BLOCK, BootImage, Catalog, Volume},
     mbr,
     tree::{Builder, Content, Inode},
@@ -27,8 +27,6 @@ use formats::{
 const CD_STAGE1: u64 = 24 * BLOCK;
 const STAGE2: u64 = 25 * BLOCK;
 const _: () = assert!(iso9660::DESCRIPTORS_END <= CD_STAGE1);
-/// log2(2048 / 512): what stage1 is told of a CD's sectors.
-const CD_SHIFT: u8 = 2;
 /// Sizes are a multiple of this: some firmware and some programs that write to USB sticks take nothing smaller.
 const SIZE_MULTIPLE: u64 = 64 * KIB;
 
@@ -55,7 +53,7 @@ impl Iso<'_> {
     /// nor ISO 9660.
     pub fn image(&self, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Blob> {
         let firmware = self.firmware.of(entry)?;
-        let esp = fat::Volume { fat32_only: false, cluster_min: BLOCK, ..esp::volume(firmware, entry, ids, time)? };
+        let esp = fat::Volume { fat32_only: false, cluster_min: BLOCK, ..esp::volume(firmware, SECTOR, entry, ids, time)? };
         let written = esp.write(esp.size_for(0)?)?;
         let files = shown(firmware, &esp, time)?;
         let bios = BootImage { start: CD_STAGE1, len: BLOCK };
@@ -69,7 +67,7 @@ impl Iso<'_> {
             boot: Some(Catalog { bios: firmware.has_bios().then_some(bios), uefi: firmware.has_uefi().then_some(uefi) }),
             start: gpt::FRONT + written.volume.len(),
             placed: if self.rootfs.is_none() { placed(firmware, &esp, &written) } else { Vec::new() },
-            tail: BACKUP_BLOCKS * SECTOR,
+            tail: back_len(SECTOR),
             size_multiple: SIZE_MULTIPLE,
         };
         let mut image = volume.write()?;
@@ -77,8 +75,8 @@ impl Iso<'_> {
         let mut partitions = Vec::new();
         let mut boot_code = mbr::NOT_BOOTABLE;
         if firmware.has_bios() {
-            boot_code = loaders::stage1(STAGE2, 0);
-            image.splice(CD_STAGE1, &Blob::bytes(loaders::stage1(STAGE2, CD_SHIFT)));
+            boot_code = loaders::stage1(STAGE2, SECTOR);
+            image.splice(CD_STAGE1, &Blob::bytes(loaders::stage1(STAGE2, BLOCK)));
             partitions.push(gpt::Partition {
                 name: "BIOS boot".to_owned(),
                 type_guid: BIOS_BOOT,
@@ -89,7 +87,7 @@ impl Iso<'_> {
         }
         let len = written.volume.len();
         partitions.push(gpt::Partition { name: "EFI system".to_owned(), type_guid: ESP, start: gpt::FRONT, len, body: written.volume });
-        gpt::write(&mut image, boot_code, &partitions, ids)?;
+        gpt::write(&mut image, SECTOR, boot_code, &partitions, ids)?;
         Ok(image)
     }
 }

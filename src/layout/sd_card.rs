@@ -78,29 +78,33 @@ impl SdCard<'_> {
     pub fn image(&self, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Blob> {
         entry.check_cmdline()?;
         let volume = Volume {
-            label: "MOBY",
+            label: "MOBY".to_owned(),
             serial: ids.serial("SD card"),
             time,
+            sector: SECTOR,
             hidden_sectors: u32::try_from(START / SECTOR).expect("the partition is near the start of the card"),
             fat32_only: true,
             cluster_min: CLUSTER_MIN,
             files: self.files(entry)?,
+            directories: Vec::new(),
         };
-        let size = match self.size {
-            Size::Auto => START + volume.size_for(ROOM_MIN)?,
+        let usual = START + volume.size_for(ROOM_MIN)?;
+        let (size, end) = match self.size {
+            Size::Auto => (usual, usual),
+            Size::More(more) => (usual.saturating_add(more) / MIB * MIB, usual),
             Size::Fixed(size) => {
                 let needed = START + volume.size_for(0)?;
                 if size < needed {
                     let what = format!("a card of {} is too small, {} are needed", units::show_size(size), units::show_size(needed));
                     return Err(Error::bad_input(what).hint(format!("use --size {}M or --size auto", needed.div_ceil(MIB))));
                 }
-                size / MIB * MIB
+                (size / MIB * MIB, size / MIB * MIB)
             }
         };
         let mut card = Blob::zeros(size);
-        let partition = PartitionRecord::new(FAT32_LBA, START / SECTOR, (size - START) / SECTOR)?;
+        let partition = PartitionRecord::new(FAT32_LBA, START / SECTOR, (end - START) / SECTOR)?;
         card.splice(0, &Blob::bytes(Mbr::legacy(NOT_BOOTABLE, ids.serial("disk"), &[partition]).to_bytes()));
-        card.splice(START, &volume.write(size - START)?.volume);
+        card.splice(START, &volume.write(end - START)?.volume);
         Ok(card)
     }
 

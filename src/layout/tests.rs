@@ -21,7 +21,7 @@ fn entry(initrd: u64) -> Entry {
 }
 
 fn disk_for(firmware: Firmware, size: Size, entry: &Entry) -> Result<Blob> {
-    Layout { firmware, size, data_parts: Vec::new() }.disk(entry, Limits::default(), &Ids::from_seed(b"layout"), Timestamp(1_700_000_000))
+    Layout { firmware, size, ..Layout::default() }.disk(entry, Limits::default(), &Ids::from_seed(b"layout"), Timestamp(1_700_000_000))
 }
 
 #[test]
@@ -41,6 +41,24 @@ fn the_loaders_find_their_files() {
         assert_eq!(found.kernel.1.to_vec(MIB).unwrap(), entry.kernel.to_vec(MIB).unwrap());
         assert_eq!(found.initrds[0].1.len(), 5 * MIB);
     }
+}
+
+/// The loaders' own reader, as both of them run it, looks through sectors of 512 bytes here; `boot/` reads larger ones.
+#[test]
+fn large_sectors_are_counted_everywhere() {
+    let sector_size = SectorSize::LARGE;
+    let layout = Layout { sector_size, parts: vec!["A=5M".parse().unwrap()], ..Layout::default() };
+    let disk = layout.disk(&entry(5 * MIB), Limits::default(), &Ids::from_seed(b"layout"), Timestamp(0)).unwrap();
+    assert_eq!((disk.read_array(4096).unwrap(), disk.read_array(disk.len() - 4096).unwrap()), (*b"EFI PART", *b"EFI PART"));
+    let parts: Vec<_> = disk::partitions(&disk).unwrap().into_iter().map(|part| (part.name, part.start, part.len)).collect();
+    assert_eq!(parts[0], ("BIOS boot".to_owned(), 24 << 10, (1 << 20) - (24 << 10)));
+    assert_eq!((parts[1].1, parts[2].2), (MIB, 5 * MIB));
+    assert_eq!(u16::from_le_bytes(disk.read_array(MIB + 11).unwrap()), 4096, "FAT counts in them");
+    assert_eq!(u32::from_le_bytes(disk.read_array(MIB + 28).unwrap()), 256, "hidden sectors");
+    let first = u64::from_le_bytes(disk.read_array(0x19c).unwrap());
+    assert!(bootfs::stage1::is_stage2(&disk.slice(first * 4096..(first * 4096) + loaders::stage2().len()).to_vec(MIB).unwrap()));
+    let found = disk::boot(&disk, "x64", &mut Spool::scratch()).unwrap();
+    assert_eq!(found.initrds[0].1.len(), 5 * MIB);
 }
 
 #[test]
@@ -104,6 +122,20 @@ fn a_size_is_kept_or_refused_with_one_that_would_do() {
 }
 
 #[test]
+fn more_room_is_behind_what_is_there_without_it() {
+    let tables = |size: &str, multiple: u64| {
+        let layout =
+            Layout { firmware: Firmware::Hybrid, size: size.parse().unwrap(), parts: vec!["A=5M".parse().unwrap()], ..Layout::default() };
+        let disk = layout.disk(&entry(1), Limits::multiple_of(multiple), &Ids::from_seed(b"a"), Timestamp(0)).unwrap();
+        (disk.len(), disk::partitions(&disk).unwrap().into_iter().map(|part| (part.start, part.len, part.guid)).collect::<Vec<_>>())
+    };
+    let (len, parts) = tables("auto", MIB);
+    assert_eq!(tables("+2G", MIB), (len + 2 * GIB, parts.clone()));
+    assert_eq!(tables("+1", GIB), (GIB, parts));
+    assert!(disk_for(Firmware::Hybrid, Size::More(u64::MAX), &entry(1)).is_err());
+}
+
+#[test]
 fn a_disk_of_10_tib_is_planned_like_a_small_one() {
     let disk = disk_for(Firmware::Hybrid, Size::Fixed(10 * units::TIB), &entry(300 * MIB)).unwrap();
     assert_eq!(disk.len(), 10 * units::TIB);
@@ -115,7 +147,7 @@ fn a_disk_of_10_tib_is_planned_like_a_small_one() {
 #[test]
 fn the_container_rounds_the_size_and_bounds_it() {
     let plan = |size, size_multiple, size_max| {
-        let layout = Layout { firmware: Firmware::Hybrid, size, data_parts: Vec::new() };
+        let layout = Layout { size, ..Layout::default() };
         layout.disk(&entry(1), Limits { size_multiple, size_max }, &Ids::from_seed(b""), Timestamp(0))
     };
     let disk = plan(Size::Auto, GIB, units::TIB).unwrap();
@@ -128,7 +160,7 @@ fn the_container_rounds_the_size_and_bounds_it() {
 #[test]
 fn identifiers_come_from_the_seed_alone() {
     let plan = |seed: &[u8]| {
-        let layout = Layout { firmware: Firmware::Hybrid, size: Size::Auto, data_parts: Vec::new() };
+        let layout = Layout::default();
         let disk = layout.disk(&entry(1), Limits::default(), &Ids::from_seed(seed), Timestamp(9));
         disk.unwrap().to_vec(GIB).unwrap()
     };
@@ -139,8 +171,8 @@ fn identifiers_come_from_the_seed_alone() {
 #[test]
 fn data_partitions_follow_the_boot_partition() {
     let plan = |size, parts: &[&str]| {
-        let data_parts = parts.iter().map(|part| part.parse().unwrap()).collect();
-        let layout = Layout { firmware: Firmware::Hybrid, size, data_parts };
+        let parts = parts.iter().map(|part| part.parse().unwrap()).collect();
+        let layout = Layout { size, parts, ..Layout::default() };
         layout.disk(&entry(1), Limits::default(), &Ids::from_seed(b"a"), Timestamp(9))
     };
     for size in [Size::Auto, Size::Fixed(5 * GIB)] {

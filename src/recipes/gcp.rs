@@ -1,6 +1,6 @@
 //! What Compute Engine imports: a disk of whole GiB in a tar.
 
-use super::{Job, Recipe, heeded_by_disks};
+use super::{Job, Recipe, disk::UsualSectors, heeded_by_disks};
 use crate::{
     error::Result,
     platforms::WHOLE_GIB,
@@ -26,10 +26,10 @@ impl Recipe for Gcp {
     }
 
     fn plan(&self, request: &Request) -> Result<Job> {
-        let (firmware, limits) = (request.firmware, Limits::multiple_of(WHOLE_GIB));
-        request.size.check(limits)?;
+        let (firmware, limits, plan) = (request.firmware, Limits::multiple_of(WHOLE_GIB), UsualSectors(Box::new(Raw)));
+        request.check_disk(&plan, limits)?;
         Ok(Box::new(move |run| {
-            let disk = run.disk(firmware, limits)?.encode(&Raw, &mut run.env)?;
+            let disk = run.disk(firmware, limits)?.encode(&plan, &mut run.env)?;
             Ok([gcp::pack(&disk, &mut run.env)?].into())
         }))
     }

@@ -51,7 +51,7 @@ impl Recipe for Ova {
     fn plan(&self, request: &Request) -> Result<Job> {
         let machine = machine(&request.options_of(&OPTIONS, &[])?, request.firmware)?;
         let (firmware, plan) = (request.firmware, Vmdk.plan(&Options::defaults(Vmdk.options()))?);
-        request.size.check(plan.limits())?;
+        request.check_disk(&*plan, plan.limits())?;
         Ok(Box::new(move |run| {
             let disk = run.disk(firmware, plan.limits())?;
             let file = disk.encode(&*plan, &mut run.env)?;

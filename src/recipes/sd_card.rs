@@ -8,7 +8,7 @@ use crate::{
     run::Run,
 };
 use formats::{
-    Blob,
+    Blob, Limits,
     kernel::{Arch, Kernel},
 };
 
@@ -28,6 +28,7 @@ impl Recipe for SdCard {
 
     fn plan(&self, request: &Request) -> Result<Job> {
         let board = self.board;
+        request.size.check(Limits::default())?;
         if request.pi_firmware.is_empty() {
             return Err(Error::unsupported(format!("a {} needs Raspberry Pi's firmware, which is not ours to give", board.name))
                 .hint("give with --firmware the directory boot of Raspberry Pi's repository \"firmware\""));

@@ -6,6 +6,8 @@ mod broken;
 mod containers;
 mod debian;
 mod edited;
+mod filled;
 mod iso;
 mod isofs;
+mod sectors;
 mod testkernel;

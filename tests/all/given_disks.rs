@@ -83,6 +83,38 @@ fn a_disk_that_has_to_grow_takes_its_backup_gpt_along() {
     }
 }
 
+/// `--size` makes a disk larger, never smaller.
+#[test]
+fn a_disk_is_as_large_as_is_asked_for() {
+    let dir = scratch("given-size-asked");
+    let disk = dir.join("odd.raw");
+    partitioned(&disk, ODD);
+    let before = sound(&disk);
+    let cases: [(&str, &str, &str, u64); 4] = [
+        ("qcow2", "qcow2", "200M", 200 << 20),
+        ("raw", "raw", "+64M", ODD + (64 << 20)),
+        ("vhdx", "vhdx", "200M", 200 << 20),
+        ("vhd", "vpc", "+1", 65 << 20),
+    ];
+    for (format, theirs, size, len) in cases {
+        let made = dir.join(format!("made.{format}"));
+        let said = convert(&disk, &made, &["-f", format, "--size", size]).success();
+        assert!(said.errors().contains(&format!("grown from {ODD} to {len} bytes")), "{said}");
+        assert!(said.errors().contains("moved the backup GPT to the new end of the disk"), "{said}");
+        let info = finish(tool("qemu-img").args(["info", "--output=json", "-f", theirs, text(&made)])).success().text();
+        assert!(info.contains(&format!("\"virtual-size\": {len}")), "{info}");
+        assert_eq!(sound(&back(&made, theirs)), before, "{format}");
+    }
+    for (size, code, found) in
+        [("64M", 2, "is too small, the input has 67125760 (64.0 MiB)"), ("+8388608T", 3, "is too large for its container"), ("-1G", 2, "")]
+    {
+        let refused = convert(&disk, &dir.join("refused"), &["-f", "raw", &format!("--size={size}")]);
+        assert!(refused.code() == code && refused.errors().contains(found) && !dir.join("refused").exists(), "{refused}");
+    }
+    let refused = convert(&disk, &dir.join("refused"), &["-f", "uki", "--size", "1G"]);
+    assert!(refused.errors().contains("--size has no effect"), "{refused}");
+}
+
 /// Without a sound GPT there is nothing to move; a file that is no whole sectors is filled up, as qemu-img does.
 #[test]
 fn growing_is_said() {
@@ -126,12 +158,68 @@ fn sectors_of_4096_bytes_stay_what_they_are() {
         assert_eq!(ours(&["compare", "--strict", text(&disk), text(made)]).code(), 0);
     }
     for input in [&disk, &vhdx] {
-        for format in ["raw", "qcow2", "vhd", "vmdk", "vdi", "ova", "gcp"] {
+        let raw = dir.join("again.raw");
+        let said = convert(input, &raw, &["-f", "raw"]).success();
+        assert!(said.errors().contains("a raw file does not say that"), "{said}");
+        run("cmp", [text(&disk), text(&raw)]);
+        for format in ["aws", "qcow2", "vhd", "vmdk", "vdi", "ova", "gcp"] {
             let refused = convert(input, &dir.join("refused"), &["-f", format]);
             assert!(refused.code() == 3 && refused.errors().contains("partitioned for sectors of 4096 bytes"), "{refused}");
-            assert!(refused.errors().contains("--format vhdx"), "{refused}");
+            assert!(refused.errors().contains("make it raw or vhdx"), "{refused}");
         }
     }
+}
+
+/// What fdisk finds wrong with a disk of 4096-byte sectors: nothing.
+fn sound_in_large_sectors(disk: &Path) -> String {
+    let said = run("sh", ["-c", r#"printf 'v\np\nq\n' | fdisk -b 4096 "$1""#, "sh", text(disk)]);
+    assert!(said.contains("No errors detected."), "{said}");
+    said
+}
+
+/// What partitions hold stays where it is; only their table counts otherwise.
+#[test]
+fn a_gpt_is_rewritten_for_other_sectors() {
+    let dir = scratch("given-rewritten");
+    let (disk, large, vhdx, again) = (dir.join("disk.raw"), dir.join("large.raw"), dir.join("large.vhdx"), dir.join("again.qcow2"));
+    File::create(&disk).unwrap().set_len(ODD).unwrap();
+    run("sgdisk", ["-n", "1:2048:+32M", "-c", "1:data", "-A", "1:set:2", text(&disk)]);
+    let file = File::options().write(true).open(&disk).unwrap();
+    file.write_all_at(b"what the partition holds", 1 << 20).unwrap();
+    let before = sound(&disk);
+    let said = convert(&disk, &large, &["-f", "raw", "--sector-size", "4096"]).success();
+    assert!(said.errors().contains("the GPT was rewritten for sectors of 4096 bytes"), "{said}");
+    assert!(said.errors().contains("grown from 67125760 to 67129344 bytes, to whole sectors"), "{said}");
+    let table = sound_in_large_sectors(&large);
+    assert!(table.contains("Disk identifier") && table.contains("  256 "), "{table}");
+    convert(&large, &vhdx, &["-f", "vhdx", "--sector-size", "4096"]).success();
+    let facts = ours(&["inspect", "--json", text(&vhdx)]).success().text();
+    assert!(facts.contains("\"start\": 1048576") && facts.contains("\"size\": 33554432"), "{facts}");
+    // And back.
+    for input in [&large, &vhdx] {
+        convert(input, &again, &["-f", "qcow2", "--sector-size", "512", "--size", "100M"]).success();
+        let back = back(&again, "qcow2");
+        assert_eq!(sound(&back), before);
+        let mut held = [0; 24];
+        File::open(&back).unwrap().read_exact_at(&mut held, 1 << 20).unwrap();
+        assert_eq!(&held, b"what the partition holds");
+    }
+}
+
+#[test]
+fn what_has_no_place_in_other_sectors_is_named() {
+    let dir = scratch("given-unaligned");
+    let (disk, made) = (dir.join("disk.raw"), dir.join("made"));
+    File::create(&disk).unwrap().set_len(ODD).unwrap();
+    run("sgdisk", ["-a", "1", "-n", "1:2048:12288", "-c", "1:data", text(&disk)]);
+    let refused = convert(&disk, &made, &["-f", "raw", "--sector-size", "4096"]);
+    assert!(refused.code() == 3 && refused.errors().contains("partition 1 'data' ends at byte 6291968"), "{refused}");
+    for format in ["qcow2", "aws", "gcp", "ova", "vhd", "vmdk", "vdi"] {
+        let refused = convert(&disk, &made, &["-f", format, "--sector-size", "4096"]);
+        assert!(refused.code() == 3 && refused.errors().contains("make it raw or vhdx"), "{refused}");
+    }
+    let refused = convert(&disk, &made, &["-f", "iso", "--sector-size", "4096"]);
+    assert!(refused.code() == 3 && refused.errors().contains("--sector-size has no effect on iso") && !made.exists(), "{refused}");
 }
 
 /// Old writers leave the last byte of the footer out, others put something behind it.

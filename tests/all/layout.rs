@@ -43,7 +43,7 @@ fn foreign_programs_find_no_fault_and_every_file() {
         (Firmware::Hybrid, Size::Fixed(10 * TIB), Arch::X86_64),
     ] {
         let entry = entry(arch);
-        let disk = Layout { firmware: boot, size, data_parts: Vec::new() }
+        let disk = Layout { firmware: boot, size, ..Layout::default() }
             .disk(&entry, Limits::default(), &Ids::from_seed(b"x"), Timestamp(1_700_000_000))
             .unwrap();
         let image = desk.join("disk.img");
@@ -76,10 +76,28 @@ fn foreign_programs_find_no_fault_and_every_file() {
 }
 
 #[test]
+fn sgdisk_sees_the_room_that_was_asked_for() {
+    let desk = scratch("layout-room");
+    for (size, room) in [("+64M", 64 * MIB), ("+2G", 2 * GIB)] {
+        let layout = Layout { size: size.parse().unwrap(), ..Layout::default() };
+        let disk = layout.disk(&entry(Arch::X86_64), Limits::default(), &Ids::from_seed(b"x"), Timestamp(0)).unwrap();
+        let image = desk.join("disk.img");
+        write(&disk, &image);
+        assert!(run("sgdisk", ["-v", text(&image)]).contains("No problems found."));
+        let table = run("sgdisk", ["-p", text(&image)]);
+        let said = table.lines().find(|line| line.starts_with("Total free space")).unwrap();
+        // Behind the last partition, and what alignment leaves before the backup table.
+        let sectors: u64 = said.split(' ').find_map(|word| word.parse().ok()).unwrap();
+        let wanted = room / 512;
+        assert!((wanted..wanted + 2048).contains(&sectors), "{table}");
+    }
+}
+
+#[test]
 fn sgdisk_sees_data_partitions_as_they_were_asked_for() {
     let desk = scratch("layout-data");
-    let data_parts = ["A=1G", "state=300M:var"].map(|part| part.parse().unwrap()).into();
-    let layout = Layout { firmware: Firmware::Hybrid, size: Size::Auto, data_parts };
+    let parts = ["A=1G", "state=300M:var"].map(|part| part.parse().unwrap()).into();
+    let layout = Layout { parts, ..Layout::default() };
     let disk = layout.disk(&entry(Arch::X86_64), Limits::default(), &Ids::from_seed(b"x"), Timestamp(0)).unwrap();
     let image = desk.join("disk.img");
     write(&disk, &image);

@@ -12,6 +12,7 @@ mod bootable;
 mod cli;
 mod compressed;
 mod disks;
+mod filled;
 mod foreign;
 mod given_disks;
 mod golden;

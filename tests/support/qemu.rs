@@ -52,6 +52,10 @@ pub enum Bus {
     VirtioScsi,
     Ahci,
     Nvme,
+    /// With sectors of 4096 bytes.
+    NvmeLarge,
+    /// With sectors of 4096 bytes.
+    VirtioBlkLarge,
     Usb,
     /// As a CD in an AHCI drive.
     Cd,
@@ -72,6 +76,7 @@ pub struct Machine {
     direct: Vec<String>,
     limit: Duration,
     echo: bool,
+    shows_firmware: bool,
 }
 
 /// What a machine said until it was ended.
@@ -98,6 +103,7 @@ impl Machine {
             direct: Vec::new(),
             limit: Duration::from_secs(240),
             echo: false,
+            shows_firmware: false,
         }
     }
 
@@ -132,6 +138,12 @@ impl Machine {
         self
     }
 
+    /// Has SeaBIOS say on the serial console what it says on the screen.
+    pub fn firmware_on_serial(mut self) -> Self {
+        self.shows_firmware = true;
+        self
+    }
+
     /// Shows the console as it comes, for people.
     pub fn echo(mut self) -> Self {
         self.echo = true;
@@ -149,6 +161,8 @@ impl Machine {
             Bus::VirtioScsi => ("snapshot=on", &["virtio-scsi-pci", "scsi-hd,drive="]),
             Bus::Ahci => ("snapshot=on", &["ahci,id=ahci", "ide-hd,bus=ahci.0,drive="]),
             Bus::Nvme => ("snapshot=on", &["nvme,serial=moby,drive="]),
+            Bus::NvmeLarge => ("snapshot=on", &["nvme,serial=moby,logical_block_size=4096,physical_block_size=4096,drive="]),
+            Bus::VirtioBlkLarge => ("snapshot=on", &["virtio-blk-pci,logical_block_size=4096,physical_block_size=4096,drive="]),
             Bus::Usb => ("snapshot=on", &["qemu-xhci", "usb-storage,drive="]),
             Bus::Cd => ("media=cdrom,readonly=on", &["ahci,id=ahci", "ide-cd,bus=ahci.0,drive="]),
             Bus::CdScsi => ("media=cdrom,readonly=on", &["virtio-scsi-pci", "scsi-cd,drive="]),
@@ -190,7 +204,8 @@ impl Machine {
         };
         let mut command = tools::tool(program);
         // `-nodefaults`: no floppy, no network card and its boot ROM, no second disk controller.
-        command.args(["-machine", &format!("{board},accel={accel}"), "-nodefaults", "-no-reboot", "-display", "none"]);
+        let graphics = if self.shows_firmware { ",graphics=off" } else { "" };
+        command.args(["-machine", &format!("{board},accel={accel}{graphics}"), "-nodefaults", "-no-reboot", "-display", "none"]);
         command.args(["-m", &self.memory_mib.to_string(), "-serial", "stdio"]);
         command.args(["-monitor", &format!("unix:{},server=on,wait=off", text(&dir.join("monitor")))]);
         match (self.board, self.cpu) {

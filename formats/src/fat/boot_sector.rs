@@ -1,10 +1,7 @@
 //! The reserved sectors: boot sector with BIOS parameter block, FSInfo, and the backup of both.
 
 use super::{Volume, Width, directory, geometry::Geometry};
-use crate::{
-    Blob, mbr,
-    units::{self, SECTOR},
-};
+use crate::{Blob, mbr, units};
 use std::mem::offset_of;
 use zerocopy::{
     Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -19,7 +16,7 @@ struct Bpb {
     jump: [u8; 3],
     /// 3: "MSWIN4.1", which fatgen103 recommends.
     oem_name: [u8; 8],
-    /// 11: 512.
+    /// 11: 512, 1024, 2048 or 4096.
     bytes_per_sector: U16,
     /// 13: a power of two.
     sectors_per_cluster: u8,
@@ -114,9 +111,10 @@ pub(super) fn reserved(volume: &Volume, geometry: &Geometry, next_free: u32) -> 
     let boot = boot_sector(volume, geometry);
     let mut sectors = Blob::bytes(boot);
     if geometry.width == Width::Fat32 {
+        sectors.extend_to(FS_INFO * volume.sector);
         sectors.append(&Blob::bytes(fs_info(geometry, next_free)));
         let pair = sectors.clone();
-        sectors.extend_to(BACKUP * SECTOR);
+        sectors.extend_to(BACKUP * volume.sector);
         sectors.append(&pair);
     }
     sectors
@@ -125,14 +123,14 @@ pub(super) fn reserved(volume: &Volume, geometry: &Geometry, next_free: u32) -> 
 fn boot_sector(volume: &Volume, geometry: &Geometry) -> [u8; 512] {
     let mut parts = bpb(volume, geometry).as_bytes().to_vec();
     if geometry.width == Width::Fat32 {
-        parts.extend_from_slice(bpb32(geometry).as_bytes());
+        parts.extend_from_slice(bpb32(volume.sector, geometry).as_bytes());
     }
     let extended = Extended {
         drive_number: 0x80,
         reserved: 0,
         boot_signature: 0x29,
         volume_id: U32::new(volume.serial),
-        volume_label: directory::label(volume.label),
+        volume_label: directory::label(&volume.label),
         file_system_type: *match geometry.width {
             Width::Fat12 => b"FAT12   ",
             Width::Fat16 => b"FAT16   ",
@@ -155,16 +153,17 @@ fn narrow<T: TryFrom<u64>>(value: u64) -> T {
 }
 
 fn bpb(volume: &Volume, geometry: &Geometry) -> Bpb {
-    let total = geometry.size / SECTOR;
-    let fat_size = geometry.fat_len / SECTOR;
+    let sector = volume.sector;
+    let total = geometry.size / sector;
+    let fat_size = geometry.fat_len / sector;
     let old = geometry.width != Width::Fat32;
     let total_16 = u16::try_from(total).ok().filter(|_| old);
     Bpb {
         jump: [0xeb, 0, 0x90],
         oem_name: *b"MSWIN4.1",
-        bytes_per_sector: U16::new(narrow(SECTOR)),
-        sectors_per_cluster: narrow(geometry.cluster / SECTOR),
-        reserved_sector_count: U16::new(narrow(geometry.fat_at / SECTOR)),
+        bytes_per_sector: U16::new(narrow(sector)),
+        sectors_per_cluster: narrow(geometry.cluster / sector),
+        reserved_sector_count: U16::new(narrow(geometry.fat_at / sector)),
         fat_count: 2,
         root_entry_count: U16::new(narrow(geometry.root_len / directory::ENTRY_LEN)),
         total_sectors_16: U16::new(total_16.unwrap_or(0)),
@@ -177,9 +176,9 @@ fn bpb(volume: &Volume, geometry: &Geometry) -> Bpb {
     }
 }
 
-fn bpb32(geometry: &Geometry) -> Bpb32 {
+fn bpb32(sector: u64, geometry: &Geometry) -> Bpb32 {
     Bpb32 {
-        fat_size_32: U32::new(narrow(geometry.fat_len / SECTOR)),
+        fat_size_32: U32::new(narrow(geometry.fat_len / sector)),
         flags: U16::ZERO,
         version: U16::ZERO,
         root_cluster: U32::new(ROOT_CLUSTER),

@@ -12,13 +12,14 @@ use zerocopy::{
     little_endian::{U16, U32},
 };
 
+/// Letters of a volume label.
+pub(super) const LABEL_LEN: usize = 11;
 /// Bytes of a directory entry.
 pub(super) const ENTRY_LEN: u64 = 32;
 /// The fixed root directory of FAT12 and FAT16 has room for this many entries at least.
 const ROOT_ENTRIES_MIN: u64 = 512;
-/// No directory has more: what a 16-bit count of whole sectors of entries can say.
-const ENTRIES_MAX: u64 = 65_520;
-const ENTRIES_A_SECTOR: u64 = 16;
+/// No directory has more: what a 16-bit count of whole sectors of entries can say, of the largest sectors.
+const ENTRIES_MAX: u64 = 65_408;
 /// UTF-16 units in one long name entry.
 const LONG_UNITS: usize = 13;
 
@@ -84,10 +85,10 @@ const _: () = assert!(size_of::<ShortEntry>() == 32 && offset_of!(ShortEntry, wr
 const _: () = assert!(size_of::<LongEntry>() == 32 && offset_of!(LongEntry, name_2) == 14);
 
 /// A volume label as it is stored. Panics when it is not one: labels are ours.
-pub(super) fn label(text: &str) -> [u8; 11] {
+pub(super) fn label(text: &str) -> [u8; LABEL_LEN] {
     let is_right = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b" _".contains(b);
-    assert!(text.len() <= 11 && text.as_bytes().iter().all(is_right), "'{text}' is not a volume label");
-    let mut label = [b' '; 11];
+    assert!(text.len() <= LABEL_LEN && text.as_bytes().iter().all(is_right), "'{text}' is not a volume label");
+    let mut label = [b' '; LABEL_LEN];
     label[..text.len()].copy_from_slice(text.as_bytes());
     label
 }
@@ -130,25 +131,26 @@ impl Directories {
         Self { nodes: vec![Node::default()], label: self::label(label), stamp: Stamp::from(time) }
     }
 
-    /// Adds a file at a path, with the directories that are missing.
-    pub(super) fn add(&mut self, path: &str, file: usize) -> Result<()> {
+    /// Adds a file at a path, or a directory where it is none, with the directories that are missing.
+    pub(super) fn add(&mut self, path: &str, file: Option<usize>) -> Result<()> {
         let mut node = 0;
         let mut names = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
         while let Some(name) = names.next() {
             name::check(name)?;
             let known = self.nodes[node].by_name.get(&name::folded(name));
             let known = known.map(|child| self.nodes[node].children[*child].what);
-            node = match (known, names.peek().is_none()) {
-                (None, true) => return self.insert(node, name, What::File(file)),
-                (None, false) => {
+            // What is last is the file.
+            node = match (known, file.filter(|_| names.peek().is_none())) {
+                (None, Some(file)) => return self.insert(node, name, What::File(file)),
+                (None, None) => {
                     let new = self.nodes.len();
                     self.nodes.push(Node { parent: node, ..Node::default() });
                     self.insert(node, name, What::Directory(new))?;
                     new
                 }
-                (Some(What::Directory(known)), false) => known,
-                (Some(What::File(_)), false) => return Err(Error::bad_input(format!("'{name}' is a file and a directory"))),
-                (Some(_), true) => return Err(Error::bad_input("the path stands twice; FAT does not tell upper from lower case")),
+                (Some(What::Directory(known)), None) => known,
+                (Some(What::File(_)), None) => return Err(Error::bad_input(format!("'{name}' is a file and a directory"))),
+                (Some(_), Some(_)) => return Err(Error::bad_input("the path stands twice; FAT does not tell upper from lower case")),
             };
         }
         Ok(())
@@ -172,9 +174,9 @@ impl Directories {
         }
     }
 
-    /// Bytes of the root directory of FAT12 and FAT16, where its length is fixed, in whole sectors.
-    pub(super) fn fixed_root_len(&self) -> u64 {
-        self.nodes[0].entries().max(ROOT_ENTRIES_MIN).next_multiple_of(ENTRIES_A_SECTOR) * ENTRY_LEN
+    /// Bytes of the root directory of FAT12 and FAT16, where its length is fixed: whole sectors of so many bytes.
+    pub(super) fn fixed_root_len(&self, sector: u64) -> u64 {
+        (self.nodes[0].entries().max(ROOT_ENTRIES_MIN) * ENTRY_LEN).next_multiple_of(sector)
     }
 
     /// How many clusters all directories fill, the root among them.

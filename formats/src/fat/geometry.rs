@@ -3,6 +3,8 @@
 use super::{Volume, Width};
 use crate::units::{GIB, MIB, SECTOR};
 
+/// The largest sector (fatgen103, `BPB_BytsPerSec`).
+const SECTOR_MAX: u64 = 4096;
 /// Clusters larger than this are not valid everywhere.
 const CLUSTER_MAX: u64 = 32 << 10;
 /// The data area starts at a multiple of this, so that file contents lie where pages and device blocks do.
@@ -70,14 +72,17 @@ impl Width {
     }
 }
 
+/// The smallest cluster that a volume may have.
+fn cluster_min(volume: &Volume) -> u64 {
+    let Volume { sector, cluster_min, .. } = volume;
+    assert!(sector.is_power_of_two() && (SECTOR..=SECTOR_MAX).contains(sector), "a sector of {sector}");
+    assert!(cluster_min.is_power_of_two() && (SECTOR..=CLUSTER_MAX).contains(cluster_min), "a cluster of {cluster_min}");
+    *cluster_min.max(sector)
+}
+
 /// Cluster sizes that a volume may have, ascending.
 fn cluster_sizes(volume: &Volume) -> impl DoubleEndedIterator<Item = u64> {
-    assert!(
-        volume.cluster_min.is_power_of_two() && (SECTOR..=CLUSTER_MAX).contains(&volume.cluster_min),
-        "a cluster of {}",
-        volume.cluster_min
-    );
-    (volume.cluster_min.ilog2()..=CLUSTER_MAX.ilog2()).map(|log| 1 << log)
+    (cluster_min(volume).ilog2()..=CLUSTER_MAX.ilog2()).map(|log| 1 << log)
 }
 
 impl Geometry {
@@ -85,23 +90,24 @@ impl Geometry {
     /// the size and what the volume demands.
     /// `None` when there is none: the volume is too small or too large, or not whole sectors.
     pub(super) fn new(size: u64, volume: &Volume, fixed_root_len: u64) -> Option<Self> {
-        let preferred = preferred_cluster(size).max(volume.cluster_min);
+        let preferred = preferred_cluster(size).max(cluster_min(volume));
         // Larger clusters than usual only where that gives a valid count, smaller ones only where it gives FAT32.
         let larger = cluster_sizes(volume).filter(|cluster| *cluster >= preferred);
         let smaller = cluster_sizes(volume).rev().filter(|cluster| *cluster < preferred);
-        let divide = |cluster| Width::allowed(volume).iter().find_map(|width| Self::divide(size, *width, cluster, fixed_root_len));
+        let divide =
+            |cluster| Width::allowed(volume).iter().find_map(|width| Self::divide(size, volume.sector, *width, cluster, fixed_root_len));
         larger.chain(smaller).find_map(divide)
     }
 
-    fn divide(size: u64, width: Width, cluster: u64, fixed_root_len: u64) -> Option<Self> {
-        if !size.is_multiple_of(SECTOR) || size / SECTOR > SECTORS_MAX {
+    fn divide(size: u64, sector: u64, width: Width, cluster: u64, fixed_root_len: u64) -> Option<Self> {
+        if !size.is_multiple_of(sector) || size / sector > SECTORS_MAX {
             return None;
         }
         let root_len = Self::root_len(width, fixed_root_len);
         // The table is made long enough for a data area that is as if there were no table.
-        let data_max = size.checked_sub(Self::reserved(width) + root_len)?;
-        let fat_len = Self::fat_len(width, data_max / cluster);
-        let data_at = (Self::reserved(width) + 2 * fat_len + root_len).next_multiple_of(DATA_ALIGNMENT.max(cluster));
+        let data_max = size.checked_sub(Self::reserved(width, sector) + root_len)?;
+        let fat_len = Self::fat_len(width, sector, data_max / cluster);
+        let data_at = (Self::reserved(width, sector) + 2 * fat_len + root_len).next_multiple_of(DATA_ALIGNMENT.max(cluster));
         let clusters = size.checked_sub(data_at)? / cluster;
         if !width.counts().contains(&clusters) {
             return None;
@@ -111,10 +117,10 @@ impl Geometry {
     }
 
     /// Reserved bytes at least: the boot sector; in FAT32 also FSInfo and the backup of both at sector 6.
-    const fn reserved(width: Width) -> u64 {
+    const fn reserved(width: Width, sector: u64) -> u64 {
         match width {
-            Width::Fat32 => 32 * SECTOR,
-            Width::Fat12 | Width::Fat16 => SECTOR,
+            Width::Fat32 => 32 * sector,
+            Width::Fat12 | Width::Fat16 => sector,
         }
     }
 
@@ -126,8 +132,8 @@ impl Geometry {
         }
     }
 
-    fn fat_len(width: Width, clusters: u64) -> u64 {
-        ((clusters + 2) * width.bits()).div_ceil(8).next_multiple_of(SECTOR)
+    fn fat_len(width: Width, sector: u64, clusters: u64) -> u64 {
+        ((clusters + 2) * width.bits()).div_ceil(8).next_multiple_of(sector)
     }
 
     /// Sizes in whole MiB worth trying for a content that fills so many clusters of a given size.
@@ -141,8 +147,9 @@ impl Geometry {
             }
             let data = clusters * cluster;
             // The tables are a bit longer than `clusters` asks for, see `divide`: at most by what they describe of themselves.
-            let tables = 2 * Self::fat_len(width, clusters + clusters.div_ceil(64) + 64);
-            let around = Self::reserved(width) + Self::root_len(width, fixed_root_len) + tables + DATA_ALIGNMENT.max(cluster);
+            let tables = 2 * Self::fat_len(width, volume.sector, clusters + clusters.div_ceil(64) + 64);
+            let around =
+                Self::reserved(width, volume.sector) + Self::root_len(width, fixed_root_len) + tables + DATA_ALIGNMENT.max(cluster);
             Some((data + around).next_multiple_of(MIB))
         })
     }

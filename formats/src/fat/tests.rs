@@ -3,19 +3,21 @@ use crate::units::{GIB, MIB, SECTOR};
 
 fn volume(files: Vec<File>) -> Volume {
     Volume {
-        label: "MOBY",
+        label: "MOBY".to_owned(),
         serial: 0x1234_abcd,
         time: Timestamp(1_700_000_000),
+        sector: SECTOR,
         hidden_sectors: 2048,
         fat32_only: true,
         cluster_min: SECTOR,
         files,
+        directories: Vec::new(),
     }
 }
 
 fn geometry(size: u64, fat32_only: bool, cluster_min: u64) -> Option<Geometry> {
     let volume = Volume { fat32_only, cluster_min, ..volume(Vec::new()) };
-    Geometry::new(size, &volume, volume.directories().unwrap().fixed_root_len())
+    Geometry::new(size, &volume, volume.directories().unwrap().fixed_root_len(volume.sector))
 }
 
 #[test]
@@ -79,6 +81,24 @@ fn a_size_that_is_named_is_enough() {
 }
 
 #[test]
+fn every_structure_is_whole_sectors() {
+    for sector in [512, 1024, 2048, 4096] {
+        for (size, fat32_only) in [(4 * MIB, false), (40 * MIB, false), (300 * MIB, true), (40 * GIB, true)] {
+            let volume = Volume { sector, fat32_only, ..volume(Vec::new()) };
+            let geometry = Geometry::new(size, &volume, volume.directories().unwrap().fixed_root_len(sector)).unwrap();
+            let Geometry { cluster, fat_at, fat_len, root_len, data_at, .. } = geometry;
+            assert!([cluster, fat_at, fat_len, root_len, data_at].iter().all(|at| at.is_multiple_of(sector)), "{sector}: {geometry:?}");
+            let boot = volume.write(size).unwrap().volume;
+            assert_eq!(u64::from(u16::from_le_bytes(boot.read_array(11).unwrap())), sector);
+            if fat32_only {
+                assert_eq!(boot.read_array(sector).unwrap(), *b"RRaA");
+                assert_eq!(boot.read_array::<512>(6 * sector).unwrap(), boot.read_array::<512>(0).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
 fn too_small_a_size_is_refused_with_one_that_is_not() {
     let volume = volume(vec![File::new("f", Blob::zeros(50 * MIB))]);
     let error = volume.write(40 * MIB).unwrap_err().to_string();
@@ -112,6 +132,15 @@ fn files_are_where_the_writer_says_and_in_one_piece() {
             assert_eq!(written.volume.slice(range.clone()).to_vec(MIB).unwrap(), file.body.to_vec(MIB).unwrap());
         }
     }
+}
+
+#[test]
+fn any_name_makes_a_label() {
+    assert_eq!([label_of("my data-2, ünï"), label_of("")], ["MY DATA_2_ ", ""]);
+    let volume = Volume { label: label_of("x\u{202e}"), directories: vec!["a/b".to_owned(), "A".to_owned()], ..volume(Vec::new()) };
+    assert!(Volume { fat32_only: false, ..volume.clone() }.write(MIB).is_ok());
+    let files = vec![File::new("a", Blob::default())];
+    assert!(Volume { files, ..volume }.write(40 * MIB).unwrap_err().to_string().contains("is a file and a directory"));
 }
 
 #[test]

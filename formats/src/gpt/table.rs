@@ -1,9 +1,10 @@
-//! A table that others wrote: kept byte for byte, and moved where its disk has another size.
+//! A table that others wrote: kept byte for byte, and moved where its disk has another size, or counted anew where it has other sectors.
 
 use super::{Entry, HEADER_LEN, Header};
 use crate::{
-    Blob, Result,
+    Blob, Error, Result,
     mbr::Mbr,
+    plain,
     units::{self, KIB, MIB, SECTOR},
 };
 use std::ops::Range;
@@ -11,6 +12,8 @@ use zerocopy::{FromBytes, little_endian::U32};
 
 /// The sizes of blocks that disks have.
 const BLOCKS: [u64; 2] = [SECTOR, 4 * KIB];
+/// Where everybody has the entries of the primary table.
+const PRIMARY_ARRAY: u64 = 2;
 /// The largest array of entries that is believed, and the largest entry.
 const ARRAY_MAX: u64 = MIB;
 const ENTRY_MAX: u32 = 4096;
@@ -57,21 +60,14 @@ impl Table {
         let (primary_array, old_backup) = match fields.my_lba.get() {
             1 => (fields.partition_entry_lba.get(), fields.alternate_lba.get()),
             // Only the backup is sound: the entries go where everybody has them.
-            backup => (2, backup),
+            backup => (PRIMARY_ARRAY, backup),
         };
         let backup_array = last.saturating_sub(array_blocks);
         let is_in_the_way = |used: &Range<u64>| used.end > backup_array || used.start < primary_array + array_blocks;
         if backup_array < primary_array + array_blocks || self.partitions().any(|used| is_in_the_way(&used)) {
             return Ok(false);
         }
-        if let Some(old) = Self::at(disk, self.block, old_backup)? {
-            let array = old.fields().partition_entry_lba.get();
-            for blocks in [old_backup..old_backup + 1, array..array + array_blocks] {
-                if !self.partitions().any(|used| used.start < blocks.end && blocks.start < used.end) {
-                    self.put(disk, blocks.start, &Blob::zeros((blocks.end - blocks.start) * self.block));
-                }
-            }
-        }
+        Self::erase(disk, self.block, old_backup)?;
         let entries = Blob::bytes(self.entries.as_slice());
         for (my, alternate, array) in [(1, last, primary_array), (last, 1, backup_array)] {
             self.put(disk, array, &entries);
@@ -81,6 +77,68 @@ impl Table {
             disk.replace(0, &Blob::bytes(mbr.to_bytes()));
         }
         Ok(true)
+    }
+
+    /// Bytes that its disk has at least: up to the last partition, and the backup behind it.
+    pub fn len_min(&self) -> u64 {
+        let end = self.partitions().map(|used| used.end).max().unwrap_or_default();
+        let backup_blocks = units::bytes(self.entries.len()).div_ceil(self.block) + 1;
+        end.saturating_add(backup_blocks).saturating_mul(self.block)
+    }
+
+    /// The same table in blocks of another size; nothing is left of both copies of this one, and [`Table::fit`] writes the new ones.
+    /// `moved` is the first byte of a partition, and what it is to be.
+    ///
+    /// # Errors
+    /// Names the partition that cannot be counted in such blocks, or is where the table would be. When the disk cannot be read.
+    pub fn recounted(&self, disk: &mut Blob, block: u64, moved: Option<(u64, u64)>) -> Result<Self> {
+        let front = PRIMARY_ARRAY * block + units::bytes(self.entries.len()).next_multiple_of(block);
+        let mut entries = self.entries.clone();
+        let each = units::index(self.fields().size_of_partition_entry.get().into());
+        for (index, entry) in entries.chunks_exact_mut(each).enumerate() {
+            let (entry, _) = Entry::mut_from_prefix(entry).expect("entries are as long as one");
+            if entry.partition_type_guid == [0; 16] {
+                continue;
+            }
+            let name = entry.name();
+            let start = entry.starting_lba.get().saturating_mul(self.block);
+            let start = moved.filter(|(from, _)| *from == start).map_or(start, |(_, to)| to);
+            let end = entry.ending_lba.get().saturating_add(1).saturating_mul(self.block);
+            let refuse = |what: String| Err(Error::unsupported(format!("partition {} '{}' {what}", index + 1, plain::line(&name))));
+            for (word, at) in [("begins", start), ("ends", end)] {
+                if !at.is_multiple_of(block) {
+                    return refuse(format!("{word} at byte {at}, for sectors of {block} bytes it must be a multiple of {block}"));
+                }
+            }
+            if start < front {
+                return refuse(format!("begins at byte {start}, where a table for sectors of {block} bytes stands, up to {front}"));
+            }
+            entry.starting_lba = (start / block).into();
+            entry.ending_lba = (end / block).saturating_sub(1).into();
+        }
+        for lba in [1, self.fields().alternate_lba.get(), self.fields().my_lba.get()] {
+            Self::erase(disk, self.block, lba)?;
+        }
+        let mut header = self.header.clone();
+        let (fields, _) = Header::mut_from_prefix(&mut header).expect("it was read as one");
+        fields.my_lba = 1.into();
+        fields.alternate_lba = (disk.len() / block).saturating_sub(1).into();
+        fields.first_usable_lba = (front / block).into();
+        fields.partition_entry_lba = PRIMARY_ARRAY.into();
+        fields.partition_entry_array_crc32 = crc32fast::hash(&entries).into();
+        Ok(Self { block, header, entries })
+    }
+
+    /// Leaves nothing where a copy of a table is, but for what partitions use.
+    fn erase(disk: &mut Blob, block: u64, lba: u64) -> Result<()> {
+        let Some(old) = Self::at(disk, block, lba)? else { return Ok(()) };
+        let array = old.fields().partition_entry_lba.get();
+        for blocks in [lba..lba + 1, array..array + units::bytes(old.entries.len()).div_ceil(block)] {
+            if !old.partitions().any(|used| used.start < blocks.end && blocks.start < used.end) {
+                old.put(disk, blocks.start, &Blob::zeros((blocks.end - blocks.start) * block));
+            }
+        }
+        Ok(())
     }
 
     /// The table whose header is at a block, if both have their checksums and the header says that it is there.
@@ -153,17 +211,16 @@ mod tests {
     use crate::{
         Ids,
         gpt::{Gpt, LINUX_DATA, Partition},
-        units::Lba,
     };
 
     /// A disk of ours, with a partition of `last` as its last block.
     fn disk(len: u64, last: u64) -> Blob {
         let ids = Ids::from_seed(b"table");
         let part =
-            |name: &str, blocks| Partition { type_guid: LINUX_DATA, guid: ids.guid(name), name: name.to_owned(), attributes: 0, blocks };
+            |name: &str, bytes| Partition { type_guid: LINUX_DATA, guid: ids.guid(name), name: name.to_owned(), attributes: 0, bytes };
         let mut disk = Blob::zeros(len);
         disk.splice(0, &Blob::bytes(Mbr::protective([7; 440], len / SECTOR).to_bytes()));
-        Gpt { disk_guid: ids.guid("disk"), partitions: vec![part("a", Lba(2048)..Lba(last + 1))] }.write(&mut disk).unwrap();
+        Gpt { block: SECTOR, disk_guid: ids.guid("disk"), partitions: vec![part("a", MIB..(last + 1) * SECTOR)] }.write(&mut disk).unwrap();
         disk
     }
 
@@ -192,6 +249,35 @@ mod tests {
         neither.replace(600, &Blob::bytes(*b"!"));
         neither.replace(5 * MIB - 512 + 88, &Blob::bytes(*b"!"));
         assert!(Table::find(&neither).unwrap().is_none() && Table::find(&Blob::default()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_table_that_was_recounted_is_the_one_that_a_disk_of_such_sectors_gets() {
+        let mut counted = disk(4 * MIB, 4095);
+        let before = counted.to_vec(u64::MAX).unwrap();
+        for block in [4096, SECTOR] {
+            let table = Table::find(&counted).unwrap().unwrap().recounted(&mut counted, block, None).unwrap();
+            assert_eq!((table.block(), table.len_min()), (block, 2 * MIB + 16_384 + block));
+            assert!(table.fit(&mut counted).unwrap());
+            let found = Table::find(&counted).unwrap().unwrap();
+            assert!(found.partitions().eq(std::iter::once(MIB / block..2 * MIB / block)) && found.block() == block);
+            let fields = found.fields();
+            let front = crate::gpt::front_len(block) / block;
+            assert_eq!((fields.first_usable_lba.get(), fields.alternate_lba.get()), (front, 4 * MIB / block - 1));
+        }
+        assert!(counted.to_vec(u64::MAX).unwrap() == before, "there and back again");
+    }
+
+    #[test]
+    fn what_cannot_be_recounted_is_named() {
+        let refused = |last: u64, moved| {
+            let mut disk = disk(4 * MIB, last);
+            Table::find(&disk).unwrap().unwrap().recounted(&mut disk, 4096, moved).unwrap_err().to_string()
+        };
+        assert_eq!(refused(4096, None), "partition 1 'a' ends at byte 2097664, for sectors of 4096 bytes it must be a multiple of 4096");
+        assert!(refused(4095, Some((MIB, MIB + 512))).contains("begins at byte 1049088"));
+        let early = refused(4095, Some((MIB, 20_480)));
+        assert!(early.ends_with("begins at byte 20480, where a table for sectors of 4096 bytes stands, up to 24576"), "{early}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use formats::{
     fat::{File, Volume, Width},
     gpt::{self, Gpt},
     mbr::Mbr,
-    units::{GIB, KIB, Lba, MIB, SECTOR, TIB},
+    units::{GIB, KIB, MIB, SECTOR, TIB},
 };
 use std::{ffi::OsStr, fs, os::unix::fs::FileExt, path::Path, process::Command};
 
@@ -49,15 +49,43 @@ fn files() -> Vec<File> {
     ]
 }
 
+/// sgdisk asks a device for its sectors; fdisk takes a user's word.
+#[test]
+fn fdisk_finds_no_fault_in_a_disk_of_large_sectors() {
+    for size in [40 * MIB, 2 * TIB + 4 * KIB] {
+        let desk = tempfile::tempdir().unwrap();
+        let image = desk.path().join("disk");
+        put(&image, &gpt_disk(size, 4 * KIB));
+        let verdict = run(
+            "sh",
+            &[
+                &"-c",
+                &r#"printf 'v
+i
+3
+q
+' | fdisk -b 4096 "$0""#,
+                &image,
+            ],
+        );
+        assert!(verdict.contains("No errors detected."), "{verdict}");
+        for line in ["Start: 4096", &format!("End: {}", size / 4096 - 6), "Name: a partition whose name fills 36 uni✓"] {
+            assert!(verdict.contains(line), "{line} in {verdict}");
+        }
+    }
+}
+
 fn volume(files: Vec<File>) -> Volume {
     Volume {
-        label: "MOBY_ESP",
+        sector: SECTOR,
+        label: "MOBY_ESP".to_owned(),
         serial: 0x0bad_cafe,
         time: Timestamp(1_700_000_001),
         hidden_sectors: 2048,
         fat32_only: false,
         cluster_min: SECTOR,
         files,
+        directories: Vec::new(),
     }
 }
 
@@ -74,7 +102,7 @@ fn check(volume: &Volume, size: u64) -> Width {
         let path = format!("::/{}", file.path.trim_start_matches('/'));
         run("mcopy", &[&"-n", &"-i", &image, &path, &copy]);
         assert!(fs::read(&copy).unwrap() == file.body.to_vec(GIB).unwrap(), "{path} in {size}");
-        assert!(range.start.is_multiple_of(volume.cluster_min));
+        assert!(range.start.is_multiple_of(volume.cluster_min.max(volume.sector)));
         assert_eq!(range.end - range.start, file.body.len());
         fs::remove_file(copy).unwrap();
     }
@@ -83,6 +111,17 @@ fn check(volume: &Volume, size: u64) -> Width {
 
 #[test]
 fn every_width_passes_fsck_and_gives_back_its_files() {
+    for (size, sector, fat32_only, width) in [
+        (16 * MIB, 4096, false, Width::Fat12),
+        (40 * MIB, 4096, false, Width::Fat16),
+        (258 * MIB, 4096, true, Width::Fat32),
+        (20 * GIB, 4096, true, Width::Fat32),
+        (3 * MIB, 2048, false, Width::Fat12),
+    ] {
+        let volume = Volume { sector, fat32_only, ..volume(files()) };
+        assert_eq!(check(&volume, size), width, "{size}");
+        check(&volume, volume.size_for(0).unwrap());
+    }
     for (size, cluster_min, fat32_only, width) in [
         (MIB, 512, false, Width::Fat12),
         (1440 * KIB, 512, false, Width::Fat12),
@@ -157,26 +196,27 @@ fn the_user_can_change_what_is_on_the_volume() {
 }
 
 /// A table over the whole of a disk.
-fn gpt_disk(size: u64) -> Blob {
+fn gpt_disk(size: u64, block: u64) -> Blob {
     let ids = Ids::from_seed(b"volumes");
     let partition = |name: &str, type_guid, blocks: std::ops::Range<u64>| gpt::Partition {
         type_guid,
         guid: ids.guid(name),
         name: name.to_owned(),
         attributes: 0,
-        blocks: Lba(blocks.start)..Lba(blocks.end),
+        bytes: blocks.start * block..blocks.end * block,
     };
-    let last = size / SECTOR - gpt::BACKUP_BLOCKS;
+    let last = (size - gpt::back_len(block)) / block;
     let table = Gpt {
+        block,
         disk_guid: ids.guid("disk"),
         partitions: vec![
-            partition("BIOS boot", gpt::BIOS_BOOT, 34..2048),
+            partition("BIOS boot", gpt::BIOS_BOOT, gpt::front_len(block) / block..2048),
             partition("EFI system", gpt::ESP, 2048..4096),
             partition("a partition whose name fills 36 uni✓", gpt::LINUX_DATA, 4096..last),
         ],
     };
     let mut disk = Blob::zeros(size);
-    disk.splice(0, &Blob::bytes(Mbr::protective([0; 440], size / SECTOR).to_bytes()));
+    disk.splice(0, &Blob::bytes(Mbr::protective([0; 440], size / block).to_bytes()));
     table.write(&mut disk).unwrap();
     disk
 }
@@ -186,7 +226,7 @@ fn sgdisk_finds_no_fault_in_a_disk_of_any_size() {
     for size in [3 * MIB, 40 * MIB + 512, 8 * GIB, 2 * TIB, 2 * TIB + 512, 10 * TIB] {
         let desk = tempfile::tempdir().unwrap();
         let image = desk.path().join("disk");
-        put(&image, &gpt_disk(size));
+        put(&image, &gpt_disk(size, SECTOR));
         let verdict = run("sgdisk", &[&"-v", &image]);
         assert!(verdict.contains("No problems found."), "{size}: {verdict}");
         let table = run("sgdisk", &[&"-i", &"3", &image]);
