@@ -4,7 +4,7 @@
 # make lint   style, lints, documentation
 # make fuzz   a minute of mutants, which `make test` ends with
 # make differential  files that no writer made, by the thousand, from another seed every day: GNU tar, bsdtar and qemu-img find in them what
-#               we find
+#               we find, and Linux in the file systems what GNU tar extracts
 # make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day; guests on every bus and in every container;
 #               what we release, built twice and run; the programs for other hosts, run; dependencies, judged by `cargo deny`
 # make windows  the Windows program, run by Wine
@@ -73,6 +73,8 @@ differential:
 	@tests/setup.sh test
 	cargo test --locked --workspace --target $(musl) --test standards tar_mutants -- --nocapture
 	tests/differential/qcow2-check 10000 $(MOBY_SEED)
+	cargo build --locked --target $(musl)
+	MOBY=target/$(musl)/debug/moby tests/differential/mounts 300 $(MOBY_SEED)
 
 nightly: windows differential
 	@tests/setup.sh nightly
