@@ -32,10 +32,12 @@ quick:
 	cargo test --locked --workspace --lib --bins
 	cargo test --locked --test all tidy::
 
-# Most tests wait for other programs now and then, guests for each other.
+# Most tests wait for other programs now and then, guests for each other. What they need is installed while our own code is looked at: the
+# one waits for the network and the disk, the other computes.
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
-test: lint
-	@tests/setup.sh test
+test:
+	@tests/setup.sh lint
+	@tests/setup.sh test & $(MAKE) --no-print-directory lint; linted=$$?; wait $$! && exit $$linted
 	boot/build --check
 	cd boot && cargo test --locked
 	cargo test --locked --workspace --target $(musl)

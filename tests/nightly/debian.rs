@@ -45,3 +45,12 @@ fn arm64() {
     let images = Images::of_debian("nightly-debian-arm64", Arch::Arm64, 5, &["--format", "qcow2-efi"]);
     images.boots_debian("guest-efi.qcow2", "qcow2", Bus::Nvme, Machine::arm64().limit(400), "efi");
 }
+
+#[test]
+fn initrds_of_usual_compressions() {
+    for compression in ["gzip", "zstd", "none"] {
+        let name = format!("nightly-debian-{compression}");
+        let images = Images::of_debian(&name, Arch::Amd64, 9, &["--format", "raw", "--initrd-compression", compression]);
+        images.boots_debian("guest.img", "raw", Bus::VirtioBlk, Machine::bios(), "bios");
+    }
+}

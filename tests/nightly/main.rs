@@ -8,6 +8,7 @@ mod containers;
 mod debian;
 mod large;
 mod system;
+mod testkernel;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -36,10 +36,10 @@ fn arm64() {
     images.boots_debian("guest-efi.img", "raw", Bus::VirtioBlk, Machine::arm64().limit(400), "efi");
 }
 
-/// Debian's kernel unpacks each: gzip, xz, zstd, lz4 and none.
+/// Debian's kernel unpacks each; gzip, zstd and none in `tests/nightly`, and in most tests.
 #[test]
-fn every_initrd_compression() {
-    for compression in ["gzip", "xz", "zstd", "lz4", "none"] {
+fn initrds_of_other_compressions() {
+    for compression in ["xz", "lz4"] {
         let name = format!("boot-debian-{compression}");
         // More than one piece for every compressor that works in pieces.
         let images = Images::of_debian(&name, Arch::Amd64, 9, &["--format", "raw", "--initrd-compression", compression]);

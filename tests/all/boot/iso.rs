@@ -31,18 +31,12 @@ macro_rules! boots {
 
 boots! {
     bios_cd: Q35 SeaBios Cd "guest.iso";
-    bios_cd_on_a_pc: Pc SeaBios Cd "guest.iso";
-    bios_scsi_cd: Q35 SeaBios CdScsi "guest.iso";
-    bios_usb_cd: Q35 SeaBios CdUsb "guest.iso";
     bios_disk: Q35 SeaBios VirtioBlk "guest.iso";
     bios_usb_stick: Q35 SeaBios Usb "guest.iso";
     bios_only_cd: Q35 SeaBios Cd "bios.iso";
     bios_only_disk: Q35 SeaBios VirtioBlk "bios.iso";
 
     uefi_cd: Q35 Ovmf4M Cd "guest.iso";
-    uefi_cd_2m_firmware: Pc Ovmf2M Cd "guest.iso";
-    uefi_scsi_cd: Q35 Ovmf4M CdScsi "guest.iso";
-    uefi_usb_cd: Q35 Ovmf4M CdUsb "guest.iso";
     uefi_disk: Q35 Ovmf4M VirtioBlk "guest.iso";
     uefi_usb_stick: Q35 Ovmf4M Usb "guest.iso";
     uefi_only_cd: Q35 Ovmf4M Cd "guest-efi-initrd.iso";

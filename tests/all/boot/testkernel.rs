@@ -26,30 +26,21 @@ macro_rules! boots {
 
 boots! {
     bios_virtio_blk: Pc SeaBios 512 VirtioBlk "guest.img";
-    bios_virtio_scsi: Pc SeaBios 512 VirtioScsi "guest.img";
-    bios_ahci: Pc SeaBios 512 Ahci "guest.img";
     bios_nvme: Pc SeaBios 512 Nvme "guest.img";
     bios_usb: Pc SeaBios 512 Usb "guest.img";
     bios_q35_ahci: Q35 SeaBios 512 Ahci "guest.img";
     bios_128_mib: Pc SeaBios 128 VirtioBlk "guest.img";
     bios_6_gib: Pc SeaBios 6144 VirtioBlk "guest.img";
-    bios_qcow2: Pc SeaBios 512 VirtioBlk "guest.qcow2";
     bios_raw_bios: Pc SeaBios 512 VirtioBlk "guest-bios.img";
     bios_qcow2_bios: Pc SeaBios 512 VirtioBlk "bios.qcow2";
 
-    uefi_pc_virtio_blk: Pc Ovmf4M 512 VirtioBlk "guest.img";
-    uefi_pc_nvme: Pc Ovmf4M 512 Nvme "guest.img";
     uefi_pc_2m_firmware: Pc Ovmf2M 512 VirtioBlk "guest.img";
     uefi_q35_virtio_blk: Q35 Ovmf4M 512 VirtioBlk "guest.img";
     uefi_q35_nvme: Q35 Ovmf4M 512 Nvme "guest.img";
-    uefi_q35_virtio_scsi: Q35 Ovmf4M 512 VirtioScsi "guest.img";
-    uefi_q35_ahci: Q35 Ovmf4M 512 Ahci "guest.img";
     uefi_q35_usb: Q35 Ovmf4M 512 Usb "guest.img";
     uefi_128_mib: Q35 Ovmf4M 128 VirtioBlk "guest.img";
     uefi_6_gib: Q35 Ovmf4M 6144 VirtioBlk "guest.img";
-    uefi_qcow2: Q35 Ovmf4M 512 VirtioBlk "guest.qcow2";
     uefi_raw_efi: Q35 Ovmf4M 512 VirtioBlk "guest-efi.img";
-    uefi_qcow2_efi: Q35 Ovmf4M 512 VirtioBlk "guest-efi.qcow2";
 }
 
 /// The judge by itself: QEMU's own loader obeys the protocol, and the test kernel agrees.
