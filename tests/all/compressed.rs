@@ -131,7 +131,7 @@ fn wishes_that_nothing_heeds_are_refused_for_disks_too() {
         (&["-f", "raw", "--seed", "a", "-o", "x"][..], "--seed has no effect on raw of a disk"),
         (&["-f", "qcow2", "--seed", "a", "-o", "x"], "--seed has no effect on qcow2 of a disk"),
         (&["-f", "vhd", "--compress", "-o", "x"], "--compress has no effect on vhd"),
-        (&["-f", "vhd", "--size", "1G", "-o", "x"], "--size is for a tar"),
+        (&["-f", "vhd", "--data-part", "a=1M", "-o", "x"], "--data-part is for a tar"),
     ] {
         let refused = convert(arguments);
         assert!(refused.code() == 3 && refused.errors().contains(words), "{refused}");

@@ -69,7 +69,6 @@ fn a_disk_keeps_its_command_line_and_says_so() {
     for option in [
         ["--cmdline", "x"],
         ["--append", "x"],
-        ["--size", "2G"],
         ["--data-part", "a=1M"],
         ["--boot", "bios"],
         ["--initrd-level", "1"],

@@ -6,6 +6,7 @@
 
 mod containers;
 mod debian;
+mod foreign;
 mod large;
 mod system;
 mod testkernel;
