@@ -19,7 +19,7 @@ use formats::{
     fat::{self, File, Volume},
     gpt::{BASIC_DATA, LINUX_DATA},
     kernel::Facts,
-    tree::{Content, ShowPath},
+    tree::{self, ShowPath},
     units::{SECTOR, show_size},
 };
 use std::{path::PathBuf, str::FromStr};
@@ -76,25 +76,16 @@ fn filling(kind: &str) -> Result<Filling> {
     }
 }
 
-/// What is in a partition.
-#[derive(Clone, Debug)]
-pub enum Filler {
-    /// The bytes of a file.
-    Bytes(Blob),
-    /// The files of a directory.
-    Files(Tree),
-}
-
 /// A partition and what is in it.
 #[derive(Clone, Debug)]
 pub struct Filled {
     name: String,
     size: Option<u64>,
-    kind: Kind,
+    content: Content,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum Content {
     Bytes(Guid, Blob),
     Fat(Tree),
     FileSystem(&'static RootFs, Tree),
@@ -104,19 +95,26 @@ enum Kind {
 const CLOUD_INIT: &str = "CIDATA";
 
 impl Filled {
-    /// A partition filled with what was found where its user says.
+    /// A partition with the bytes of a file.
     ///
     /// # Errors
-    /// When that is a directory where it must be a file, or the other way round.
-    pub fn new(part: &ToFill, filler: Filler) -> Result<Self> {
-        let kind = match (part.filling, filler) {
-            (Filling::Bytes(guid), Filler::Bytes(body)) => Kind::Bytes(guid, body),
-            (Filling::Fat, Filler::Files(tree)) => Kind::Fat(tree),
-            (Filling::FileSystem(root), Filler::Files(tree)) => Kind::FileSystem(root, tree),
-            (Filling::Bytes(_), Filler::Files(_)) => return Err(Error::bad_input("is a directory, must be a file")),
-            (_, Filler::Bytes(_)) => return Err(Error::bad_input("is a file, must be a directory")),
+    /// When it wants a directory.
+    pub fn of_file(part: &ToFill, file: Blob) -> Result<Self> {
+        let Filling::Bytes(guid) = part.filling else { return Err(Error::bad_input("is a file, must be a directory")) };
+        Ok(Self { name: part.name.clone(), size: part.size, content: Content::Bytes(guid, file) })
+    }
+
+    /// A partition with the files of a directory.
+    ///
+    /// # Errors
+    /// When it wants a file.
+    pub fn of_directory(part: &ToFill, files: Tree) -> Result<Self> {
+        let content = match part.filling {
+            Filling::Bytes(_) => return Err(Error::bad_input("is a directory, must be a file")),
+            Filling::Fat => Content::Fat(files),
+            Filling::FileSystem(root) => Content::FileSystem(root, files),
         };
-        Ok(Self { name: part.name.clone(), size: part.size, kind })
+        Ok(Self { name: part.name.clone(), size: part.size, content })
     }
 
     /// The volume that cloud-init reads.
@@ -125,12 +123,12 @@ impl Filled {
     /// When a file is missing without which it takes the volume for none.
     pub fn cloud_init(tree: Tree) -> Result<Self> {
         for name in ["user-data", "meta-data"] {
-            if !tree.get(name.as_bytes()).is_some_and(|inode| matches!(inode.content, Content::File(_))) {
+            if !tree.get(name.as_bytes()).is_some_and(|inode| matches!(inode.content, tree::Content::File(_))) {
                 let what = format!("there is no file {name} in it, and cloud-init wants user-data and meta-data");
                 return Err(Error::bad_input(what).hint(format!("make one; an empty {name} will do")));
             }
         }
-        Ok(Self { name: CLOUD_INIT.to_owned(), size: None, kind: Kind::Fat(tree) })
+        Ok(Self { name: CLOUD_INIT.to_owned(), size: None, content: Content::Fat(tree) })
     }
 
     /// What `--opt` can say of it.
@@ -140,8 +138,8 @@ impl Filled {
 
     /// Its file system, where it is one that a root may be.
     pub(crate) fn root(&self) -> Option<&'static RootFs> {
-        match self.kind {
-            Kind::FileSystem(root, _) => Some(root),
+        match self.content {
+            Content::FileSystem(root, _) => Some(root),
             _ => None,
         }
     }
@@ -161,32 +159,30 @@ impl Filled {
         let place = || format!("partition {}", self.name);
         // Of two file systems of one kind each has identifiers of its own.
         let ids = Ids::from_seed(layout::partition_guid(ids, &self.name).as_bytes());
-        let (type_guid, RootImage { image, warnings }) = match &self.kind {
-            Kind::Bytes(guid, body) => (*guid, RootImage { image: body.clone(), warnings: Vec::new() }),
-            Kind::Fat(tree) => (BASIC_DATA, self.fat(tree, sector, &ids, env).at(place)?),
-            Kind::FileSystem(root, tree) => (LINUX_DATA, root.write(tree, options, facts, &ids, env).at(place)?),
+        let (type_guid, RootImage { image, warnings }) = match &self.content {
+            Content::Bytes(guid, body) => (*guid, RootImage { image: body.clone(), warnings: Vec::new() }),
+            Content::Fat(tree) => (BASIC_DATA, self.fat(tree, sector, &ids, env).at(place)?),
+            Content::FileSystem(root, tree) => (LINUX_DATA, root.write(tree, options, facts, &ids, env).at(place)?),
         };
         let mut part = Part::around(&self.name, type_guid, image);
-        match self.size {
-            Some(size) if size < part.body.len() => {
+        if let Some(size) = self.size {
+            if size < part.size {
                 let what = format!("it has {}, its content needs {}", show_size(size), show_size(part.size));
                 return Err(Error::bad_input(what).at(place()).hint("make it larger, or write auto for its size"));
             }
-            Some(size) => part.size = size,
-            // A partition is never empty.
-            None => part.size = part.size.max(layout::PART_MIN),
+            part.size = size;
         }
         Ok((part, warnings.into_iter().map(|warning| format!("{}: {warning}", place())).collect()))
     }
 
-    fn fat(&self, tree: &Tree, sector: u64, ids: &Ids, env: &Env) -> Result<RootImage> {
+    fn fat(&self, root: &Tree, sector: u64, ids: &Ids, env: &Env) -> Result<RootImage> {
         let (mut files, mut directories) = (Vec::new(), Vec::new());
-        for name in &tree.names {
+        for name in &root.names {
             let place = || ShowPath(&name.path).to_string();
             let path = std::str::from_utf8(&name.path).map_err(|_| Error::bad_input("the name is not UTF-8, as FAT needs it")).at(place)?;
-            match &tree.inodes[name.inode].content {
-                Content::Directory => directories.push(path.to_owned()),
-                Content::File(body) => files.push(File::new(path, body.clone())),
+            match &root.inodes[name.inode].content {
+                tree::Content::Directory => directories.push(path.to_owned()),
+                tree::Content::File(body) => files.push(File::new(path, body.clone())),
                 _ => {
                     let hint = "leave it out, or make the partition squashfs or erofs";
                     return Err(Error::bad_input("is a link, which FAT does not hold").at(place()).hint(hint));
@@ -217,7 +213,7 @@ impl Filled {
 mod tests {
     use super::*;
     use formats::{
-        tree::{Builder, Inode},
+        tree::{Builder, Content, Inode},
         units::MIB,
     };
 
@@ -229,10 +225,18 @@ mod tests {
         builder.finish()
     }
 
-    fn made(text: &str, filler: Filler) -> Result<Part> {
-        let filled = Filled::new(&text.parse()?, filler)?;
+    fn made(filled: Result<Filled>) -> Result<Part> {
+        let filled = filled?;
         let options = Options::defaults(filled.options());
         Ok(filled.make(512, &options, &Ok(Facts::default()), &Ids::from_seed(b"x"), &mut Env::scratch(1))?.0)
+    }
+
+    fn of_files(text: &str, files: &[(&str, u64)]) -> Result<Part> {
+        made(Filled::of_directory(&text.parse()?, tree(files)))
+    }
+
+    fn of_bytes(text: &str, len: u64) -> Result<Part> {
+        made(Filled::of_file(&text.parse()?, Blob::zeros(len)))
     }
 
     #[test]
@@ -251,23 +255,23 @@ mod tests {
     #[test]
     fn a_partition_is_as_large_as_it_says_or_as_its_content_needs() {
         for (text, size) in [("a=auto:fat=d", MIB), ("a=5M:fat=d", 5 * MIB), ("a=auto:squashfs=d", MIB), ("a=3M:erofs=d", 3 * MIB)] {
-            assert_eq!(made(text, Filler::Files(tree(&[("x", 100)]))).unwrap().size, size, "{text}");
+            assert_eq!(of_files(text, &[("x", 100)]).unwrap().size, size, "{text}");
         }
-        assert_eq!(made("a=auto:linux=f", Filler::Bytes(Blob::zeros(MIB + 1))).unwrap().size, 2 * MIB);
-        assert_eq!(made("a=auto:linux=f", Filler::Bytes(Blob::default())).unwrap().size, MIB);
-        let error = made("a=1M:linux=f", Filler::Bytes(Blob::zeros(MIB + 1))).unwrap_err().to_string();
+        assert_eq!(of_bytes("a=auto:linux=f", MIB + 1).unwrap().size, 2 * MIB);
+        assert_eq!(of_bytes("a=auto:linux=f", 0).unwrap().size, MIB);
+        let error = of_bytes("a=1M:linux=f", MIB + 1).unwrap_err().to_string();
         assert_eq!(error, "partition a: it has 1 MiB, its content needs 2 MiB");
-        let error = made("a=1M:fat=f", Filler::Files(tree(&[("x", 2 * MIB)]))).unwrap_err().to_string();
+        let error = of_files("a=1M:fat=f", &[("x", 2 * MIB)]).unwrap_err().to_string();
         assert_eq!(error, "partition a: a FAT volume of 1 MiB is too small, 3 MiB are needed");
-        assert!(made("a=1M:fat=f", Filler::Bytes(Blob::default())).unwrap_err().to_string().contains("must be a directory"));
-        assert!(made("a=1M:var=f", Filler::Files(tree(&[]))).unwrap_err().to_string().contains("must be a file"));
+        assert!(of_bytes("a=1M:fat=f", 0).unwrap_err().to_string().contains("must be a directory"));
+        assert!(of_files("a=1M:var=f", &[]).unwrap_err().to_string().contains("must be a file"));
     }
 
     #[test]
     fn what_fat_does_not_hold_is_named() {
         let mut builder = Builder::default();
         builder.add(b"a/link", Inode::new(Content::Symlink(b"x".to_vec()), 0o777)).unwrap();
-        let error = made("a=1M:fat=d", Filler::Files(builder.finish())).unwrap_err();
+        let error = made(Filled::of_directory(&"a=1M:fat=d".parse().unwrap(), builder.finish())).unwrap_err();
         assert_eq!(error.to_string(), "partition a: a/link: is a link, which FAT does not hold");
     }
 

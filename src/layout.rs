@@ -42,9 +42,6 @@ pub(crate) use given::{Fitted, Sectors};
 pub use iso::Iso;
 pub use part::Part;
 pub(crate) use part::{is_name, size_of, type_guid};
-
-/// The smallest partition beside those of the firmware.
-pub(crate) const PART_MIN: u64 = ALIGNMENT;
 pub use sd_card::{Board, RPI3, RPI4, SdCard};
 pub use sector_size::SectorSize;
 pub(crate) use sector_size::not_had;

@@ -10,7 +10,11 @@ use crate::{
     request::Request,
     root::{self, RootFs, RootImage},
 };
-use formats::{Blob, Env, Identity, Ids, Limits, Options, Plan, Silent, guid, kernel::Kernel, units::SECTOR};
+use formats::{
+    Blob, Env, Identity, Ids, Limits, Options, Plan, Silent, guid,
+    kernel::{Facts, Kernel},
+    units::SECTOR,
+};
 use std::sync::Arc;
 
 /// What a run starts from.
@@ -223,10 +227,13 @@ impl Run {
         if let Some(parts) = &self.parts {
             return Ok(parts.clone());
         }
-        let facts = Kernel::identify(&self.source.image()?.kernel)?.facts();
+        let filled: Vec<_> = self.request.filled().cloned().collect();
+        // To ask a kernel means to unpack it.
+        let has_file_system = filled.iter().any(|part| part.root().is_some());
+        let facts = if has_file_system { Kernel::identify(&self.source.image()?.kernel)?.facts() } else { Ok(Facts::default()) };
         let sector = self.request.sector_size.unwrap_or_default().bytes();
         let mut parts = Vec::new();
-        for filled in self.request.filled().cloned().collect::<Vec<_>>() {
+        for filled in filled {
             let options = self.request.options_of(filled.options(), &[])?;
             let (part, warnings) = filled.make(sector, &options, &facts, ids, &mut self.env)?;
             self.warn(warnings);

@@ -8,7 +8,7 @@ use crate::{
     convert::{Conversion, Reporter, Source},
     emit::{self, Durability, Manner, Target},
     error::{At, Error, Result},
-    filled::{Filled, Filler, ToFill},
+    filled::{Filled, ToFill},
     image::Overrides,
     input::{self, FileId, Opening, STDIN},
     layout::{Firmware, Part, SectorSize, Size},
@@ -205,17 +205,15 @@ impl Making {
             overrides: Overrides { consoles: self.target.map(|platform| platform.consoles), ..overrides },
         })
     }
-}
 
-impl Making {
     /// The partitions of `--part`, with what is in them.
     fn filled_parts(&self, env: &mut Env) -> Result<Vec<Filled>> {
         let filled = |part: &ToFill| {
-            let filler = match part.path.is_dir() {
-                true => Filler::Files(input::directory(&part.path, env)?),
-                false => Filler::Bytes(input::open_plain(&part.path, &Opening::default(), env).at(|| input::show(&part.path))?),
-            };
-            Filled::new(part, filler).at(|| input::show(&part.path))
+            let place = || input::show(&part.path);
+            match part.path.is_dir() {
+                true => Filled::of_directory(part, input::directory(&part.path, env)?).at(place),
+                false => Filled::of_file(part, input::open_plain(&part.path, &Opening::default(), env).at(place)?).at(place),
+            }
         };
         self.parts.iter().map(filled).map(|filled| filled.at(|| "--part")).collect()
     }

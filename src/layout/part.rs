@@ -25,9 +25,9 @@ pub struct Part {
 }
 
 impl Part {
-    /// A partition just as large as its content.
+    /// A partition just as large as its content; none is empty.
     pub fn around(name: impl Into<String>, type_guid: Guid, body: Blob) -> Self {
-        Self { name: name.into(), size: body.len().next_multiple_of(ALIGNMENT), type_guid, body }
+        Self { name: name.into(), size: body.len().max(1).next_multiple_of(ALIGNMENT), type_guid, body }
     }
 }
 

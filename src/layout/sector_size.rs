@@ -4,8 +4,10 @@ use crate::{
     error::{Error, Result},
     names::Named,
 };
-use formats::Plan;
-use formats::units::{KIB, SECTOR};
+use formats::{
+    Plan,
+    units::{KIB, SECTOR},
+};
 
 /// Bytes of a logical sector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
