@@ -251,13 +251,15 @@ fn disks(trees: &[Tree]) -> Vec<Vec<u8>> {
         ("EFI/Linux/a-1.efi", Blob::bytes(pe())),
     ];
     let volume = fat::Volume {
-        label: "FUZZ",
+        label: "FUZZ".to_owned(),
         serial: 1,
         time: formats::Timestamp::default(),
+        sector: units::SECTOR,
         hidden_sectors: 64,
         fat32_only: false,
         cluster_min: units::SECTOR,
         files: files.into_iter().map(|(path, body)| fat::File::new(path, body)).collect(),
+        directories: Vec::new(),
     };
     let volume = volume.size_for(0).and_then(|size| volume.write(size)).expect("room for the files").volume;
     let mut bare = Blob::zeros(START);
@@ -267,14 +269,8 @@ fn disks(trees: &[Tree]) -> Vec<Vec<u8>> {
     let mut gpt = bare.clone();
     let (first, last) = (START / units::SECTOR, (START + volume.len()) / units::SECTOR - 1);
     let id = formats::Guid::from_mixed_endian([7; 16]);
-    let esp = gpt::Partition {
-        type_guid: gpt::ESP,
-        guid: id,
-        blocks: units::Lba(first)..units::Lba(last + 1),
-        attributes: 0,
-        name: "esp".to_owned(),
-    };
-    gpt::Gpt { disk_guid: id, partitions: vec![esp] }.write(&mut gpt).expect("room for the table");
+    let esp = gpt::Partition { type_guid: gpt::ESP, guid: id, bytes: START..START + volume.len(), attributes: 0, name: "esp".to_owned() };
+    gpt::Gpt { block: units::SECTOR, disk_guid: id, partitions: vec![esp] }.write(&mut gpt).expect("room for the table");
 
     let record = |os_type, start, sectors| PartitionRecord::new(os_type, start, sectors).expect("small numbers");
     let sector = |records: &[PartitionRecord]| Blob::bytes(Mbr::legacy([0x90; mbr::BOOT_CODE_LEN], 1, records).to_bytes());
