@@ -2,7 +2,7 @@
 # make test   everything that must hold, as continuous integration runs it
 # make demo   a Linux guest boots from a qcow2 of ours, under BIOS and under UEFI, before your eyes
 # make lint   style, lints, documentation
-# make fuzz   a minute of mutants, which `make test` ends with
+# make fuzz   a minute of mutants, which is in `make test`, too
 # make differential  files that no writer made, by the thousand, from another seed every day: GNU tar, bsdtar and qemu-img find in them what
 #               we find, and Linux in the file systems what GNU tar extracts
 # make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day; guests on every bus and in every container;
@@ -20,14 +20,11 @@ export CARGO_TERM_COLOR ?= auto
 # What we release, and so what is tested.
 musl := x86_64-unknown-linux-musl
 elsewhere := x86_64-pc-windows-gnu aarch64-apple-darwin
-# A workspace of its own that shares what was compiled already.
-in_fuzz := cd formats/fuzz && CARGO_TARGET_DIR=$(CURDIR)/target
-mutate := $(in_fuzz) cargo run --locked --target $(musl) --bin mutate --
+mutate := cargo run --locked --target $(musl) --package moby-formats-fuzz --bin mutate --
 
 quick:
 	cargo fmt --all --check
 	cd boot && cargo fmt --all --check
-	cd formats/fuzz && cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --lib --bins
 	cargo test --locked --test all tidy::
@@ -41,7 +38,6 @@ test:
 	boot/build --check
 	cd boot && cargo test --locked
 	cargo test --locked --workspace --target $(musl)
-	$(mutate) --executions 1000000000 --seconds 60
 
 # The pinned compiler by name: by the file, rustup would fetch every target and component too.
 demo: export RUSTUP_TOOLCHAIN := $(shell sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml)
@@ -53,16 +49,14 @@ lint:
 	@tests/setup.sh lint
 	cargo fmt --all --check
 	cd boot && cargo fmt --all --check
-	cd formats/fuzz && cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --package moby --no-default-features -- -D warnings
-	$(in_fuzz) cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --package moby --no-default-features --features formats/scratch -- -D warnings
 	cd boot && cargo clippy --locked --all-targets -- -D warnings
 	cd boot && cargo clippy --locked --package moby-bios --target x86_64-unknown-none -- -D warnings
 	cd boot && cargo clippy --locked --package moby-testkernel --bin testkernel-bios --target x86_64-unknown-none -- -D warnings
 	cd boot && cargo clippy --locked --package moby-boot-efi --package moby-testkernel --target x86_64-unknown-uefi -- -D warnings
 	cd boot && cargo clippy --locked --package moby-boot-efi --target aarch64-unknown-uefi -- -D warnings
-	cargo clippy --locked --workspace $(addprefix --target ,$(elsewhere)) -- -D warnings
+	cargo clippy --locked --workspace --exclude moby-formats-fuzz $(addprefix --target ,$(elsewhere)) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 fuzz:
@@ -85,7 +79,7 @@ nightly: windows differential
 	$(mutate) --executions 1000000000 --seconds 600 --seed $$(($$(date +%s) / 86400))
 	$(mutate) --against-qemu 5000 --seed $$(($$(date +%s) / 86400))
 	cargo test --locked --workspace --target $(musl) --test nightly
-	cargo package --locked --workspace
+	cargo package --locked --workspace --exclude moby-formats-fuzz
 	tests/dist/build
 	tests/dist/check --twice
 	tests/hosts/aarch64

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | container | the format that the platform imports |
 //! | size | the multiple that it demands, and the most that it takes |
+//! | sectors | those that the partition table counts in |
 //! | partitions | a GPT with a protective MBR of one entry, as Glance's inspector has it, or an MBR |
 //! | boot | a loader for the firmware of the platform's machines; whether what it starts can be started |
 //! | console | the last `console=`, which the platform shows |
@@ -21,10 +22,10 @@ use crate::{
     platforms::{Machines, Platform},
 };
 use formats::{
-    Blob, Env, Format,
+    Blob, Env, Format, gpt,
     kernel::{Arch, Facts, Kernel},
     tree::Content,
-    units::show_size,
+    units::{SECTOR, show_size},
 };
 
 /// How bad a finding is.
@@ -98,6 +99,7 @@ pub fn lint(subject: &Subject<'_>, platform: &'static Platform, env: &mut Env) -
             None
         }
     };
+    lint.sectors(subject)?;
     lint.partitions(subject.disk, &loaders)?;
     lint.loaders(&loaders, arch);
     lint.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -165,6 +167,16 @@ impl Lint {
         if disk.len() > size_max {
             self.error("size", show_size(disk.len()), format!("at most {}", show_size(size_max)), "make a smaller disk: --size");
         }
+    }
+
+    /// A container that speaks of sectors is taken at its word.
+    fn sectors(&mut self, subject: &Subject<'_>) -> Result<()> {
+        let block = gpt::Table::find(subject.disk)?.map_or(SECTOR, |table| table.block());
+        if block != SECTOR && subject.format.sector(subject.file)?.is_none() {
+            let found = format!("a partition table for sectors of {block} bytes");
+            self.warn("sectors", found, "drives that have such sectors; a BIOS boots few of them", "moby convert IMAGE --sector-size 512");
+        }
+        Ok(())
     }
 
     fn partitions(&mut self, disk: &Blob, loaders: &Loaders) -> Result<()> {

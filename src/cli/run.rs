@@ -11,9 +11,9 @@ use crate::{
     request::Request,
 };
 use formats::{
-    Blob, Env, iso9660,
+    Blob, Env, gpt, iso9660,
     kernel::{Arch, Kernel},
-    units::{parse_size, show_size},
+    units::{SECTOR, parse_size, show_size},
 };
 use std::{
     fs,
@@ -72,6 +72,8 @@ struct Subject {
     /// What QEMU calls its container; nothing of a unified kernel image.
     format: Option<&'static str>,
     is_cd: bool,
+    /// Bytes of the sectors that its partition table counts in.
+    sector: u64,
     arch: Arch,
     has_bios_loader: bool,
 }
@@ -123,7 +125,7 @@ impl Run {
         match &opened {
             Input::Uki(file) => {
                 let arch = Kernel::identify(&crate::image::uki::boot(file).at(place)?.kernel.1).at(place)?.arch;
-                Ok(Subject { file: self.image.clone(), format: None, is_cd: false, arch, has_bios_loader: false })
+                Ok(Subject { file: self.image.clone(), format: None, is_cd: false, sector: SECTOR, arch, has_bios_loader: false })
             }
             Input::Disk { format, file, disk, .. } => {
                 if !is_the_file(file, &self.image) {
@@ -173,7 +175,15 @@ impl Run {
             Some(_) if subject.is_cd => {
                 words.extend(["-drive".into(), format!("media=cdrom,readonly=on,format=raw,file={}", escaped(&subject.file))]);
             }
-            Some(format) => words.extend(["-drive".into(), format!("if=virtio,format={format},file={}{writes}", escaped(&subject.file))]),
+            Some(format) if subject.sector == SECTOR => {
+                words.extend(["-drive".into(), format!("if=virtio,format={format},file={}{writes}", escaped(&subject.file))]);
+            }
+            // The one drive of large sectors that SeaBIOS boots from.
+            Some(format) => {
+                let sizes = format!("logical_block_size={0},physical_block_size={0}", subject.sector);
+                words.extend(["-drive".into(), format!("if=none,id=disk,format={format},file={}{writes}", escaped(&subject.file))]);
+                words.extend(["-device".into(), format!("nvme,serial=moby,drive=disk,{sizes}")]);
+            }
         }
         for disk in &self.disks {
             let Input::Disk { format, .. } = input::read(disk, None, &Opening::default(), env)?.input else {
@@ -194,7 +204,8 @@ fn of_disk(file: PathBuf, format: &'static str, disk: &Blob, env: &mut Env) -> R
     let loaders = disk::Loaders::of(disk, &mut env.spool)?;
     // What nobody knows how to start, a BIOS may.
     let has_bios_loader = loaders.bios.is_some() || !loaders.has_default(None);
-    Ok(Subject { file, format: Some(format), is_cd: format == "raw" && iso9660::probe(disk)?, arch, has_bios_loader })
+    let sector = gpt::Table::find(disk)?.map_or(SECTOR, |table| table.block());
+    Ok(Subject { file, format: Some(format), is_cd: format == "raw" && iso9660::probe(disk)?, sector, arch, has_bios_loader })
 }
 
 /// Whether a container is the file itself, and not what was unpacked of it.

@@ -37,6 +37,9 @@ fn the_machine_suits_the_image() {
         }
     }
     assert!(!command("guest.qcow2", &["--keep"]).contains("snapshot"));
+    IMAGES.convert(&["-f", "raw", "--sector-size", "4096"]);
+    let large = command("guest.img", &[]);
+    assert!(large.contains("nvme,serial=moby,drive=disk,logical_block_size=4096") && !large.contains("if=virtio"), "{large}");
 }
 
 #[test]

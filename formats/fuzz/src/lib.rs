@@ -1,4 +1,4 @@
-//! Fuzz targets over the table of formats: one for each direction. libFuzzer calls them, and so does the mutator in `main.rs`.
+//! Fuzz targets over the table of formats: one for each direction. The mutator in `main.rs` calls them.
 //!
 //! A target panics when a promise is broken: bad input gives an error and never a fault of ours; a disk that was read can be
 //! read again, and its extents and what was unpacked stay in proportion to the file; a disk survives every format.

@@ -1,9 +1,9 @@
 //! A deterministic mutator on stable Rust.
 //!
 //! ```text
-//! cargo run --release --bin mutate -- [--executions N] [--seconds N] [--seed N] [--format NAME]    every third reads what is no disk, every 20th writes
-//! cargo run --release --bin mutate -- --against-qemu N [--seed N] [--format NAME]    what we read, qemu-img has to read alike
-//! cargo run --release --bin mutate -- --check-against-qemu N [--seed N]    what we say of a qcow2, qemu-img check has to say
+//! cargo run --profile fuzz --bin mutate -- [--executions N] [--seconds N] [--seed N] [--format NAME]    every third reads what is no disk, every 20th writes
+//! cargo run --profile fuzz --bin mutate -- --against-qemu N [--seed N] [--format NAME]    what we read, qemu-img has to read alike
+//! cargo run --profile fuzz --bin mutate -- --check-against-qemu N [--seed N]    what we say of a qcow2, qemu-img check has to say
 //! ```
 //! The corpus is made by `qemu-img` (QEMU 7.2), small images in every sub-format; what is mutated is what is not zero. Three of four
 //! mutants with checksums (VHD, VHDX and its log) get them right again, else nothing behind these would be reached. A find (a panic,

@@ -57,6 +57,18 @@ fn a_disk_that_was_rewritten_boots() {
     images.boots_test_kernel("back.img", "raw", Bus::VirtioBlk, Machine::bios());
 }
 
+/// Whoever attaches it has to know; a VHDX says it.
+#[test]
+fn lint_says_what_drives_it_needs() {
+    let lint = |file: &str, target: &str| finish(moby().args(["lint", text(&images().path(file)), "--target", target])).text();
+    let said = lint("guest.img", "openstack");
+    assert!(
+        said.contains("warning sectors: found a partition table for sectors of 4096 bytes") && said.contains("--sector-size 512"),
+        "{said}"
+    );
+    assert!(!lint("guest.vhdx", "hyperv").contains("sectors"));
+}
+
 /// The disk in a VHDX is the one of the raw file; `qemu-img` and fdisk see what we see.
 #[test]
 fn others_find_the_same_disk() {

@@ -1,5 +1,0 @@
-//! The encode direction for libFuzzer, which needs a nightly compiler.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::encode(bytes));
