@@ -171,7 +171,7 @@ impl Lint {
 
     /// A container that speaks of sectors is taken at its word.
     fn sectors(&mut self, subject: &Subject<'_>) -> Result<()> {
-        let block = gpt::Table::find(subject.disk)?.map_or(SECTOR, |table| table.block());
+        let block = gpt::sector_of(subject.disk)?;
         if block != SECTOR && subject.format.sector(subject.file)?.is_none() {
             let found = format!("a partition table for sectors of {block} bytes");
             self.warn("sectors", found, "drives that have such sectors; a BIOS boots few of them", "moby convert IMAGE --sector-size 512");

@@ -199,16 +199,27 @@ guest() {
     mv "$work" "$to"
 }
 
-# What runs containers in a guest: runc, containerd, and the libraries that they name, in .cache/debian/amd64-containers.
-container_runtime() {
-    local to=$cache/debian/amd64-containers work=$cache/debian/amd64-containers.partial apt
-    [ -x "$to/usr/bin/containerd" ] && return
-    say "downloading runc and containerd"
+# unpacked NAME WITNESS WHAT PACKAGE...: the files of packages, in .cache/debian/NAME, where WITNESS is one of them.
+unpacked() {
+    local to=$cache/debian/$1 work=$cache/debian/$1.partial apt
+    [ -x "$to/$2" ] && return
+    say "downloading $3"
     rm -rf "$work" "$to"
     apt_for "$suite" amd64 "$work"
-    download "$work" runc containerd libc6 libseccomp2
+    download "$work" "${@:4}"
     mv "$work/unpacked" "$to"
     rm -rf "$work"
+}
+
+# What runs containers in a guest: runc, containerd, and the libraries that they name.
+container_runtime() {
+    unpacked amd64-containers usr/bin/containerd "runc and containerd" runc containerd libc6 libseccomp2
+}
+
+# What starts the disks of others: packages that would install themselves on this machine.
+foreign_loaders() {
+    unpacked amd64-loaders usr/bin/syslinux "boot loaders of others" \
+        memtest86+ isolinux syslinux syslinux-common extlinux grub-common grub-pc-bin grub-efi-amd64-signed shim-signed systemd-boot-efi
 }
 
 # What reads EROFS compressed by zstd: Linux from 6.10 on and erofs-utils from 1.8 on. The programs run with the libraries of their
@@ -234,18 +245,6 @@ erofs_zstd() {
     ln -sfn usr/lib "$work/unpacked/lib"
     guest_modules "$work/unpacked" "$guest/modules" virtio_pci virtio_blk erofs
     cp "$work"/unpacked/boot/vmlinuz-* "$guest/kernel"
-    rm -rf "$work"
-}
-
-# What starts the disks of others: the files of packages that would install themselves on this machine, in .cache/debian/amd64-loaders.
-foreign_loaders() {
-    local to=$cache/debian/amd64-loaders work=$cache/debian/amd64-loaders.partial apt
-    [ -x "$to/usr/bin/syslinux" ] && return
-    say "downloading boot loaders of others"
-    rm -rf "$work" "$to"
-    apt_for "$suite" amd64 "$work"
-    download "$work" memtest86+ isolinux syslinux syslinux-common extlinux grub-common grub-pc-bin grub-efi-amd64-signed shim-signed systemd-boot-efi
-    mv "$work/unpacked" "$to"
     rm -rf "$work"
 }
 

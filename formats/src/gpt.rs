@@ -13,7 +13,7 @@
 
 mod table;
 
-pub use table::Table;
+pub use table::{Table, sector_of};
 
 use crate::{
     Blob, Error, Guid, Result,

@@ -123,11 +123,16 @@ impl Mbr {
         is_protective.then_some(self)
     }
 
-    /// Whether it is a table of partitions and no boot sector of a volume, whose code stands where the records would: Linux asks the same.
+    /// Whether it is the table that counts, sound in every record: Linux asks the same.
     fn is_legacy(&self) -> bool {
-        let used = || self.partitions.iter().filter(|record| record.os_type != 0);
+        let is_void = |record: &PartitionRecord| record.os_type != 0 && record.size_in_lba == 0;
+        self.has_partitions() && !self.is_protective() && !self.partitions.iter().any(is_void)
+    }
+
+    /// Whether it has a partition, the one that stands for a GPT among them. A boot sector of a volume has code or text where the records are.
+    pub fn has_partitions(&self) -> bool {
         let is_sound = self.partitions.iter().all(|record| matches!(record.boot_indicator, 0 | ACTIVE));
-        is_sound && !self.is_protective() && used().count() > 0 && used().all(|record| record.size_in_lba != 0)
+        is_sound && self.partitions.iter().any(|record| record.os_type != 0 && record.size_in_lba != 0)
     }
 
     /// Whether some record says that the disk has a GPT.

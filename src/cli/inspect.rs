@@ -178,8 +178,7 @@ fn value(fact: Fact) -> Value {
 }
 
 fn partition_facts(partition: &disk::Partition, disk: &Blob) -> Value {
-    let end = partition.start.checked_add(partition.len).filter(|end| *end <= disk.len());
-    let file_system = end.and_then(|end| file_system::of(&disk.slice(partition.start..end)).ok().flatten());
+    let file_system = partition.range(disk.len()).and_then(|range| file_system::of(&disk.slice(range)).ok().flatten());
     json!({
         "number": partition.number,
         "name": partition.name,

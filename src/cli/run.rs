@@ -204,7 +204,7 @@ fn of_disk(file: PathBuf, format: &'static str, disk: &Blob, env: &mut Env) -> R
     let loaders = disk::Loaders::of(disk, &mut env.spool)?;
     // What nobody knows how to start, a BIOS may.
     let has_bios_loader = loaders.bios.is_some() || !loaders.has_default(None);
-    let sector = gpt::Table::find(disk)?.map_or(SECTOR, |table| table.block());
+    let sector = gpt::sector_of(disk)?;
     Ok(Subject { file, format: Some(format), is_cd: format == "raw" && iso9660::probe(disk)?, sector, arch, has_bios_loader })
 }
 

@@ -139,16 +139,12 @@ fn too_small(wanted: u64, len: u64) -> Error {
     Error::bad_input(what).hint("a disk can be made larger, not smaller: leave --size out, or say how much more, as in --size +2G")
 }
 
-/// Whether a legacy MBR has a partition. A boot sector of a file system has code or text there.
+/// Whether there is an MBR with a partition.
 fn has_partitions(disk: &Blob) -> Result<bool> {
     if disk.len() < SECTOR {
         return Ok(false);
     }
-    let is_table = |mbr: Mbr| {
-        let is_record = mbr.partitions.iter().all(|record| matches!(record.boot_indicator, 0 | 0x80));
-        is_record && mbr.partitions.iter().any(|record| record.os_type != 0 && record.size_in_lba != 0)
-    };
-    Ok(Mbr::parse(&disk.read_array(0)?).is_some_and(is_table))
+    Ok(Mbr::parse(&disk.read_array(0)?).is_some_and(|mbr| mbr.has_partitions()))
 }
 
 #[cfg(test)]

@@ -51,8 +51,8 @@ fn move_stage2(disk: &mut Blob, found: &Stage2, sector: u64) -> Result<Option<(u
 pub(super) fn warnings(disk: &Blob, sector: u64) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     for part in disk::partitions(disk)? {
-        let Some(end) = part.start.checked_add(part.len).filter(|end| *end <= disk.len()) else { continue };
-        let volume = disk.slice(part.start..end);
+        let Some(range) = part.range(disk.len()) else { continue };
+        let volume = disk.slice(range);
         let block = file_system::block(&volume)?.filter(|block| *block < sector);
         if let (Some(block), Some(name)) = (block, file_system::of(&volume)?) {
             let (number, label) = (part.number, plain::line(&part.name));

@@ -73,7 +73,7 @@ impl Recipe for Vagrant {
             Self::VirtualBox => (SECTOR, virtualbox),
         };
         let limits = plan.limits().and(Limits::multiple_of(unit));
-        request.size.check(limits)?;
+        request.check_disk(&*plan, limits)?;
         Ok(Box::new(move |run| {
             let disk = run.disk(firmware, limits)?;
             let members = members(&disk, &*plan, &options, run)?;

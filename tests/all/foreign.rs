@@ -1,9 +1,9 @@
 //! Disks and CDs that others made to boot, with the loaders of Debian's packages: what they are is said, and what cannot be told is no error.
 
 use crate::support::{
-    guest::Arch,
+    guest::{Arch, foreign_loader},
     scratch, text,
-    tools::{finish, moby, run, tool},
+    tools::{finish, finish_with, moby, oracle, run, tool, ukify},
 };
 use serde_json::Value;
 use std::{
@@ -11,16 +11,6 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
-
-const CACHE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache");
-
-/// With the readers that `tests/setup.sh` installed.
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/oracles/bin/python3");
-
-/// A file of Debian's loaders, which `tests/setup.sh` unpacked.
-fn debian(path: &str) -> PathBuf {
-    Path::new(CACHE).join("debian/amd64-loaders").join(path)
-}
 
 /// A disk of 64 MiB, to be filled.
 struct Foreign {
@@ -40,7 +30,7 @@ impl Foreign {
     /// Partitions it by a script of sfdisk.
     fn partition(&self, script: &str) -> &Self {
         let mut sfdisk = tool("sfdisk");
-        crate::support::tools::finish_with(sfdisk.args(["--quiet", text(&self.path)]), script.as_bytes()).success();
+        finish_with(sfdisk.args(["--quiet", text(&self.path)]), script.as_bytes()).success();
         self
     }
 
@@ -54,7 +44,7 @@ impl Foreign {
 
     /// The boot code of a file of Debian's.
     fn boot_code(&self, path: &str) -> &Self {
-        let code = fs::read(debian(path)).unwrap();
+        let code = fs::read(foreign_loader(path)).unwrap();
         self.put(0, &code[..code.len().min(440)])
     }
 
@@ -140,7 +130,8 @@ fn grub_with_shim() {
     let dir = scratch("foreign-grub-efi");
     let disk = Foreign::new(&dir, "disk.img");
     disk.partition("label: gpt\nstart=2048, size=100000, type=uefi\nsize=20000, type=linux\n");
-    let (shim, grub) = (debian("usr/lib/shim/shimx64.efi.signed"), debian("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"));
+    let (shim, grub) =
+        (foreign_loader("usr/lib/shim/shimx64.efi.signed"), foreign_loader("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"));
     let files: [(&str, &Path); 3] =
         [("/EFI/BOOT/BOOTX64.EFI", &shim), ("/EFI/debian/shimx64.efi", &shim), ("/EFI/debian/grubx64.efi", &grub)];
     disk.fat(FIRST, &files).is_not_known("shim (UEFI), GRUB (UEFI)");
@@ -159,13 +150,13 @@ fn syslinux_on_a_whole_disk_and_in_a_partition() {
     let kernel = Arch::Amd64.debian("kernel");
     let disk = Foreign::new(&dir, "whole.img");
     disk.fat("", &[("/vmlinuz", &kernel)]);
-    run(text(&debian("usr/bin/syslinux")), ["--install", text(&disk.path)]);
+    run(text(&foreign_loader("usr/bin/syslinux")), ["--install", text(&disk.path)]);
     disk.is_not_known("SYSLINUX (BIOS)");
     assert!(disk.facts()["partitions"]["error"].is_string() && disk.facts()["file-system"] == "FAT16");
 
     let disk = Foreign::new(&dir, "partition.img");
     disk.partition("label: dos\nstart=2048, size=100000, type=e, bootable\n").fat(FIRST, &[("/vmlinuz", &kernel)]);
-    run(text(&debian("usr/bin/syslinux")), ["--install", "--offset", "1048576", text(&disk.path)]);
+    run(text(&foreign_loader("usr/bin/syslinux")), ["--install", "--offset", "1048576", text(&disk.path)]);
     disk.boot_code("usr/lib/SYSLINUX/mbr.bin").is_not_known("SYSLINUX (BIOS)");
 }
 
@@ -176,13 +167,12 @@ fn systemd_boot_with_unified_kernel_images_and_with_entries() {
     let (kernel, initrd) = (Arch::Amd64.debian("kernel"), dir.join("initrd"));
     fs::write(dir.join("init"), "#!/bin/sh\n").unwrap();
     run("sh", ["-c", "cd \"$1\" && chmod +x init && echo init | cpio -o -H newc >initrd", "sh", text(&dir)]);
-    let loader = debian("usr/lib/systemd/boot/efi/systemd-bootx64.efi");
+    let loader = foreign_loader("usr/lib/systemd/boot/efi/systemd-bootx64.efi");
     let image = |name: &str, cmdline: &str| {
         let path = dir.join(name);
-        let (ukify, stub) = (Path::new(CACHE).join("ukify"), debian("usr/lib/systemd/boot/efi/linuxx64.efi.stub"));
-        let arguments =
-            [text(&ukify), "build", "--linux", text(&kernel), "--initrd", text(&initrd), "--cmdline", cmdline, "--uname", "6.1"];
-        run(PYTHON, [&arguments[..], &["--stub", text(&stub), "--output", text(&path)]].concat());
+        let stub = foreign_loader("usr/lib/systemd/boot/efi/linuxx64.efi.stub");
+        let arguments = ["build", "--linux", text(&kernel), "--initrd", text(&initrd), "--cmdline", cmdline, "--uname", "6.1"];
+        ukify(&[&arguments[..], &["--stub", text(&stub), "--output", text(&path)]].concat());
         path
     };
     let (old, new) = (image("old.efi", "console=ttyS0 old"), image("new.efi", "console=ttyS0 new"));
@@ -222,21 +212,21 @@ fn systemd_boot_with_unified_kernel_images_and_with_entries() {
 fn cds_of_others() {
     let dir = scratch("foreign-cds");
     let iso = Foreign { path: dir.join("memtest.iso") };
-    fs::copy(debian("usr/lib/memtest86+/memtest86+x64.iso"), &iso.path).unwrap();
+    fs::copy(foreign_loader("usr/lib/memtest86+/memtest86+x64.iso"), &iso.path).unwrap();
     iso.is_not_known("Memtest86+ (BIOS), Memtest86+ (UEFI)");
 
     let files = dir.join("isolinux");
     fs::create_dir(&files).unwrap();
-    fs::copy(debian("usr/lib/ISOLINUX/isolinux.bin"), files.join("isolinux.bin")).unwrap();
+    fs::copy(foreign_loader("usr/lib/ISOLINUX/isolinux.bin"), files.join("isolinux.bin")).unwrap();
     let iso = Foreign { path: dir.join("isolinux.iso") };
     let boot = ["-b", "isolinux.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"];
-    let (hybrid, from) = (debian("usr/lib/ISOLINUX/isohdpfx.bin"), text(&files));
+    let (hybrid, from) = (foreign_loader("usr/lib/ISOLINUX/isohdpfx.bin"), text(&files));
     run("xorriso", [&["-as", "mkisofs", "-quiet", "-isohybrid-mbr", text(&hybrid), "-o", text(&iso.path)], &boot[..], &[from]].concat());
     iso.is_not_known("ISOLINUX (BIOS)");
 
-    let (image, modules) = (files.join("eltorito.img"), debian("usr/lib/grub/i386-pc"));
+    let (image, modules) = (files.join("eltorito.img"), foreign_loader("usr/lib/grub/i386-pc"));
     let arguments = ["-O", "i386-pc-eltorito", "-d", text(&modules), "-o", text(&image), "-p", "/boot/grub", "biosdisk", "iso9660"];
-    run(text(&debian("usr/bin/grub-mkimage")), arguments);
+    run(text(&foreign_loader("usr/bin/grub-mkimage")), arguments);
     let iso = Foreign { path: dir.join("grub.iso") };
     let boot = ["-b", "eltorito.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"];
     run("xorriso", [&["-as", "mkisofs", "-quiet", "-o", text(&iso.path)], &boot[..], &[from]].concat());
@@ -268,7 +258,7 @@ fn openstack_takes_an_mbr() {
     let disk = Foreign::new(&dir, "mbr.img");
     disk.partition("label: dos\nstart=2048, type=83, bootable\n").boot_code("usr/lib/SYSLINUX/mbr.bin");
     let script = "import sys; from oslo_utils.imageutils import format_inspector as f; i = f.detect_file_format(sys.argv[1]); i.safety_check(); print(i)";
-    let verdict = run(PYTHON, ["-c", script, text(&disk.path)]);
+    let verdict = run(text(&oracle("python3")), ["-c", script, text(&disk.path)]);
     assert!(verdict.contains("gpt") || verdict.contains("raw"), "{verdict}");
     let mut sector = [0; 512];
     fs::File::open(&disk.path).unwrap().read_exact(&mut sector).unwrap();

@@ -3,7 +3,7 @@
 use crate::support::{
     images::{Disk, Images, test_kernel},
     scratch, tagged_tar, text,
-    tools::{finish, moby, run, tool},
+    tools::{finish, moby, oracle, run, tool},
 };
 use formats::{
     Blob, Tree,
@@ -109,9 +109,9 @@ for path in sys.argv[2:]:
         names = sorted(str(found) for found in wrapper.formats)
         assert names == sys.argv[1].split(','), (path, names)
 ";
-    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/oracles/bin/python3");
+    let python = oracle("python3");
     let paths: Vec<_> = BOOTABLE.iter().map(|name| small().path(name)).collect();
-    finish(Command::new(python).args(["-c", script, "gpt,iso"]).args(&paths)).success();
+    finish(Command::new(&python).args(["-c", script, "gpt,iso"]).args(&paths)).success();
     let images = Images::of_test_kernel("iso-kernel", 1, "kernel+initrd,kernel+iso");
     finish(Command::new(python).args(["-c", script, "iso"]).arg(images.path("guest.iso"))).success();
 }

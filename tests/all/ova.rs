@@ -3,12 +3,9 @@
 use crate::support::{
     images::write_test_tar,
     scratch, text,
-    tools::{finish, moby, run, tool},
+    tools::{finish, moby, oracle, run, tool},
 };
 use std::{fs, path::Path};
-
-/// COT, an independent reader of OVF, which `tests/setup.sh` installs.
-const COT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/oracles/bin/cot");
 
 /// Makes an OVA, takes it apart with GNU tar, checks what every flavour must be, and gives the envelope and what COT says.
 fn ova(dir: &Path, name: &str, arguments: &[&str]) -> (String, String) {
@@ -42,7 +39,7 @@ fn ova(dir: &Path, name: &str, arguments: &[&str]) -> (String, String) {
     for (key, value) in [("size", fs::metadata(inside.join("disk.vmdk")).unwrap().len()), ("capacity", fs::metadata(&raw).unwrap().len())] {
         assert!(envelope.contains(&format!("ovf:{key}=\"{value}\"")), "{envelope}");
     }
-    let info = finish(tool(COT).args(["info", text(&inside.join("moby.ovf"))])).success().text();
+    let info = finish(tool(oracle("cot")).args(["info", text(&inside.join("moby.ovf"))])).success().text();
     (envelope, info)
 }
 

@@ -3,17 +3,13 @@
 use crate::support::{
     images::write_test_tar,
     names, scratch, text,
-    tools::{Finished, finish, moby, run, tool},
+    tools::{convert_in, finish, moby, run, tool},
 };
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
     path::Path,
 };
-
-fn convert(dir: &Path, arguments: &[&str]) -> Finished {
-    finish(moby().current_dir(dir).args(["convert", "--quiet"]).args(arguments))
-}
 
 /// A disk of two extents and a bit, nearly all of it holes, with something across the first border.
 fn large(path: &Path) {
@@ -36,7 +32,7 @@ fn qemu_finds_the_disk_in_its_files() {
     ] {
         let (out, option) = (dir.join(subformat), format!("subformat={subformat}"));
         fs::create_dir(&out).unwrap();
-        convert(&out, &["../disk.raw", "-o", "x.vmdk", "--opt", &option]).success();
+        convert_in(&out, &["../disk.raw", "-o", "x.vmdk", "--opt", &option]).success();
         assert_eq!(names(&out), files);
         assert!(fs::read_to_string(out.join("x.vmdk")).unwrap().lines().any(|line| line == first), "{subformat}");
         let vmdk = out.join("x.vmdk");
@@ -48,7 +44,7 @@ fn qemu_finds_the_disk_in_its_files() {
         if subformat.ends_with("Sparse") {
             run("qemu-img", ["check", "-f", "vmdk", text(&vmdk)]);
             // The backup GPT is at the new end, so only what is before its old place is the same.
-            convert(&out, &["x.vmdk", "--follow", "-f", "raw", "-o", "../again.raw"]).success();
+            convert_in(&out, &["x.vmdk", "--follow", "-f", "raw", "-o", "../again.raw"]).success();
             run("qemu-img", ["compare", "-f", "raw", "-F", "vmdk", text(&dir.join("again.raw")), text(&vmdk)]);
             run("sgdisk", ["-v", text(&dir.join("again.raw"))]);
             let same = finish(
@@ -62,7 +58,7 @@ fn qemu_finds_the_disk_in_its_files() {
             finish(moby().current_dir(&out).args(["compare", "-q", "x.vmdk", "../disk.raw", "--follow"])).success();
         }
         // A disk that is replaced takes its files with it.
-        convert(&out, &["../disk.raw", "-o", "x.vmdk", "--opt", &option]).success();
+        convert_in(&out, &["../disk.raw", "-o", "x.vmdk", "--opt", &option]).success();
         assert_eq!(names(&out), files);
     }
 }
@@ -72,7 +68,7 @@ fn the_files_of_an_image_begin_with_its_name() {
     let dir = scratch("split-image");
     write_test_tar(&dir.join("in.tar"), 1);
     let option = ["-f", "vmdk,qcow2", "--opt", "subformat=twoGbMaxExtentSparse"];
-    convert(&dir, &[&["in.tar", "--name", "größe 1", "--dir", "out"], &option[..]].concat()).success();
+    convert_in(&dir, &[&["in.tar", "--name", "größe 1", "--dir", "out"], &option[..]].concat()).success();
     assert_eq!(names(&dir.join("out")), ["größe 1-s001.vmdk", "größe 1.qcow2", "größe 1.vmdk"]);
     run("qemu-img", ["compare", text(&dir.join("out/größe 1.vmdk")), text(&dir.join("out/größe 1.qcow2"))]);
 }
@@ -87,7 +83,7 @@ fn nothing_is_replaced_that_nobody_named() {
     fs::write(at("disk"), vec![1; 1 << 20]).unwrap();
     let refused = |input: &str, arguments: &[&str], code: i32, words: &str| {
         let before = names(&dir);
-        let run = convert(&dir, &[&["--from", "raw", input, "-f", "vmdk", "--opt", "subformat=monolithicFlat"], arguments].concat());
+        let run = convert_in(&dir, &[&["--from", "raw", input, "-f", "vmdk", "--opt", "subformat=monolithicFlat"], arguments].concat());
         assert!(run.code() == code && run.errors().contains(words), "{arguments:?} should say {words:?}\n{run}");
         assert_eq!(names(&dir), before);
         assert_eq!(fs::metadata(at("x-flat.vmdk")).unwrap().len(), 4 << 20);
@@ -119,7 +115,7 @@ fn a_failure_leaves_all_the_files_of_an_earlier_disk() {
     fs::write(at("small"), vec![1; 1 << 20]).unwrap();
     fs::write(at("large"), vec![2; 8 << 20]).unwrap();
     let arguments = ["--from", "raw", "-o", "x.vmdk", "--opt", "subformat=twoGbMaxExtentSparse"];
-    convert(&dir, &[&["small"], &arguments[..]].concat()).success();
+    convert_in(&dir, &[&["small"], &arguments[..]].concat()).success();
     let before = ["x.vmdk", "x-s001.vmdk"].map(|name| fs::read(at(name)).unwrap());
     // No file may become larger than 4 MiB.
     let limited = ["-c", "ulimit -f 4096; exec \"$@\"", "sh"];

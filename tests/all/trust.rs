@@ -6,7 +6,7 @@ use crate::{
     support::{
         registry::Registry,
         scratch, text,
-        tools::{Finished, finish, moby, run},
+        tools::{Finished, finish, moby, oracle, run},
     },
 };
 use std::{fs, path::Path};
@@ -29,10 +29,9 @@ fn digest(layout: &str) -> String {
 fn sign(registry: &Registry, form: &str, layout: &str, signed: &str, key: &str) {
     let name = EVERYTHING.iter().find(|(of, _)| *of == layout).unwrap().1;
     let repository = name.split(':').next().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (python, script) = (root.join(".cache/oracles/bin/python3"), root.join("tests/support/sign.py"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/sign.py");
     let server = format!("127.0.0.1:{}", registry.port);
-    run(text(&python), [text(&script), form, &server, repository, &digest(layout), signed, key]);
+    run(text(&oracle("python3")), [text(&script), form, &server, repository, &digest(layout), signed, key]);
 }
 
 #[test]

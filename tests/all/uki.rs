@@ -5,7 +5,7 @@ use crate::support::{
     images::{CMDLINE, Images},
     qemu::{Bus, Machine},
     scratch, text,
-    tools::{finish, moby, run},
+    tools::{finish, moby, run, ukify},
 };
 use std::{
     fs,
@@ -44,12 +44,6 @@ fn debian_boots_on_both_architectures() {
         let console = machine.disk(Bus::VirtioBlk, &disk(&images.path("guest.efi"), name), "raw").run_until("MOBY-MARKER-");
         console.expect("MOBY-MARKER-OK").expect("MOBY-FIRMWARE efi\n");
     }
-}
-
-/// systemd's ukify, as `tests/setup.sh` fetched it.
-fn ukify(arguments: &[&str]) -> String {
-    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache");
-    run(text(&cache.join("oracles/bin/python3")), [&[text(&cache.join("ukify"))], arguments].concat())
 }
 
 /// Sections in the order of `ukify`, with the bytes that went in; microcode has one of its own.

@@ -2,7 +2,7 @@
 //! It boots before and after it is converted.
 
 use crate::support::{
-    guest::Arch,
+    guest::{Arch, foreign_loader},
     images::Images,
     qemu::{Bus, Machine},
     text,
@@ -16,7 +16,6 @@ use std::{
 
 #[test]
 fn a_disk_with_grub_boots_as_it_did() {
-    let loaders = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/debian/amd64-loaders");
     let images = Images::of_debian("nightly-grub", Arch::Amd64, 5, &["--format", "kernel+initrd"]);
     let kernel = images.path("guest-kernel");
     let dir = kernel.parent().unwrap();
@@ -34,11 +33,11 @@ fn a_disk_with_grub_boots_as_it_did() {
     disk.set_len(128 << 20).unwrap();
     let table = b"label: dos\nstart=2048, size=245760, type=83, bootable\n";
     finish_with(tool("sfdisk").args(["--quiet", text(&path("disk.img"))]), table).success();
-    let modules = loaders.join("usr/lib/grub/i386-pc");
+    let modules = foreign_loader("usr/lib/grub/i386-pc");
     let (core, prefix) = (path("core.img"), ["-p", "(hd0,msdos1)/boot/grub"]);
     let (arguments, parts) =
         (["-O", "i386-pc", "-d", text(&modules), "-o", text(&core)], ["biosdisk", "part_msdos", "ext2", "normal", "linux", "boot"]);
-    run(text(&loaders.join("usr/bin/grub-mkimage")), [&arguments[..], &prefix, &parts].concat());
+    run(text(&foreign_loader("usr/bin/grub-mkimage")), [&arguments[..], &prefix, &parts].concat());
     // As grub-bios-setup does: boot.img in front of the table, which loads what begins in the next sector.
     disk.write_all_at(&fs::read(modules.join("boot.img")).unwrap()[..440], 0).unwrap();
     disk.write_all_at(&fs::read(core).unwrap(), 512).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::support::{
     images::Images,
-    qemu::{Board, Bus, Firmware, Machine},
+    qemu::{Bus, Machine},
 };
 
 /// More than real ones have. A real kernel gets a tenth of it, in `debian`: it looks at every byte, which takes it long.
@@ -17,8 +17,5 @@ fn an_initrd_of_1_gb_arrives_whole() {
 /// From 32 MiB on El Torito cannot say how long the FAT volume is; from 128 MiB on it is FAT32, which `tests/all` boots.
 #[test]
 fn an_iso_of_fat16_that_el_torito_cannot_measure_is_read_whole() {
-    let images = Images::of_test_kernel("nightly-iso-40", 40, "kernel+initrd,iso");
-    images.boots_test_kernel("guest.iso", "raw", Bus::Cd, Machine::new(Board::Q35, Firmware::SeaBios).memory(1024));
-    images.boots_test_kernel("guest.iso", "raw", Bus::Cd, Machine::uefi().memory(1024));
-    images.remove();
+    Images::large_cd_boots("nightly-iso-40", 40);
 }

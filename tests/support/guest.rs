@@ -33,22 +33,27 @@ impl Arch {
 
     /// A file that `tests/setup.sh` downloaded: `kernel`, `busybox` or `version`.
     pub fn debian(self, file: &str) -> PathBuf {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/debian").join(self.name()).join(file);
-        assert!(path.exists(), "{} is missing: run tests/setup.sh", path.display());
-        path
+        debian(&format!("{}/{file}", self.name()))
     }
 }
 
 /// The kernel of Debian 13 for amd64, with modules: `kernel`, `modules`.
 pub fn newer_debian(file: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/debian/amd64-trixie").join(file);
-    assert!(path.exists(), "{} is missing: run tests/setup.sh", path.display());
-    path
+    debian(&format!("amd64-trixie/{file}"))
 }
 
 /// runc and containerd with their libraries, as Debian's packages hold them.
 pub fn containers() -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/debian/amd64-containers");
+    debian("amd64-containers")
+}
+
+/// A file of the packages of boot loaders of others.
+pub fn foreign_loader(file: &str) -> PathBuf {
+    debian(&format!("amd64-loaders/{file}"))
+}
+
+fn debian(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/debian").join(path);
     assert!(path.exists(), "{} is missing: run tests/setup.sh", path.display());
     path
 }

@@ -2,7 +2,7 @@
 
 use super::{
     guest::{self, Arch, Random},
-    qemu::{Bus, Machine},
+    qemu::{Board, Bus, Firmware, Machine},
     scratch, text,
     tools::{self, finish, moby, run},
     ustar::{Kind, Ustar},
@@ -130,6 +130,15 @@ impl Images {
             .expect(&self.initrd_line())
             .expect("TESTKERNEL done")
             .exited(TEST_KERNEL_PASSED);
+    }
+
+    /// Boots a CD with so many MiB of the test kernel on both firmwares.
+    pub fn large_cd_boots(name: &str, random_mib: u64) {
+        let images = Self::of_test_kernel(name, random_mib, "kernel+initrd,iso");
+        for machine in [Machine::new(Board::Q35, Firmware::SeaBios), Machine::uefi()] {
+            images.boots_test_kernel("guest.iso", "raw", Bus::Cd, machine.memory(1024));
+        }
+        images.remove();
     }
 
     /// Boots one output of a Debian guest, which checks everything that it was given and finds this firmware.

@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fmt,
     io::{self, Write},
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     thread,
 };
@@ -85,6 +86,24 @@ pub fn finish_with(command: &mut Command, input: &[u8]) -> Finished {
         child.wait_with_output().expect("its output can be read")
     });
     Finished { command: shown, status: output.status, stdout: output.stdout, stderr: output.stderr }
+}
+
+/// A Python program that `tests/setup.sh` installed, `python3` with its packages among them.
+pub fn oracle(program: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/oracles/bin").join(program);
+    assert!(path.exists(), "{} is missing: run tests/setup.sh", path.display());
+    path
+}
+
+/// systemd's ukify, as `tests/setup.sh` fetched it.
+pub fn ukify(arguments: &[&str]) -> String {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/ukify");
+    run(super::text(&oracle("python3")), [&[program], arguments].concat())
+}
+
+/// `moby convert`, run in a directory.
+pub fn convert_in(dir: &Path, arguments: &[&str]) -> Finished {
+    finish(moby().current_dir(dir).args(["convert", "--quiet"]).args(arguments))
 }
 
 /// Runs a foreign program that must succeed; its standard output.

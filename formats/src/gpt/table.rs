@@ -10,6 +10,14 @@ use crate::{
 use std::ops::Range;
 use zerocopy::{FromBytes, little_endian::U32};
 
+/// Bytes of the sectors that a disk's table counts in; the usual ones where it has no sound GPT.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub fn sector_of(disk: &Blob) -> Result<u64> {
+    Ok(Table::find(disk)?.map_or(SECTOR, |table| table.block()))
+}
+
 /// The sizes of blocks that disks have.
 const BLOCKS: [u64; 2] = [SECTOR, 4 * KIB];
 /// Where everybody has the entries of the primary table.

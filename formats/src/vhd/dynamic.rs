@@ -145,8 +145,8 @@ impl DynamicHeader {
                 names.push(UTF_16LE.decode_without_bom_handling(&file.slice(at..end).to_vec(PATH_MAX)?).0.into_owned());
             }
         }
-        let units = self.parent_unicode_name.iter().map(|unit| unit.get()).take_while(|unit| *unit != 0);
-        names.push(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect());
+        let units: Vec<u16> = self.parent_unicode_name.iter().map(|unit| unit.get()).take_while(|unit| *unit != 0).collect();
+        names.push(String::from_utf16_lossy(&units));
         names.iter_mut().for_each(|name| name.truncate(name.trim_end_matches('\0').len()));
         names.retain(|name| !name.is_empty());
         Ok(names)

@@ -186,9 +186,7 @@ impl Image {
             .filter(move |(index, _)| index % period != period - 1)
             .map(move |(index, entry)| Ok((index - index / period, u64::from_le_bytes(entry?))))
     }
-}
 
-impl Image {
     /// The runs of a block's first `count` sectors that the file has; the parent has the others (section 2.5.1.2).
     fn present(&self, block: u64, count: u64) -> Result<Vec<Range<u64>>> {
         let ratio = self.metadata.chunk_ratio();

@@ -8,7 +8,7 @@ use crate::{error::Result, image::file_system, loaders::EFI_LOADERS};
 use bootfs::Volume;
 use formats::{
     Blob, Kind, Spool,
-    iso9660::{self, Catalog},
+    iso9660::Catalog,
     kernel::{Arch, Kernel},
     mbr::{self, Mbr},
     uki,
@@ -81,7 +81,6 @@ impl Loaders {
     /// # Errors
     /// When the disk cannot be read.
     pub(crate) fn of(disk: &Blob, spool: &mut Spool) -> Result<Self> {
-        let catalog = if iso9660::probe(disk)? { Catalog::read(disk)? } else { Catalog::default() };
         let mut uefi = Vec::new();
         for volume in volumes(disk)? {
             match programs(disk, &volume, spool) {
@@ -91,7 +90,7 @@ impl Loaders {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { bios: bios(disk, catalog)?, uefi })
+        Ok(Self { bios: bios(disk)?, uefi })
     }
 
     /// Whether UEFI starts the disk by itself, on a machine for this kernel or on any.
@@ -120,16 +119,14 @@ impl Loaders {
 /// When the disk cannot be read.
 pub(super) fn volumes(disk: &Blob) -> Result<Vec<Range<u64>>> {
     let partitions = table(disk).map(|table| table.partitions).unwrap_or_default();
-    let mut found: Vec<_> =
-        partitions.iter().filter_map(|partition| Some(partition.start..partition.start.checked_add(partition.len)?)).collect();
-    if iso9660::probe(disk)? {
-        found.extend(Catalog::read(disk)?.uefi.map(|image| image.start..image.start + image.len));
-    }
-    if found.is_empty() {
+    let image = Catalog::read(disk)?.uefi;
+    let mut found: Vec<_> = partitions.iter().filter_map(|partition| partition.range(disk.len())).collect();
+    found.extend(image.map(|image| image.start..image.start + image.len));
+    if partitions.is_empty() && image.is_none() {
         found.push(0..disk.len());
     }
     let mut volumes: Vec<Range<u64>> = Vec::new();
-    for range in found.into_iter().filter(|range| range.end <= disk.len()) {
+    for range in found {
         let is_fat = file_system::of(&disk.slice(range.clone()))?.is_some_and(|name| name.starts_with("FAT"));
         // A CD's image is a partition, too.
         if is_fat && volumes.iter().all(|volume| volume.start != range.start) {
@@ -199,8 +196,8 @@ fn program(body: &Blob) -> Result<&'static str> {
     })
 }
 
-/// What a BIOS would start of a disk, or of a CD that has this catalog.
-fn bios(disk: &Blob, catalog: Catalog) -> Result<Option<&'static str>> {
+/// What a BIOS would start of a disk or a CD.
+fn bios(disk: &Blob) -> Result<Option<&'static str>> {
     /// What a CD's loader is told by stands at its front; so does what GRUB says before it unpacks itself.
     const CD_MAX: u64 = 64 * KIB;
     let mut code = Vec::new();
@@ -219,7 +216,7 @@ fn bios(disk: &Blob, catalog: Catalog) -> Result<Option<&'static str>> {
             code.extend(disk.read_array::<512>(start)?);
         }
     }
-    if let Some(image) = catalog.bios {
+    if let Some(image) = Catalog::read(disk)?.bios {
         code.extend(disk.slice(image.start..(image.start + CD_MAX).min(disk.len())).to_vec(CD_MAX)?);
     }
     if code.is_empty() || NO_LOADERS.iter().any(|words| memmem::find(&code, words).is_some()) {

@@ -4,7 +4,7 @@ use super::device::{bad, open};
 use crate::error::Result;
 use bootfs::gpt;
 use formats::{Blob, Guid, mbr};
-use std::fmt;
+use std::{fmt, ops::Range};
 
 /// Which table a disk has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,14 @@ pub struct Partition {
     pub start: u64,
     /// Bytes.
     pub len: u64,
+}
+
+impl Partition {
+    /// Its bytes on a disk of so many; nothing where it reaches beyond the end.
+    pub(crate) fn range(&self, disk_len: u64) -> Option<Range<u64>> {
+        let end = self.start.checked_add(self.len)?;
+        (end <= disk_len).then_some(self.start..end)
+    }
 }
 
 /// The type of a partition.

@@ -46,10 +46,7 @@ boots! {
 /// El Torito cannot say how long the FAT volume is, which is FAT32.
 #[test]
 fn a_large_iso_is_read_whole() {
-    let images = Images::of_test_kernel("boot-iso-200", 200, "kernel+initrd,iso");
-    images.boots_test_kernel("guest.iso", "raw", Bus::Cd, Machine::new(Board::Q35, Firmware::SeaBios).memory(1024));
-    images.boots_test_kernel("guest.iso", "raw", Bus::Cd, Machine::uefi().memory(1024));
-    images.remove();
+    Images::large_cd_boots("boot-iso-200", 200);
 }
 
 /// The root file system stays on the CD, and the kernel is told where that is.
