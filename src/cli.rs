@@ -11,6 +11,7 @@ mod files;
 mod formats;
 mod images;
 mod inspect;
+mod keys;
 mod lint;
 mod lock;
 mod making;
@@ -22,6 +23,8 @@ mod pull;
 #[cfg(feature = "net")]
 mod registries;
 mod run;
+mod sign;
+mod signing;
 mod spool;
 mod usage;
 mod values;
@@ -170,6 +173,8 @@ enum Command {
     Pull(pull::Pull),
     Cache(cache::CacheCommand),
     Run(run::Run),
+    Keys(keys::Keys),
+    Sign(sign::Sign),
     Inspect(inspect::Inspect),
     Extract(extract::Extract),
     Check(check::Check),
@@ -201,6 +206,8 @@ pub fn main() -> ExitCode {
         Command::Pull(command) => command.run(&cli.global),
         Command::Cache(command) => command.run(&cli.global),
         Command::Run(command) => command.run(&cli.global),
+        Command::Keys(command) => command.run(&cli.global),
+        Command::Sign(command) => command.run(&cli.global),
         Command::Inspect(command) => command.run(&cli.global),
         Command::Extract(command) => command.run(&cli.global),
         Command::Lint(command) => command.run(&cli.global),

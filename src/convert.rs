@@ -162,6 +162,10 @@ fn refuse_unheeded(outputs: &[&'static Output], request: &Request) -> Result<()>
     if request.verity && matches!(request.root, Root::Initrd) {
         return Err(Error::bad_input("--verity is for a root in a partition").hint("say which, with --root squashfs"));
     }
+    if let (true, Root::Partition(root), false) = (request.secure_boot.signing.is_some(), request.root, request.verity) {
+        let what = format!("--root {} with a signature needs --verity: nothing else covers what is in a partition", root.name);
+        return Err(Error::unsupported(what).hint("add --verity, or leave --root out"));
+    }
     let heeded: Vec<_> = outputs.iter().flat_map(|output| output.heeds(request)).collect();
     match request.given(Heeder::Output).chain(request.given(Heeder::Artifact)).find(|setting| !heeded.contains(setting)) {
         Some(setting) => Err(without_effect(setting, &names_of(outputs))),

@@ -28,5 +28,7 @@ mod recipes;
 pub mod request;
 mod root;
 mod run;
+pub mod secure_boot;
 mod targets;
 mod ui;
+mod unified;

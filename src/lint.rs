@@ -8,6 +8,7 @@
 //! | partitions | a GPT with a protective MBR of one entry, as Glance's inspector has it, or an MBR |
 //! | boot | a loader for the firmware of the platform's machines; whether what it starts can be started |
 //! | console | the last `console=`, which the platform shows |
+//! | secure-boot | whether the platform's machines start it with Secure Boot on, and with whose keys; where that is asked, or on by itself |
 //! | drivers | the storage and the network of its machines, in the kernel's configuration or as modules in the initrd |
 //!
 //! What a platform demands stands in its row of [`crate::platforms`].
@@ -19,7 +20,8 @@ use crate::{
         Image,
         disk::{self, Loaders, Scheme},
     },
-    platforms::{Machines, Platform},
+    platforms::{Keys, Machines, Platform, SecureBoot},
+    secure_boot,
 };
 use formats::{
     Blob, Env, Format, gpt,
@@ -65,11 +67,11 @@ pub struct Subject<'a> {
     pub disk: &'a Blob,
 }
 
-/// What is wrong with an image for a platform. What it boots is copied to the spool.
+/// What is wrong with an image for a platform, on machines with Secure Boot on where that is said. What it boots is copied to the spool.
 ///
 /// # Errors
 /// When the image cannot be read.
-pub fn lint(subject: &Subject<'_>, platform: &'static Platform, env: &mut Env) -> Result<Vec<Finding>> {
+pub fn lint(subject: &Subject<'_>, platform: &'static Platform, has_secure_boot: bool, env: &mut Env) -> Result<Vec<Finding>> {
     let mut lint = Lint { platform, findings: Vec::new() };
     lint.container(subject)?;
     lint.size(subject.disk);
@@ -102,6 +104,7 @@ pub fn lint(subject: &Subject<'_>, platform: &'static Platform, env: &mut Env) -
     lint.sectors(subject)?;
     lint.partitions(subject.disk, &loaders)?;
     lint.loaders(&loaders, arch);
+    lint.secure_boot(&loaders, has_secure_boot)?;
     lint.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(lint.findings)
 }
@@ -125,6 +128,39 @@ impl Lint {
 
     fn warn(&mut self, rule: &'static str, found: String, needed: impl Into<String>, fix: impl Into<String>) {
         self.find(Severity::Warning, rule, found, needed, fix);
+    }
+
+    /// Firmware trusts what its machine's owner says, where the platform lets him; Microsoft's keys sign no image of ours.
+    fn secure_boot(&mut self, loaders: &Loaders, is_on: bool) -> Result<()> {
+        const SIGN: &str = "moby convert TAR --secure-boot KEYS";
+        let SecureBoot { is_default, keys } = self.platform.rules.secure_boot;
+        if !is_on && !is_default {
+            return Ok(());
+        }
+        let severity = if is_on { Severity::Error } else { Severity::Warning };
+        let Some(program) = loaders.defaults().next() else {
+            self.find(severity, "secure-boot", NO_LOADER.to_owned(), "a signed program for UEFI", SIGN);
+            return Ok(());
+        };
+        let signers = secure_boot::signers(&program.body).unwrap_or_default();
+        match (signers.is_empty(), keys) {
+            (true, Keys::None(instead)) => self.find(severity, "secure-boot", "no signature".to_owned(), "one by Microsoft", instead),
+            (true, Keys::Own(way)) => {
+                let fix = format!("{SIGN}, and {way}; or turn Secure Boot off");
+                self.find(severity, "secure-boot", "no signature".to_owned(), "one that the machine trusts", fix);
+            }
+            // Whoever signs shims has told Microsoft.
+            (false, _) if signers.iter().any(|signer| signer.contains("Microsoft")) => {}
+            (false, Keys::None(instead)) => {
+                self.find(severity, "secure-boot", format!("a signature by {}", signers.join(" and ")), "one by Microsoft", instead);
+            }
+            (false, Keys::Own(way)) if is_on => {
+                let found = format!("a signature by {}", signers.join(" and "));
+                self.find(Severity::Unknown, "secure-boot", found, "machines that trust it", way);
+            }
+            (false, Keys::Own(_)) => {}
+        }
+        Ok(())
     }
 
     fn fix(&self) -> String {

@@ -4,11 +4,11 @@ use crate::{
     layout::{self, Firmware},
     names::Named,
     platforms::WHOLE_GIB,
-    recipes::{DiskRecipe, Docker, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, Tar, TarKernelInitrd, Uki, Vagrant},
+    recipes::{AUTH_FILES, DiskRecipe, Docker, EfiVars, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, Tar, TarKernelInitrd, Uki, Vagrant},
     request::{self, COMPRESSED, Request, Setting},
     root,
 };
-use formats::{Format, OptionSpec, compress::Codec, qcow2::Qcow2, raw::Raw, units::SECTOR, vdi::Vdi, vhd::Vhd, vhdx::Vhdx, vmdk::Vmdk};
+use formats::{Format, OptionSpec, compress::Codec, efivars::flash, qcow2::Qcow2, raw::Raw, units::SECTOR, vdi::Vdi, vhd::Vhd, vhdx::Vhdx, vmdk::Vmdk};
 
 /// One output that `--format` can name.
 #[derive(Debug)]
@@ -228,6 +228,41 @@ pub static OUTPUTS: &[Output] = &[
     Output { name: "tar", files: &[".tar"], firmware: "none", about: "the tagged tar", recipe: &Tar },
     Output { name: "docker", files: &[".docker"], firmware: "none", about: "the tar with a Dockerfile, for docker build", recipe: &Docker },
 ];
+
+const fn efi_vars(name: &'static str, files: &'static [&'static str], about: &'static str, recipe: &'static EfiVars) -> Output {
+    Output { name, files, firmware: "UEFI", about, recipe }
+}
+
+/// What `--efi-vars` can name: outputs that are made beside others, of the user's keys.
+pub static EFI_VARS: &[Output] = &[
+    efi_vars("qemu", &["-efivars.fd"], "flash of QEMU's OVMF of 4 MB", &EfiVars::Flash(flash::Kind::Ovmf4M)),
+    efi_vars("qemu-2m", &["-efivars.fd"], "flash of QEMU's OVMF of 2 MB", &EfiVars::Flash(flash::Kind::Ovmf2M)),
+    efi_vars("aavmf", &["-efivars.fd"], "flash of QEMU's firmware for arm64", &EfiVars::Flash(flash::Kind::Aavmf)),
+    efi_vars("aws", &["-uefidata.b64"], "UefiData, for EC2 RegisterImage", &EfiVars::Aws),
+    efi_vars("gcp", &["-gcp.json"], "shieldedInstanceInitialState, for Compute Engine images.insert", &EfiVars::Gcp),
+    efi_vars("azure", &["-azure.json"], "uefiSettings, for image versions of Azure's galleries", &EfiVars::Azure),
+    efi_vars("auth", AUTH_FILES, "signed variables and signature lists, for menus of firmware and efi-updatevar", &EfiVars::Auth),
+];
+
+/// A row of [`EFI_VARS`].
+#[derive(Clone, Copy, Debug)]
+pub struct EfiVarsOutput(pub &'static Output);
+
+impl Named for EfiVarsOutput {
+    const WHAT: &'static str = "kind of EFI variables";
+
+    fn all() -> Vec<Self> {
+        EFI_VARS.iter().map(Self).collect()
+    }
+
+    fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    fn about(self) -> &'static str {
+        self.0.about
+    }
+}
 
 impl Output {
     /// What `--opt` can say of it.

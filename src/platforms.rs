@@ -48,6 +48,26 @@ pub struct Rules {
     pub firmware: Machines,
     /// What the kernel must have: of each row, one.
     pub drivers: &'static [Driver],
+    /// Whose signatures its machines take.
+    pub secure_boot: SecureBoot,
+}
+
+/// Secure Boot on a platform.
+#[derive(Clone, Copy, Debug)]
+pub struct SecureBoot {
+    /// Whether it is on where nobody says otherwise.
+    pub is_default: bool,
+    /// Whose keys machines trust.
+    pub keys: Keys,
+}
+
+/// Whose keys machines trust.
+#[derive(Clone, Copy, Debug)]
+pub enum Keys {
+    /// Those of the image's owner, and how they come to know them.
+    Own(&'static str),
+    /// Microsoft's and the platform's alone, and what to do then.
+    None(&'static str),
 }
 
 /// Which firmware machines have.
@@ -100,7 +120,8 @@ const fn row(
     containers: &'static [&'static str],
     (firmware, drivers): (Machines, &'static [Driver]),
 ) -> Platform {
-    let rules = Rules { containers, subformats: &[], size_max: u64::MAX, strict_mbr: false, firmware, drivers };
+    let secure_boot = SecureBoot { is_default: false, keys: Keys::None("turn Secure Boot off") };
+    let rules = Rules { containers, subformats: &[], size_max: u64::MAX, strict_mbr: false, firmware, drivers, secure_boot };
     Platform { name, about, output, size_multiple: SECTOR, options: &[], consoles, rules }
 }
 
@@ -121,6 +142,18 @@ impl Platform {
         Self { options, ..self }
     }
 
+    /// Machines trust keys of one's own, where they are told so.
+    const fn own_keys(self, way: &'static str) -> Self {
+        let secure_boot = SecureBoot { keys: Keys::Own(way), ..self.rules.secure_boot };
+        Self { rules: Rules { secure_boot, ..self.rules }, ..self }
+    }
+
+    /// Machines have Secure Boot on unless somebody turns it off.
+    const fn secure_boot_on(self) -> Self {
+        let secure_boot = SecureBoot { is_default: true, ..self.rules.secure_boot };
+        Self { rules: Rules { secure_boot, ..self.rules }, ..self }
+    }
+
     const fn strict_mbr(self) -> Self {
         Self { rules: Rules { strict_mbr: true, ..self.rules }, ..self }
     }
@@ -134,14 +167,18 @@ const EC2: Consoles = Consoles { arm64: &["ttyS0,115200n8"], ..SERIAL };
 /// Every platform, in the order of `moby formats --targets`.
 pub static PLATFORMS: &[Platform] = &[
     row("aws", "Amazon EC2: ImportSnapshot, RegisterImage", "aws", EC2, &["raw", "vhd", "vhdx", "vmdk"], (Machines::Either, drivers::AWS))
+        .own_keys("register the image with UefiData: --efi-vars aws")
         .size_multiple(WHOLE_GIB)
         .size_max(16 * TIB),
     row("azure", "Microsoft Azure, generation 1 and 2", "azure", SERIAL, &["vhd"], (Machines::Either, drivers::AZURE))
+        .own_keys("make the image version of a gallery with uefiSettings: --efi-vars azure, for Trusted Launch")
         .size_multiple(WHOLE_MIB)
         .subformats(&[("vhd", "fixed")])
         .size_max(1023 * GIB),
     row("digitalocean", "DigitalOcean custom images", "qcow2", SERIAL, &["raw", "qcow2", "vhdx", "vdi", "vmdk"], QEMU).size_max(100 * GIB),
-    row("gcp", "Google Compute Engine", "gcp", SERIAL, &["raw"], (Machines::Either, drivers::GCP)).size_multiple(WHOLE_GIB),
+    row("gcp", "Google Compute Engine", "gcp", SERIAL, &["raw"], (Machines::Either, drivers::GCP))
+        .own_keys("insert the image with shieldedInstanceInitialState: --efi-vars gcp, for Shielded VMs")
+        .size_multiple(WHOLE_GIB),
     row(
         "hyperv",
         "Microsoft Hyper-V, generation 2 (turn Secure Boot off) and 1",
@@ -149,16 +186,20 @@ pub static PLATFORMS: &[Platform] = &[
         SCREEN,
         &["vhdx", "vhd"],
         (Machines::Either, drivers::HYPERV),
-    ),
+    )
+    .secure_boot_on(),
     row("kubevirt", "KubeVirt", "qcow2", SCREEN, &["qcow2", "raw"], QEMU),
-    row("libvirt", "libvirt, virt-manager, plain QEMU", "qcow2", SERIAL, &["qcow2", "raw"], QEMU),
-    row("metal", "disks and USB sticks of real machines; consoles as they are", "raw", AS_IT_IS, &["raw"], (Machines::Either, &[])),
+    row("libvirt", "libvirt, virt-manager, plain QEMU", "qcow2", SERIAL, &["qcow2", "raw"], QEMU)
+        .own_keys("give the machine the flash of --efi-vars qemu as its NVRAM, or blank ones: the loader enrols the keys of --enroll-keys"),
+    row("metal", "disks and USB sticks of real machines; consoles as they are", "raw", AS_IT_IS, &["raw"], (Machines::Either, &[]))
+        .own_keys("enrol PK, KEK and db by the firmware's menu: --efi-vars auth"),
     row("openstack", "OpenStack Glance", "qcow2", SCREEN, &["qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi"], QEMU)
         .subformats(&[("vmdk", "monolithicSparse"), ("vmdk", "streamOptimized")])
         .strict_mbr(),
     row("oracle", "Oracle Cloud Infrastructure", "qcow2", SERIAL, &["qcow2", "vmdk"], (Machines::Either, drivers::VIRTIO))
         .size_max(400 * GIB),
-    row("proxmox", "Proxmox VE", "qcow2", SCREEN, &["qcow2", "raw", "vmdk"], QEMU),
+    row("proxmox", "Proxmox VE", "qcow2", SCREEN, &["qcow2", "raw", "vmdk"], QEMU)
+        .own_keys("make the EFI disk with pre-enrolled-keys=0: the loader enrols the keys of --enroll-keys"),
     row("scaleway", "Scaleway snapshots", "qcow2", SERIAL, &["qcow2"], (Machines::Uefi, drivers::VIRTIO)),
     row("virtualbox", "VirtualBox, by import", "ova", SCREEN, &["vdi", "vmdk", "vhd"], (Machines::BiosFirst, drivers::VIRTUALBOX))
         .options(&[("flavour", "virtualbox")]),
@@ -170,6 +211,7 @@ pub static PLATFORMS: &[Platform] = &[
         &["vmdk"],
         (Machines::BiosFirst, drivers::VMWARE),
     )
+    .own_keys("name the certificates in the machine's .vmx: uefi.secureBoot.dbDefault.file0 and its like")
     .options(&[("flavour", "vmware")])
     .subformats(&[("vmdk", "streamOptimized")]),
     row("vultr", "Vultr snapshots", "raw", SERIAL, &["raw"], QEMU).size_max(150 * GIB),

@@ -2,6 +2,7 @@
 
 mod disk;
 mod docker;
+mod efi_vars;
 mod gcp;
 mod iso;
 mod kernel;
@@ -13,6 +14,7 @@ mod vagrant;
 
 pub(crate) use disk::DiskRecipe;
 pub(crate) use docker::Docker;
+pub(crate) use efi_vars::{AUTH_FILES, EfiVars};
 pub(crate) use gcp::Gcp;
 pub(crate) use iso::{Iso, KernelIso};
 pub(crate) use kernel::{KernelInitrd, KernelRoot, TarKernelInitrd};
@@ -24,6 +26,7 @@ pub(crate) use vagrant::Vagrant;
 
 use crate::{
     error::Result,
+    layout::Firmware,
     request::{self, Request, Setting},
     root::Root,
     run::Run,
@@ -81,8 +84,8 @@ impl<const N: usize> From<[Blob; N]> for Files {
     }
 }
 
-/// What every disk of ours heeds.
-fn heeded_by_disks(request: &Request) -> Vec<&'static Setting> {
+/// What every disk of ours heeds that is for this firmware.
+fn heeded_by_disks(request: &Request, firmware: Firmware) -> Vec<&'static Setting> {
     let mut heeded = vec![
         &request::BOOT,
         &request::SIZE,
@@ -97,7 +100,18 @@ fn heeded_by_disks(request: &Request) -> Vec<&'static Setting> {
         Root::Initrd => heeded.extend(HEEDED_BY_INITRDS),
         Root::Partition(_) => heeded.push(&request::VERITY),
     }
+    heeded.extend(heeded_by_signed(request, firmware));
     heeded
+}
+
+/// What the boot partition heeds of Secure Boot: BIOS checks no signature, and keys without a signature would keep the machine from starting.
+fn heeded_by_signed(request: &Request, firmware: Firmware) -> Vec<&'static Setting> {
+    let is_signed = request.secure_boot.signing.is_some();
+    match firmware {
+        Firmware::Bios => Vec::new(),
+        _ if is_signed => vec![&request::SIGN, &request::ENROLL_KEYS, &request::SHIM, &request::PCR_KEY],
+        _ => vec![&request::SIGN],
+    }
 }
 
 /// What every initrd heeds.

@@ -7,6 +7,7 @@ use crate::{
     layout::{Firmware, Part, SectorSize, Size},
     names::Named,
     platforms::Platform,
+    secure_boot::SecureBoot,
 };
 pub use crate::{payload::InitrdCompression, root::Root};
 use formats::{
@@ -56,6 +57,8 @@ pub struct Request {
     pub decompress_kernel: bool,
     /// A Raspberry Pi's firmware: the files of its boot directory.
     pub pi_firmware: Vec<File>,
+    /// What signs, and what machines are to trust.
+    pub secure_boot: SecureBoot,
     /// What goes before what the input has.
     pub overrides: Overrides,
 }
@@ -126,6 +129,10 @@ pub(crate) static COMPRESSION: Setting =
 pub(crate) static LEVEL: Setting = setting("--initrd-level", Heeder::Output, |request| request.level.is_some());
 pub(crate) static DECOMPRESS_KERNEL: Setting = setting("--decompress-kernel", Heeder::Output, |request| request.decompress_kernel);
 pub(crate) static FIRMWARE: Setting = setting("--firmware", Heeder::Output, |request| !request.pi_firmware.is_empty());
+pub(crate) static SIGN: Setting = setting("--sign-key", Heeder::Output, |request| request.secure_boot.signing.is_some());
+pub(crate) static ENROLL_KEYS: Setting = setting("--enroll-keys", Heeder::Output, |request| request.secure_boot.enrolment.is_some());
+pub(crate) static SHIM: Setting = setting("--shim", Heeder::Output, |request| request.secure_boot.shim.is_some());
+pub(crate) static PCR_KEY: Setting = setting("--pcr-key", Heeder::Output, |request| request.secure_boot.pcr_key.is_some());
 /// Containers have identifiers, too.
 pub(crate) static SEED: Setting = setting("--seed", Heeder::Artifact, |request| request.seed.is_some());
 pub(crate) static COMPRESS: Setting = setting("--compress", Heeder::Artifact, |request| request.compress);
@@ -154,6 +161,10 @@ pub static SETTINGS: &[&Setting] = &[
     &LEVEL,
     &DECOMPRESS_KERNEL,
     &FIRMWARE,
+    &SIGN,
+    &ENROLL_KEYS,
+    &SHIM,
+    &PCR_KEY,
     &SEED,
     &COMPRESS,
     &COMPRESS_OUTPUT,

@@ -14,7 +14,7 @@ use formats::{
     erofs, gpt,
     kernel::{Arch, Facts},
     squashfs, units,
-    verity::Verity,
+    verity::{OnDamage, Verity},
 };
 
 /// Names of the partitions.
@@ -218,7 +218,7 @@ fn missing(facts: &Result<Facts>, needed: &[&str], purpose: &str) -> Option<Stri
 pub(crate) fn partitions(
     root: &RootFs,
     image: &Blob,
-    is_verified: bool,
+    verified: Option<OnDamage>,
     arch: Arch,
     cmdline: &Cmdline,
     ids: &Ids,
@@ -231,10 +231,10 @@ pub(crate) fn partitions(
     let mut parts = vec![Part::around(ROOT_NAME, root_type, image.clone())];
     let has_root = cmdline.has_root();
     let mount = format!("rootfstype={} ro rootwait", root.name);
-    if !is_verified {
+    let Some(on_damage) = verified else {
         let arguments = format!("root={} {mount}", part_uuid(ids, ROOT_NAME));
         return Ok((parts, if has_root { String::new() } else { arguments }));
-    }
+    };
     if has_root {
         return Err(Error::bad_input("the command line has a root= of its own, which would not be verified")
             .hint("take it out, or leave --verity out"));
@@ -242,7 +242,7 @@ pub(crate) fn partitions(
     let verity = Verity { salt: *ids.guid("verity salt").as_bytes(), uuid: ids.guid("verity") };
     let hashed = verity.hash(image, env)?;
     let (data, hashes) = (part_uuid(ids, ROOT_NAME), part_uuid(ids, VERITY_NAME));
-    let table = hashed.table(&data, &hashes);
+    let table = hashed.table(&data, &hashes, on_damage);
     let sectors = image.len() / units::SECTOR;
     parts.push(Part::around(VERITY_NAME, verity_type, hashed.image));
     // The kernel makes the device before it mounts the root (Documentation/admin-guide/device-mapper/dm-init.rst).

@@ -5,15 +5,18 @@ use crate::{
     bootable::{self, Doubt, Start},
     error::{Error, Kind, Result},
     image::{self, Image},
+    names::Named,
     layout::{self, Entry, Firmware, Fitted, Given, Layout, Part, Sectors},
     payload::Payload,
     request::Request,
-    root::{self, RootFs, RootImage},
+    root::{self, Root, RootFs, RootImage},
+    unified,
 };
 use formats::{
     Blob, Env, Identity, Ids, Limits, Options, Plan, Silent, guid,
     kernel::{Facts, Kernel},
     units::SECTOR,
+    verity::OnDamage,
 };
 use std::sync::Arc;
 
@@ -85,6 +88,7 @@ pub(crate) struct Run {
     pub(crate) env: Env,
     payload: Option<Arc<Payload>>,
     roots: Vec<((&'static str, Options), RootImage)>,
+    entries: Vec<(&'static str, Entry, Ids)>,
     parts: Option<Vec<Part>>,
     disks: Vec<((Firmware, Limits), Disk)>,
     warnings: Vec<String>,
@@ -93,7 +97,7 @@ pub(crate) struct Run {
 impl Run {
     /// A run over a source.
     pub(crate) fn new(source: Source, request: Request, root_options: Options, env: Env) -> Self {
-        Self { source, request, root_options, env, payload: None, roots: Vec::new(), parts: None, disks: Vec::new(), warnings: Vec::new() }
+        Self { source, request, root_options, env, payload: None, roots: Vec::new(), entries: Vec::new(), parts: None, disks: Vec::new(), warnings: Vec::new() }
     }
 
     /// What the user asked for.
@@ -144,7 +148,7 @@ impl Run {
                 Disk { blob: disk, identity: self.identity_of(&given.disk), sectors }
             }
             Source::Image(_) | Source::Tagged(..) => {
-                let (entry, ids) = self.entry()?;
+                let (entry, ids) = self.entry(self.request.root)?;
                 self.doubt_stub(firmware, &entry);
                 let sector_size = self.request.sector_size.unwrap_or_default();
                 let parts = self.parts(&ids)?;
@@ -200,15 +204,28 @@ impl Run {
         Ok(blob)
     }
 
-    /// What the loaders are to boot, and the identifiers of what it stands on.
-    fn entry(&mut self) -> Result<(Entry, Ids)> {
-        match self.request.root {
-            root::Root::Initrd => {
-                let payload = self.payload()?;
-                Ok((payload.entry()?, self.ids_of(payload.digest())))
-            }
-            root::Root::Partition(root) => self.rooted(root),
+    /// What the loaders are to boot with this root, signed where the user wants that, and the identifiers of what it stands on.
+    ///
+    /// # Errors
+    /// When a part of it cannot be made or signed.
+    pub(crate) fn entry(&mut self, root: Root) -> Result<(Entry, Ids)> {
+        if let Some((_, entry, ids)) = self.entries.iter().find(|(name, ..)| *name == root.name()) {
+            return Ok((entry.clone(), ids.clone()));
         }
+        let (mut entry, ids) = match root {
+            Root::Initrd => {
+                let payload = self.payload()?;
+                (payload.entry()?, self.ids_of(payload.digest()))
+            }
+            Root::Partition(root) => self.rooted(root)?,
+        };
+        let secure_boot = &self.request.secure_boot;
+        if secure_boot.signing.is_some() {
+            let uki = unified::unite(&entry, self.source.image()?, secure_boot)?;
+            entry.signed = Some(secure_boot.signed(uki, entry.efi));
+        }
+        self.entries.push((root.name(), entry.clone(), ids.clone()));
+        Ok((entry, ids))
     }
 
     /// The same when the root is in a partition.
@@ -217,7 +234,10 @@ impl Run {
         let mut payload = Payload::without_rootfs(self.source.image()?, &guid::digest(&blob, &self.env)?, &mut self.env)?;
         let ids = self.ids_of(payload.digest());
         let arch = Kernel::identify(&payload.kernel)?.arch;
-        let (parts, arguments) = root::partitions(root, &blob, self.request.verity, arch, &payload.cmdline, &ids, &mut self.env)?;
+        // Whoever signs says that nothing else runs: what is damaged stops, for programs would go on without what they cannot read.
+        let on_damage = if self.request.secure_boot.signing.is_some() { OnDamage::Panic } else { OnDamage::Error };
+        let verified = self.request.verity.then_some(on_damage);
+        let (parts, arguments) = root::partitions(root, &blob, verified, arch, &payload.cmdline, &ids, &mut self.env)?;
         payload.cmdline.append(&arguments)?;
         Ok((Entry { root: parts, ..payload.entry()? }, ids))
     }

@@ -147,11 +147,21 @@ impl Verity {
     }
 }
 
+/// What the kernel does where data is not what was hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDamage {
+    /// Whoever reads it gets an error, and may go on without.
+    Error,
+    /// The machine stops.
+    Panic,
+}
+
 impl Hashed {
     /// The device-mapper target that checks the device `data` by the device `hashes`, which holds [`Hashed::image`].
-    pub fn table(&self, data: &str, hashes: &str) -> String {
+    pub fn table(&self, data: &str, hashes: &str, on_damage: OnDamage) -> String {
         let Self { data_blocks, root_hash, salt, .. } = self;
-        format!("verity 1 {data} {hashes} {BLOCK} {BLOCK} {data_blocks} 1 sha256 {} {}", units::hex(root_hash), units::hex(salt))
+        let options = if on_damage == OnDamage::Panic { " 1 panic_on_corruption" } else { "" };
+        format!("verity 1 {data} {hashes} {BLOCK} {BLOCK} {data_blocks} 1 sha256 {} {}{options}", units::hex(root_hash), units::hex(salt))
     }
 }
 
@@ -166,7 +176,9 @@ mod tests {
         let hashed = verity.hash(&Blob::zeros(BLOCK), &mut env()).unwrap();
         assert_eq!(hashed.image.len(), BLOCK);
         assert_eq!(hashed.root_hash, verity.digest(&[0; 4096]));
-        assert!(hashed.table("/dev/a", "/dev/b").starts_with("verity 1 /dev/a /dev/b 4096 4096 1 1 sha256 "));
+        let table = |on_damage| hashed.table("/dev/a", "/dev/b", on_damage);
+        assert!(table(OnDamage::Error).starts_with("verity 1 /dev/a /dev/b 4096 4096 1 1 sha256 "));
+        assert_eq!(table(OnDamage::Panic), table(OnDamage::Error) + " 1 panic_on_corruption");
     }
 
     #[test]

@@ -1,25 +1,28 @@
 //! `moby check`: whether a disk image is sound.
 
-use super::{Global, notes, values::named};
+use super::{Global, notes, signing, values::named};
 use crate::{
     convert::Reporter,
     error::{At, CHECK_EXIT_CODES, Error, Kind, Result, checked as code},
+    image::disk::Loaders,
     input::{self, Opening},
+    secure_boot,
 };
-use formats::{Check as Findings, Env, Format, plain, zip};
+use formats::{Blob, Check as Findings, Env, Format, Reading, authenticode, pe, plain, x509::Certificate, zip};
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 const EXAMPLES: &str = "\
 Examples:
   moby check disk.qcow2
-  moby check disk.vhdx --json";
+  moby check disk.vhdx --json
+  moby check linux.efi --db-cert db.crt              would firmware that trusts this certificate start it?";
 
-/// Check the structures of a disk image
+/// Check the structures of a disk image, and signatures for Secure Boot
 #[derive(Debug, clap::Args)]
 #[command(after_help = notes::with_exit_codes(EXAMPLES, "Exit codes, those of qemu-img check", CHECK_EXIT_CODES, "Nothing is repaired."))]
 pub(super) struct Check {
-    /// A disk image, plain or compressed; - for standard input
+    /// A disk image or an EFI program, plain or compressed; - for standard input
     #[arg(value_name = "FILE|-")]
     input: PathBuf,
     /// What the input is [default: told by its content]
@@ -31,6 +34,9 @@ pub(super) struct Check {
     /// Of an OVA or an archive with several disks, this one: its identifier, or its name there
     #[arg(long, value_name = "ID")]
     disk: Option<String>,
+    /// Check also that firmware with Secure Boot on would start it, or the disk in it, when it trusts these certificates
+    #[arg(long, value_name = "FILE")]
+    db_cert: Vec<PathBuf>,
     /// As JSON, with qemu-img's keys
     #[arg(long)]
     json: bool,
@@ -74,6 +80,7 @@ impl Check {
         }
         let format: &dyn Format = match self.from.as_ref() {
             Some(format) => *format,
+            None if pe::probe(&file)? => return Ok(("efi", self.check_program(&file, env).at(place)?)),
             None => input::probe(&file).at(place)?.ok_or_else(|| {
                 Error::unsupported("is of no format that can be checked").hint("say which one it is with --from").at(place())
             })?,
@@ -82,7 +89,34 @@ impl Check {
         env.progress = Arc::clone(&step);
         let findings = format.check(&file, env).at(place);
         env.progress = Arc::new(formats::Silent);
-        Ok((format.name(), findings?))
+        let mut findings = findings?;
+        if !self.db_cert.is_empty() && findings.corruptions == 0 {
+            let disk = format.decode(&file, &Reading::default(), env).at(place)?;
+            let loaders = Loaders::of(&disk, &mut env.spool).at(place)?;
+            for refusal in secure_boot::refusals_of_disk(&loaders, &self.certificates(env)?).at(place)? {
+                findings.corrupt(|| refusal);
+            }
+        }
+        Ok((format.name(), findings))
+    }
+
+    /// What is wrong with the signatures of an EFI program: unsigned it is sound, where nobody says what should have signed it.
+    fn check_program(&self, program: &Blob, env: &mut Env) -> Result<Findings> {
+        let mut findings = Findings::default();
+        for signature in authenticode::signatures(program)?.iter().filter(|signature| !(signature.digest_matches && signature.is_valid)) {
+            let signer = signature.certificates.first().map(Certificate::subject).unwrap_or_default();
+            findings.corrupt(|| format!("the signature of {signer} is not of this program"));
+        }
+        if !self.db_cert.is_empty()
+            && let Some(why) = secure_boot::refusal(program, &self.certificates(env)?)?
+        {
+            findings.corrupt(|| format!("it {why}"));
+        }
+        Ok(findings)
+    }
+
+    fn certificates(&self, env: &mut Env) -> Result<Vec<Certificate>> {
+        Ok(self.db_cert.iter().map(|path| signing::certificates(path, env)).collect::<Result<Vec<_>>>()?.concat())
     }
 
     fn report(&self, format: &str, findings: &Findings) -> Value {

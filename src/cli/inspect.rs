@@ -3,19 +3,23 @@
 use super::{Global, files, values::named};
 use crate::{
     bootable::{self, Doubt, Start},
-    error::{At, Result},
+    error::{At, Error, Result},
     image::{self, Booted, Image, content_size, disk, file_system, tar},
     input::{self, Input, Opening, Tar},
+    secure_boot,
 };
 use formats::{
     Blob, Env, Format,
+    authenticode::{self, Signature},
     compress::Codec,
+    efivars::{Variable, aws, flash},
     info::{Fact, SnapshotInfo},
     kernel::{Form, Kernel},
     plain,
     tree::{Content, ShowPath},
     uki,
     units::show_size,
+    x509::Certificate,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -39,6 +43,12 @@ pub(super) struct Inspect {
     /// List the files of equal content instead, and what they cost
     #[arg(long, conflicts_with_all = ["json", "files"])]
     duplicates: bool,
+    /// What a TPM's PCR 4, 9 and 11 will hold when it boots; of a unified kernel image, or a disk that starts one
+    #[arg(long, conflicts_with_all = ["files", "duplicates"])]
+    pcrs: bool,
+    /// With --pcrs: also PCR 7, of a machine whose firmware has these variables: a flash of OVMF or AAVMF, or EC2's UefiData
+    #[arg(long, value_name = "FILE", requires = "pcrs")]
+    efi_vars: Option<PathBuf>,
     #[command(flatten)]
     reading: super::ReadingArgs,
     #[command(flatten)]
@@ -57,9 +67,25 @@ impl Inspect {
         let facts = match input::read(&self.input, self.from, &opening, &mut env)?.input {
             Input::Tar(tar) => tar_facts(&tar, &env).at(place)?,
             Input::Container(tree) => image_facts("container image", &tar::of_tree(&tree).contents().at(place)?),
-            Input::Uki(file) => uki_facts(&file).at(place)?,
-            Input::Disk { format, file, disk, .. } => disk_facts(&self.input, format, &file, &disk, &mut env).at(place)?,
+            Input::Uki(file) => {
+                let mut facts = uki_facts(&file).at(place)?;
+                if self.pcrs {
+                    facts["pcrs"] = self.pcr_facts(&[file.clone()], &image::uki::boot(&file).at(place)?, &mut env).at(place)?;
+                }
+                facts
+            }
+            Input::Disk { format, file, disk, .. } => {
+                let mut facts = disk_facts(&self.input, format, &file, &disk, &mut env).at(place)?;
+                if self.pcrs {
+                    let chain = secure_boot::chain(&disk::Loaders::of(&disk, &mut env.spool).at(place)?);
+                    facts["pcrs"] = self.pcr_facts(&chain, &disk::boot_any(&disk, &mut env.spool).at(place)?, &mut env).at(place)?;
+                }
+                facts
+            }
         };
+        if self.pcrs && facts.get("pcrs").is_none() {
+            return Err(Error::unsupported("is started by no firmware").hint("convert it first").at(place()));
+        }
         if self.json {
             return super::print(&format!("{facts:#}\n"));
         }
@@ -67,6 +93,24 @@ impl Inspect {
         show(&facts, 0, &mut text);
         super::print(&text)
     }
+
+    fn pcr_facts(&self, programs: &[Blob], booted: &Booted, env: &mut Env) -> Result<Value> {
+        let variables = self.efi_vars.as_deref().map(|path| variables(path, env).at(|| input::show(path))).transpose()?;
+        let pcrs = secure_boot::predicted(programs, booted, variables.as_deref())?;
+        Ok(pcrs.into_iter().map(|(number, pcr)| (number.to_string(), Value::from(pcr.to_string()))).collect::<serde_json::Map<_, _>>().into())
+    }
+}
+
+/// The variables of a firmware, in a flash or as EC2 takes them.
+fn variables(path: &Path, env: &mut Env) -> Result<Vec<Variable>> {
+    const TEXT_MAX: u64 = 1 << 20;
+    let file = input::open_plain(path, &Opening::default(), env)?;
+    if flash::probe(&file)? {
+        return flash::read(&file);
+    }
+    let text = String::from_utf8(file.to_vec(TEXT_MAX)?).ok();
+    let none = || Error::bad_input("is neither a flash of OVMF or AAVMF nor EC2's UefiData");
+    aws::read(text.ok_or_else(none)?.trim())
 }
 
 fn tar_facts(tar: &Tar, env: &Env) -> Result<Value> {
@@ -117,6 +161,7 @@ fn uki_facts(file: &Blob) -> Result<Value> {
         "format": "uki",
         "bytes": file.len(),
         "sections": sections,
+        "signatures": signature_facts(file),
         "boot": boot_facts(image::uki::boot(file)),
     }))
 }
@@ -191,9 +236,30 @@ fn partition_facts(partition: &disk::Partition, disk: &Blob) -> Value {
     })
 }
 
+/// Who signed a program; nothing where nobody did.
+fn signature_facts(program: &Blob) -> Value {
+    let fact = |signature: &Signature| {
+        let signer = signature.certificates.first();
+        json!({
+            "subject": signer.map(Certificate::subject),
+            "issuer": signer.map(Certificate::issuer),
+            "not-after": signer.map(|signer| signer.not_after().to_string()),
+            "digest": if signature.digest_matches { "matches" } else { "is of other bytes" },
+            "signature": if signature.is_valid { "is the signer's" } else { "is not the signer's" },
+        })
+    };
+    match authenticode::signatures(program) {
+        Ok(signatures) if signatures.is_empty() => Value::Null,
+        Ok(signatures) => signatures.iter().map(fact).collect(),
+        Err(error) => json!({"error": error.to_string()}),
+    }
+}
+
 /// What firmware would start.
 fn loader_facts(loaders: &disk::Loaders) -> Value {
-    let row = |program: &disk::Program| json!({"path": program.path, "name": program.name});
+    let row = |program: &disk::Program| {
+        json!({"path": program.path, "name": program.name, "signatures": signature_facts(&program.body)})
+    };
     json!({"bios": loaders.bios, "uefi": loaders.uefi.iter().map(row).collect::<Vec<_>>()})
 }
 

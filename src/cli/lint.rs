@@ -17,6 +17,7 @@ use std::path::PathBuf;
 Examples:
   moby lint image.vhd --target azure
   moby lint image.qcow2 --target openstack --json
+  moby lint image.vhd --target azure --secure-boot
 
 One line for each rule that is broken: the rule, what was found, what is needed, what to do. \
 A line that begins with \"unknown\" is about what cannot be told: what the loaders of others start is in files that are not read. \
@@ -33,6 +34,9 @@ pub(super) struct Lint {
     /// What the input is [default: told by its content]
     #[arg(long, value_name = "FORMAT", value_parser = named::<input::Kind>())]
     from: Option<input::Kind>,
+    /// On machines with Secure Boot on
+    #[arg(long)]
+    secure_boot: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -52,7 +56,7 @@ impl Lint {
                 return Err(Error::bad_input("is a tar, must be a disk").hint(hint).at(place()));
             }
             Input::Disk { format, file, disk, .. } => {
-                lint::lint(&Subject { format, file: &file, disk: &disk }, self.target, &mut env).at(place)?
+                lint::lint(&Subject { format, file: &file, disk: &disk }, self.target, self.secure_boot, &mut env).at(place)?
             }
         };
         super::print(&if self.json { json(&findings) } else { text(&findings) })?;

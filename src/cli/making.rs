@@ -2,6 +2,7 @@
 
 use super::{
     Global,
+    signing::SecureBootArgs,
     values::{key_value, named},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     input::{self, FileId, Opening, STDIN},
     layout::{Firmware, Part, SectorSize, Size},
     names::find,
-    outputs::{self, Output},
+    outputs::{self, EfiVarsOutput, Output},
     platforms::Platform,
     request::{InitrdCompression, OutputCompression, Request, Root},
     targets::{self, Naming, Place},
@@ -90,6 +91,12 @@ pub(super) struct Making {
     #[arg(long, value_name = "TEXT", help_heading = "Disk")]
     seed: Option<String>,
 
+    #[command(flatten)]
+    secure_boot: SecureBootArgs,
+    /// Write also the firmware's variables of a machine that trusts the keys, for whoever makes the machine; certificates are enough
+    #[arg(long, value_delimiter = ',', value_name = "KIND", value_parser = named::<EfiVarsOutput>(), help_heading = "Secure Boot")]
+    efi_vars: Vec<EfiVarsOutput>,
+
     /// The boot directory of a Raspberry Pi's firmware, for rpi3 and rpi4
     #[arg(long, value_name = "DIR", help_heading = "Image")]
     firmware: Option<PathBuf>,
@@ -158,7 +165,7 @@ impl Making {
     /// The outputs asked for, once each.
     fn outputs(&self, default: impl FnOnce() -> Result<&'static Output>) -> Result<Vec<&'static Output>> {
         let mut chosen: Vec<&'static Output> = Vec::new();
-        for output in &self.format {
+        for output in self.format.iter().copied() {
             if !chosen.iter().any(|other| other.name == output.name) {
                 chosen.push(output);
             }
@@ -168,6 +175,11 @@ impl Making {
         }
         if chosen.is_empty() {
             chosen.push(default()?);
+        }
+        for EfiVarsOutput(output) in &self.efi_vars {
+            if !chosen.iter().any(|other| std::ptr::eq(*other, *output)) {
+                chosen.push(output);
+            }
         }
         Ok(chosen)
     }
@@ -202,6 +214,7 @@ impl Making {
             platform: self.target,
             decompress_kernel,
             pi_firmware: self.firmware.as_deref().map(input::firmware).transpose()?.unwrap_or_default(),
+            secure_boot: self.secure_boot.secure_boot(env)?,
             overrides: Overrides { consoles: self.target.map(|platform| platform.consoles), ..overrides },
         })
     }
@@ -220,7 +233,7 @@ impl Making {
 
     /// The files that go into partitions, which no output may replace.
     pub(super) fn inputs(&self) -> impl Iterator<Item = FileId> {
-        self.parts.iter().filter_map(|part| FileId::of(&part.path))
+        self.parts.iter().filter_map(|part| FileId::of(&part.path)).chain(self.secure_boot.inputs())
     }
 }
 

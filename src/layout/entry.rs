@@ -1,7 +1,7 @@
 //! `Entry`: what a disk boots.
 
 use super::Part;
-use crate::{error::Result, image::Cmdline, loaders::EfiLoader};
+use crate::{error::Result, image::Cmdline, loaders::EfiLoader, secure_boot::Signed};
 use formats::{Blob, kernel::Kernel};
 
 /// What a disk boots: an entry of the Boot Loader Specification (UAPI.1, type 1), the files that it names, and the loader for UEFI.
@@ -25,6 +25,8 @@ pub struct Entry {
     pub cmdline_max: Option<u32>,
     /// Whether UEFI can start the kernel.
     pub has_efi_stub: bool,
+    /// The whole of it as one signed EFI program, which then takes the place of loader, kernel and initrd.
+    pub signed: Option<Signed>,
     /// Partitions of the root file system, where it is not in the initrd.
     pub root: Vec<Part>,
 }
@@ -47,6 +49,7 @@ impl Entry {
             cmdline: cmdline.to_owned(),
             cmdline_max: identified.cmdline_max(),
             has_efi_stub: identified.has_efi_stub,
+            signed: None,
             root: Vec::new(),
         })
     }

@@ -1,7 +1,10 @@
 //! The EFI system partition: what both loaders read.
 
 use super::{Entry, Firmware, gpt};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    secure_boot::Signed,
+};
 use bootfs::entry;
 use formats::{
     Blob, Ids, Timestamp,
@@ -16,13 +19,16 @@ const INITRD_PATH: &str = "/moby/initrd.img";
 
 /// The volume with everything that boots `entry`: small files first, so that they are near the tables.
 pub(super) fn volume(firmware: Firmware, sector: u64, entry: &Entry, ids: &Ids, time: Timestamp) -> Result<Volume> {
-    let mut files = Vec::new();
-    if firmware.has_uefi() {
-        files.push(File::new(entry.efi.path, entry.loader.clone()));
-    }
-    files.push(File::new(ENTRY_PATH, Blob::from(text(entry)?.into_bytes())));
-    files.push(File::new(KERNEL_PATH, entry.kernel.clone()));
-    files.extend(entry.initrd.iter().map(|initrd| File::new(INITRD_PATH, initrd.clone())));
+    let described = File::new(ENTRY_PATH, Blob::from(text(entry)?.into_bytes()));
+    let files = match &entry.signed {
+        Some(Signed { uki, others }) => others.iter().cloned().chain([described, uki.clone()]).collect(),
+        None => {
+            let loader = firmware.has_uefi().then(|| File::new(entry.efi.path, entry.loader.clone()));
+            let kernel = [described, File::new(KERNEL_PATH, entry.kernel.clone())];
+            let initrd = entry.initrd.iter().map(|initrd| File::new(INITRD_PATH, initrd.clone()));
+            loader.into_iter().chain(kernel).chain(initrd).collect()
+        }
+    };
     Ok(Volume {
         label: "MOBY".to_owned(),
         serial: ids.serial("EFI system"),
@@ -40,16 +46,18 @@ pub(super) fn volume(firmware: Firmware, sector: u64, entry: &Entry, ids: &Ids, 
 /// The entry as text.
 fn text(entry: &Entry) -> Result<String> {
     entry.check_cmdline()?;
-    let initrd = entry.initrd.as_ref().map(|_| INITRD_PATH);
+    let (initrd, options) = (entry.initrd.as_ref().map(|_| INITRD_PATH), entry.cmdline.trim());
+    let boots = match &entry.signed {
+        // Firmware starts it without an entry: this is for the BIOS loader.
+        Some(signed) => vec![("uki", Some(signed.uki.path.as_str()))],
+        None => vec![("linux", Some(KERNEL_PATH)), ("initrd", initrd), ("options", Some(options))],
+    };
     let lines = [
         ("title", Some(entry.title.as_str())),
         ("version", entry.version.as_deref()),
         ("architecture", Some(entry.efi.name)),
-        ("linux", Some(KERNEL_PATH)),
-        ("initrd", initrd),
-        ("options", Some(entry.cmdline.trim())),
     ];
-    let lines = lines.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
+    let lines = lines.into_iter().chain(boots).filter_map(|(key, value)| value.map(|value| (key, value)));
     let text: String =
         lines.filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key:<12} {}\n", one_line(value))).collect();
     if text.len() > entry::MAX {
@@ -79,6 +87,7 @@ mod tests {
             cmdline: "console=ttyS0 \"a b\" ".to_owned(),
             cmdline_max: Some(20),
             has_efi_stub: true,
+            signed: None,
             root: Vec::new(),
         }
     }

@@ -43,7 +43,7 @@ impl Recipe for DiskRecipe {
     }
 
     fn heeds(&self, request: &Request) -> Vec<&'static Setting> {
-        heeded_by_disks(request)
+        heeded_by_disks(request, self.firmware.and(request.firmware).unwrap_or(self.firmware))
     }
 
     fn container(&self) -> Option<&'static str> {

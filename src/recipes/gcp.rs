@@ -14,7 +14,7 @@ pub(crate) struct Gcp;
 
 impl Recipe for Gcp {
     fn heeds(&self, request: &Request) -> Vec<&'static Setting> {
-        heeded_by_disks(request)
+        heeded_by_disks(request, request.firmware)
     }
 
     fn container(&self) -> Option<&'static str> {

@@ -1,13 +1,13 @@
 //! ISOs: those that boot an initrd like a disk, and those that hold the root file system themselves.
 
-use super::{HEEDED_BY_INITRDS, Job, Recipe, kernel::cmdline_file};
+use super::{HEEDED_BY_INITRDS, Job, Recipe, heeded_by_signed, kernel::cmdline_file};
 use crate::{
     bootable::Start,
     error::Result,
     image::Image,
     layout::{self, Entry, Firmware},
     losses, payload,
-    request::{self, Request, Setting},
+    request::{self, Request, Root, Setting},
     run::Run,
 };
 use formats::{
@@ -39,10 +39,11 @@ impl Recipe for Iso {
         &OPTIONS
     }
 
-    fn heeds(&self, _: &Request) -> Vec<&'static Setting> {
+    fn heeds(&self, request: &Request) -> Vec<&'static Setting> {
         let mut heeded = vec![&request::BOOT, &request::SEED];
         if !self.is_root {
             heeded.extend(HEEDED_BY_INITRDS);
+            heeded.extend(heeded_by_signed(request, self.firmware.and(request.firmware).unwrap_or(self.firmware)));
         }
         heeded
     }
@@ -52,8 +53,7 @@ impl Recipe for Iso {
         Ok(match self.is_root {
             true => Box::new(move |run| root_iso(run, firmware, &options).map(|iso| [iso].into())),
             false => Box::new(move |run| {
-                let payload = run.payload()?;
-                let (ids, entry) = (run.ids_of(payload.digest()), payload.entry()?);
+                let (entry, ids) = run.entry(Root::Initrd)?;
                 run.doubt_stub(firmware, &entry);
                 Ok([layout(firmware, &options, None).image(&entry, &ids, run.env.time)?].into())
             }),

@@ -41,7 +41,7 @@ impl Recipe for Ova {
     }
 
     fn heeds(&self, request: &Request) -> Vec<&'static Setting> {
-        heeded_by_disks(request)
+        heeded_by_disks(request, request.firmware)
     }
 
     fn container(&self) -> Option<&'static str> {

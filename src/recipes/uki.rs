@@ -3,22 +3,12 @@
 use super::{HEEDED_BY_INITRDS, Job, Recipe};
 use crate::{
     error::Result,
-    image::{Image, initrd},
-    layout::{Entry, Firmware},
-    request::{self, Request, Setting},
+    layout::Firmware,
+    request::{self, Request, Root, Setting},
     run::Run,
+    unified,
 };
-use formats::{
-    Blob,
-    tree::Content,
-    uki::{self, Section},
-    units,
-};
-
-/// Where a root file system says what it is (os-release(5)).
-const OS_RELEASE: [&[u8]; 2] = [b"etc/os-release", b"usr/lib/os-release"];
-/// The most of it that is taken.
-const OS_RELEASE_MAX: u64 = 64 * units::KIB;
+use formats::Blob;
 
 /// The kernel, its initrd and its command line as one EFI application.
 #[derive(Debug)]
@@ -26,45 +16,22 @@ pub(crate) struct Uki;
 
 impl Recipe for Uki {
     fn heeds(&self, _: &Request) -> Vec<&'static Setting> {
-        let mut heeded = vec![&request::BOOT];
+        let mut heeded = vec![&request::BOOT, &request::SIGN, &request::PCR_KEY];
         heeded.extend(HEEDED_BY_INITRDS);
         heeded
     }
 
     fn plan(&self, request: &Request) -> Result<Job> {
         Firmware::Uefi.and(request.firmware)?;
-        Ok(Box::new(|run| unified(run).map(|uki| [uki].into())))
+        Ok(Box::new(|run| made(run).map(|uki| [uki].into())))
     }
 }
 
-fn unified(run: &mut Run) -> Result<Blob> {
-    let entry = run.payload()?.entry()?;
-    entry.check_cmdline()?;
+fn made(run: &mut Run) -> Result<Blob> {
+    let (entry, _) = run.entry(Root::Initrd)?;
     Firmware::Uefi.of(&entry)?;
-    let image = run.image()?;
-    // The microcode stands in front of the initrd; here it has a section of its own.
-    let ucode = image.ucode.clone().unwrap_or_default();
-    let initrd = entry.initrd.clone().unwrap_or_default();
-    let initrd = initrd.slice(ucode.len().next_multiple_of(initrd::ALIGNMENT).min(initrd.len())..initrd.len());
-    let text = |text: &str| Blob::bytes(text.as_bytes());
-    let sections = [
-        (".osrel", os_release(&image, &entry)?),
-        (".cmdline", text(entry.cmdline.trim())),
-        (".uname", text(entry.version.as_deref().unwrap_or_default())),
-        (".ucode", ucode),
-        (".initrd", initrd),
-        (".linux", entry.kernel.clone()),
-    ];
-    uki::unite(&entry.loader, &sections.map(|(name, body)| Section { name, body }))
-}
-
-/// What boot menus show: the root file system's own words, else the kernel's version.
-fn os_release(image: &Image, entry: &Entry) -> Result<Blob> {
-    for path in OS_RELEASE {
-        if let Some(Content::File(body)) = image.rootfs.get(path).map(|inode| &inode.content) {
-            return Ok(body.slice(0..body.len().min(OS_RELEASE_MAX)));
-        }
+    match entry.signed {
+        Some(signed) => Ok(signed.uki.body),
+        None => unified::unite(&entry, &*run.image()?, &run.request().secure_boot),
     }
-    let version = entry.version.as_deref().unwrap_or_default();
-    Ok(Blob::from(format!("ID=linux\nNAME=Linux\nPRETTY_NAME=\"Linux {version}\"\nVERSION_ID={version}\n").into_bytes()))
 }

@@ -50,7 +50,7 @@ impl Recipe for Vagrant {
     }
 
     fn heeds(&self, request: &Request) -> Vec<&'static Setting> {
-        heeded_by_disks(request)
+        heeded_by_disks(request, Boots::Bios)
     }
 
     fn container(&self) -> Option<&'static str> {

@@ -32,6 +32,7 @@ mod platforms;
 mod root;
 mod run;
 mod sd_card;
+mod signing;
 mod split;
 mod system;
 mod tables;

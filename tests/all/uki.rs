@@ -2,34 +2,18 @@
 
 use crate::support::{
     guest::{self, Arch},
-    images::{CMDLINE, Images},
+    images::{CMDLINE, Images, disk_of_program},
     qemu::{Bus, Machine},
     scratch, text,
     tools::{finish, moby, run, ukify},
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
-/// A disk whose only file is the image, where firmware looks for it.
-fn disk(image: &Path, name: &str) -> PathBuf {
-    let disk = image.with_extension("img");
-    let mib = fs::metadata(image).unwrap().len().div_ceil(1 << 20) + 40;
-    fs::File::create(&disk).unwrap().set_len((mib + 2) << 20).unwrap();
-    run("sgdisk", ["-n", &format!("1:2048:+{mib}M"), "-t", "1:EF00", text(&disk)]);
-    let volume = format!("{}@@1M", text(&disk));
-    run("mkfs.vfat", ["-F", "32", "-s", "1", "--offset", "2048", text(&disk), &(mib << 10).to_string()]);
-    run("mmd", ["-i", &volume, "::/EFI", "::/EFI/BOOT"]);
-    run("mcopy", ["-i", &volume, text(image), &format!("::/EFI/BOOT/{name}")]);
-    disk
-}
+use std::{fs, path::Path};
 
 #[test]
 fn the_kernel_gets_everything() {
     for mib in [5, 200] {
         let images = Images::of_test_kernel(&format!("uki-{mib}"), mib, "uki,kernel+initrd");
-        let console = Machine::uefi().memory(1536).disk(Bus::VirtioBlk, &disk(&images.path("guest.efi"), "BOOTX64.EFI"), "raw").run();
+        let console = Machine::uefi().memory(1536).disk(Bus::VirtioBlk, &disk_of_program(&images.path("guest.efi"), "BOOTX64.EFI"), "raw").run();
         let console = console.exited(33).expect(&format!("TESTKERNEL cmdline [{CMDLINE}]\n")).expect(&images.initrd_line());
         console.expect("TESTKERNEL hand-over ok");
         images.remove();
@@ -37,13 +21,11 @@ fn the_kernel_gets_everything() {
 }
 
 #[test]
-fn debian_boots_on_both_architectures() {
-    for (arch, name, machine) in [(Arch::Amd64, "BOOTX64.EFI", Machine::uefi()), (Arch::Arm64, "BOOTAA64.EFI", Machine::arm64().limit(400))]
-    {
-        let images = Images::of_debian(&format!("uki-{name}"), arch, 2, &["--format", "uki"]);
-        let console = machine.disk(Bus::VirtioBlk, &disk(&images.path("guest.efi"), name), "raw").run_until("MOBY-MARKER-");
-        console.expect("MOBY-MARKER-OK").expect("MOBY-FIRMWARE efi\n");
-    }
+fn debian_boots() {
+    let images = Images::of_debian("uki-debian", Arch::Amd64, 2, &["--format", "uki"]);
+    let disk = disk_of_program(&images.path("guest.efi"), "BOOTX64.EFI");
+    let console = Machine::uefi().disk(Bus::VirtioBlk, &disk, "raw").run_until("MOBY-MARKER-");
+    console.expect("MOBY-MARKER-OK").expect("MOBY-FIRMWARE efi\n");
 }
 
 /// Sections in the order of `ukify`, with the bytes that went in; microcode has one of its own.

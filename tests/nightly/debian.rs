@@ -2,7 +2,7 @@
 
 use crate::support::{
     guest::Arch,
-    images::Images,
+    images::{Images, disk_of_program},
     qemu::{Board, Bus, Firmware, Machine},
 };
 use std::sync::OnceLock;
@@ -44,6 +44,22 @@ fn an_initrd_of_100_mb_arrives_whole() {
 fn arm64() {
     let images = Images::of_debian("nightly-debian-arm64", Arch::Arm64, 5, &["--format", "qcow2-efi"]);
     images.boots_debian("guest-efi.qcow2", "qcow2", Bus::Nvme, Machine::arm64().limit(400), "efi");
+}
+
+#[test]
+fn arm64_from_cd_and_disk() {
+    let images = Images::of_debian("nightly-iso-arm64", Arch::Arm64, 5, &["--format", "iso"]);
+    for bus in [Bus::CdScsi, Bus::VirtioBlk] {
+        images.boots_debian("guest.iso", "raw", bus, Machine::arm64().limit(400), "efi");
+    }
+}
+
+#[test]
+fn arm64_from_a_unified_kernel_image() {
+    let images = Images::of_debian("nightly-uki-arm64", Arch::Arm64, 2, &["--format", "uki"]);
+    let disk = disk_of_program(&images.path("guest.efi"), "BOOTAA64.EFI");
+    let console = Machine::arm64().limit(400).disk(Bus::VirtioBlk, &disk, "raw").run_until("MOBY-MARKER-");
+    console.expect("MOBY-MARKER-OK aarch64").expect("MOBY-FIRMWARE efi\n");
 }
 
 #[test]

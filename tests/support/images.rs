@@ -166,6 +166,19 @@ impl Images {
     }
 }
 
+/// A disk whose only file is an EFI program, where firmware looks for it.
+pub fn disk_of_program(program: &Path, name: &str) -> PathBuf {
+    let disk = program.with_extension("disk");
+    let mib = fs::metadata(program).expect("the program exists").len().div_ceil(1 << 20) + 40;
+    File::create(&disk).and_then(|file| file.set_len((mib + 2) << 20)).expect("the scratch directory can be written");
+    run("sgdisk", ["-n", &format!("1:2048:+{mib}M"), "-t", "1:EF00", text(&disk)]);
+    let volume = format!("{}@@1M", text(&disk));
+    run("mkfs.vfat", ["-F", "32", "-s", "1", "--offset", "2048", text(&disk), &(mib << 10).to_string()]);
+    run("mmd", ["-i", &volume, "::/EFI", "::/EFI/BOOT"]);
+    run("mcopy", ["-i", &volume, text(program), &format!("::/EFI/BOOT/{name}")]);
+    disk
+}
+
 /// A raw disk of ours in the hands of a user with mtools, or of fate.
 pub struct Disk {
     pub path: PathBuf,

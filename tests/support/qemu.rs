@@ -41,6 +41,8 @@ pub enum Firmware {
     Ovmf2M,
     /// OVMF in a 4 MiB flash.
     Ovmf4M,
+    /// The same with variables that no guest can write to but by its rules: system management mode.
+    OvmfGuarded,
     /// AAVMF, for arm64.
     Aavmf,
 }
@@ -77,6 +79,10 @@ pub struct Machine {
     limit: Duration,
     echo: bool,
     shows_firmware: bool,
+    /// The variables of its firmware; blank ones of its own without.
+    variables: Option<PathBuf>,
+    tpm: Option<PathBuf>,
+    restarts: bool,
 }
 
 /// What a machine said until it was ended.
@@ -104,6 +110,9 @@ impl Machine {
             limit: Duration::from_secs(240),
             echo: false,
             shows_firmware: false,
+            variables: None,
+            tpm: None,
+            restarts: false,
         }
     }
 
@@ -115,6 +124,11 @@ impl Machine {
     /// A Q35 with OVMF.
     pub fn uefi() -> Self {
         Self::new(Board::Q35, Firmware::Ovmf4M)
+    }
+
+    /// A Q35 with OVMF as it is where Secure Boot matters.
+    pub fn guarded() -> Self {
+        Self::new(Board::Q35, Firmware::OvmfGuarded)
     }
 
     /// An arm64 machine.
@@ -141,6 +155,24 @@ impl Machine {
     /// Has SeaBIOS say on the serial console what it says on the screen.
     pub fn firmware_on_serial(mut self) -> Self {
         self.shows_firmware = true;
+        self
+    }
+
+    /// Takes the variables of its firmware from this file, and writes them there.
+    pub fn variables(mut self, file: &Path) -> Self {
+        self.variables = Some(file.to_owned());
+        self
+    }
+
+    /// Has a TPM, whose emulator listens at this socket.
+    pub fn tpm(mut self, socket: &Path) -> Self {
+        self.tpm = Some(socket.to_owned());
+        self
+    }
+
+    /// Goes on when the guest restarts it.
+    pub fn restarts(mut self) -> Self {
+        self.restarts = true;
         self
     }
 
@@ -205,7 +237,16 @@ impl Machine {
         let mut command = tools::tool(program);
         // `-nodefaults`: no floppy, no network card and its boot ROM, no second disk controller.
         let graphics = if self.shows_firmware { ",graphics=off" } else { "" };
-        command.args(["-machine", &format!("{board},accel={accel}{graphics}"), "-nodefaults", "-no-reboot", "-display", "none"]);
+        let smm = if self.firmware == Firmware::OvmfGuarded { ",smm=on" } else { "" };
+        command.args(["-machine", &format!("{board},accel={accel}{graphics}{smm}"), "-nodefaults", "-display", "none"]);
+        command.args(["-action", if self.restarts { "reboot=reset" } else { "reboot=shutdown" }]);
+        if self.firmware == Firmware::OvmfGuarded {
+            command.args(["-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"]);
+        }
+        if let Some(socket) = &self.tpm {
+            command.args(["-chardev", &format!("socket,id=tpm,path={}", text(socket)), "-tpmdev", "emulator,id=tpm0,chardev=tpm"]);
+            command.args(["-device", "tpm-tis,tpmdev=tpm0"]);
+        }
         command.args(["-m", &self.memory_mib.to_string(), "-serial", "stdio"]);
         command.args(["-monitor", &format!("unix:{},server=on,wait=off", text(&dir.join("monitor")))]);
         match (self.board, self.cpu) {
@@ -217,14 +258,20 @@ impl Machine {
             command.args(["-vga", "std", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         }
         let firmware = |code: &str, vars: &str| {
-            let own = dir.join("vars.fd");
-            fs::copy(vars, &own).unwrap_or_else(|error| panic!("{vars}: {error}; tests/setup.sh installs it"));
+            let own = self.variables.clone().unwrap_or_else(|| {
+                let own = dir.join("vars.fd");
+                fs::copy(vars, &own).unwrap_or_else(|error| panic!("{vars}: {error}; tests/setup.sh installs it"));
+                own
+            });
             [format!("if=pflash,format=raw,readonly=on,file={code}"), format!("if=pflash,format=raw,file={}", text(&own))]
         };
         let flash = match self.firmware {
             Firmware::SeaBios => Vec::new(),
             Firmware::Ovmf2M => firmware("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd").into(),
             Firmware::Ovmf4M => firmware("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd").into(),
+            Firmware::OvmfGuarded => firmware("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd").into(),
+            // This one checks signatures where it has keys.
+            Firmware::Aavmf if self.variables.is_some() => firmware("/usr/share/AAVMF/AAVMF_CODE.ms.fd", "").into(),
             Firmware::Aavmf => firmware("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd").into(),
         };
         for drive in flash {

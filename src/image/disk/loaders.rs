@@ -36,6 +36,8 @@ pub(crate) struct Program {
     pub(crate) path: String,
     /// What it is called.
     pub(crate) name: &'static str,
+    /// The program.
+    pub(crate) body: Blob,
 }
 
 /// What the code of a boot sector or of a CD has in it.
@@ -95,8 +97,14 @@ impl Loaders {
 
     /// Whether UEFI starts the disk by itself, on a machine for this kernel or on any.
     pub(crate) fn has_default(&self, arch: Option<Arch>) -> bool {
-        let mut paths = EFI_LOADERS.iter().filter(|loader| arch.is_none_or(|arch| loader.arch == arch)).map(|loader| loader.path);
-        paths.any(|path| self.uefi.iter().any(|program| program.path.eq_ignore_ascii_case(path)))
+        let mut loaders = EFI_LOADERS.iter().filter(|loader| arch.is_none_or(|arch| loader.arch == arch));
+        loaders.any(|loader| self.defaults().any(|program| program.path.eq_ignore_ascii_case(loader.path)))
+    }
+
+    /// The programs that UEFI starts by itself, each on another kind of machine.
+    pub(crate) fn defaults(&self) -> impl Iterator<Item = &Program> {
+        let is_default = |program: &&Program| EFI_LOADERS.iter().any(|loader| program.path.eq_ignore_ascii_case(loader.path));
+        self.uefi.iter().filter(is_default)
     }
 
     /// Whether some loader is known to start the disk.
@@ -173,8 +181,8 @@ fn programs(disk: &Blob, at: &Range<u64>, spool: &mut Spool) -> Result<Vec<Progr
         let directory = format!("/EFI/{directory}");
         for name in files(&mut volume, &directory, ".efi")? {
             let path = format!("{directory}/{name}");
-            let name = program(&read(&mut volume, &path, spool)?)?;
-            found.push(Program { path, name });
+            let body = read(&mut volume, &path, spool)?;
+            found.push(Program { path, name: program(&body)?, body });
         }
     }
     Ok(found)

@@ -28,10 +28,3 @@ fn uefi_boots_each() {
         images().boots_test_kernel(file, format, Bus::VirtioBlk, Machine::uefi());
     }
 }
-
-/// Neither AAVMF nor our loader unpacks a kernel: on disks it is unpacked.
-#[test]
-fn arm64_with_a_compressed_kernel() {
-    let images = Images::of_debian_compressed("boot-containers-arm64", "vhdx");
-    images.boots_debian("guest.vhdx", "vhdx", Bus::VirtioBlk, Machine::arm64().limit(400), "efi");
-}

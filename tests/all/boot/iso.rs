@@ -62,12 +62,3 @@ fn debian_boots_from_cd() {
     images.boots_debian("guest.iso", "raw", Bus::Cd, Machine::new(Board::Q35, Firmware::SeaBios), "bios");
     images.boots_debian("guest.iso", "raw", Bus::Cd, Machine::uefi(), "efi");
 }
-
-#[test]
-fn arm64_boots_from_cd_and_disk() {
-    let images = Images::of_debian("boot-iso-arm64", Arch::Arm64, 5, &["--format", "iso"]);
-    for bus in [Bus::CdScsi, Bus::VirtioBlk] {
-        let console = Machine::arm64().limit(400).disk(bus, &images.path("guest.iso"), "raw").run_until("MOBY-MARKER-");
-        console.expect("MOBY-MARKER-OK aarch64").expect("MOBY-FIRMWARE efi\n");
-    }
-}
