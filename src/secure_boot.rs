@@ -19,7 +19,10 @@ use crate::{
     error::{Error, Result},
     loaders::EfiLoader,
 };
-use formats::{Blob, authenticode, fat::File, signer::{PublicKey, Signer}, x509::Certificate};
+use formats::{
+    Blob, authenticode,
+    efivars::signature_list::{self, Entry, Item},
+ fat::File, signer::{PublicKey, Signer}, x509::Certificate};
 use std::sync::Arc;
 
 /// What a user asks for.
@@ -95,6 +98,18 @@ pub struct Shim {
     pub shim: Blob,
     /// MokManager.
     pub mok_manager: Option<Blob>,
+}
+
+/// The certificates in lists of signatures.
+///
+/// # Errors
+/// When the lists are damaged, or hold anything else.
+pub(crate) fn certificates(lists: &[u8]) -> Result<Vec<Certificate>> {
+    let certificate = |entry: Entry| match entry.item {
+        Item::Certificate(certificate) => Ok(certificate),
+        _ => Err(Error::unsupported("a list of signatures has other than certificates in it, which has no form here")),
+    };
+    signature_list::read(lists)?.into_iter().map(certificate).collect()
 }
 
 /// What stands on a boot partition with a signed kernel.

@@ -90,7 +90,7 @@ impl Keys {
             files.push((format!("{name}.key"), key.pem()?, 0o600));
             files.push((format!("{name}.crt"), certificate.pem(), 0o644));
         }
-        files.push((OWNER.to_owned(), format!("{}\n", Guid::random_bits(random()?)), 0o644));
+        files.push((OWNER.to_owned(), format!("{}\n", Guid::random(random()?)), 0o644));
         drop(step);
         let directory = emit::make_directory(&self.directory)?;
         for (name, text, mode) in files {

@@ -5,12 +5,12 @@ use super::{Job, Recipe};
 use crate::{
     error::{Error, Result},
     request::{self, Request, Setting},
-    secure_boot::{Enrolment, SecureBoot},
+    secure_boot::{self, Enrolment, SecureBoot},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use formats::{
-    Blob,
-    efivars::{Variable, aws, flash, signature_list},
+    Blob, Guid,
+    efivars::{self, Variable, aws, flash, signature_list},
     x509::Certificate,
 };
 use serde_json::{Value, json};
@@ -53,8 +53,9 @@ impl EfiVars {
         let text = |text: String| vec![Blob::from(text.into_bytes())];
         Ok(match self {
             Self::Flash(kind) => {
-                let machine_owner = secure_boot.shim.as_ref().and(secure_boot.signing.as_ref()).map(|signing| Variable::machine_owner(signing.certificate()));
-                vec![flash::write(*kind, &variables.iter().cloned().chain(machine_owner).collect::<Vec<_>>())?]
+                let signing = secure_boot.shim.as_ref().and(secure_boot.signing.as_ref());
+                let of_shim = signing.map(|signing| machine_owner(enrolment.owner(), signing.certificate()));
+                vec![flash::write(*kind, &variables.iter().cloned().chain(of_shim).collect::<Vec<_>>())?]
             }
             Self::Aws => text(aws::write(variables)?),
             Self::Gcp => text(format!("{:#}\n", gcp(variables)?)),
@@ -62,6 +63,13 @@ impl EfiVars {
             Self::Auth => auth(enrolment)?,
         })
     }
+}
+
+/// What shim trusts besides `db`: the list of the machine's owner.
+fn machine_owner(owner: Guid, certificate: &Certificate) -> Variable {
+    const SHIM: Guid = Guid::new(0x605dab50_e046_4300_abb6_3dd810dd8b23);
+    let data = signature_list::write(owner, std::slice::from_ref(certificate));
+    Variable { name: "MokList".to_owned(), vendor: SHIM, attributes: efivars::BOOT_SERVICES, time: None, data }
 }
 
 /// Images.insert of Compute Engine.
@@ -82,7 +90,7 @@ fn azure(variables: &[Variable]) -> Result<Value> {
 }
 
 fn certificates(variables: &[Variable], name: &str) -> Result<Vec<Certificate>> {
-    variables.iter().find(|variable| variable.name == name).map_or(Ok(Vec::new()), |variable| signature_list::certificates(&variable.data))
+    variables.iter().find(|variable| variable.name == name).map_or(Ok(Vec::new()), |variable| secure_boot::certificates(&variable.data))
 }
 
 fn auth(enrolment: &Enrolment) -> Result<Vec<Blob>> {

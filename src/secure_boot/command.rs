@@ -59,7 +59,7 @@ impl Command {
         let (answer, complaint) = (said(answer), said(complaint));
         if !status.success() {
             let complaint = String::from_utf8_lossy(&complaint);
-            return Err(Error::new(Kind::Io, format!("{status}: {}", plain::line(complaint.trim()))));
+            return Err(Error::new(Kind::Environment, format!("{status}: {}", plain::line(complaint.trim()))));
         }
         let len = self.public.bits().div_ceil(8);
         signature(answer, len).ok_or_else(|| {
@@ -80,7 +80,7 @@ impl Command {
         let _: io::Result<()> = child.kill();
         child.wait()?;
         let seconds = self.limit.as_secs();
-        Err(Error::new(Kind::Io, format!("did not end within {seconds} seconds")).hint("--sign-timeout gives it more"))
+        Err(Error::new(Kind::Environment, format!("did not end within {seconds} seconds")).hint("--sign-timeout gives it more"))
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
     fn what_goes_wrong_is_said() {
         let said = |text: &str, limit: u64| command(text, Duration::from_millis(limit)).sign(&[0; 32]).unwrap_err();
         assert_eq!(said("echo 'no token' >&2; exit 3", 60_000).to_string(), "--sign-command: exit status: 3: no token");
-        assert_eq!(said("exit 3", 60_000).kind(), Kind::Io);
+        assert_eq!(said("exit 3", 60_000).kind(), Kind::Environment);
         assert!(said("echo short", 60_000).to_string().contains("wrote no signature of 256 bytes"));
         assert!(said("sleep 60", 50).to_string().contains("did not end within"));
     }

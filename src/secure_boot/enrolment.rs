@@ -39,6 +39,7 @@ impl OfVariable {
 /// What machines are to trust.
 #[derive(Debug)]
 pub struct Enrolment {
+    owner: Guid,
     variables: Vec<Variable>,
     /// The variables as they are handed to firmware, where they are signed.
     signed: Vec<(&'static str, Vec<u8>)>,
@@ -54,10 +55,10 @@ impl Enrolment {
     /// # Errors
     /// When a variable is missing, or is signed by another than whose signature firmware asks for.
     pub fn new(owner: Option<Guid>, of: Vec<OfVariable>, more: Vec<Certificate>, time: Timestamp, is_forced: bool) -> Result<Self> {
-        let mut enrolment = Self { variables: Vec::new(), signed: Vec::new(), missing: None, is_forced };
         let find = |wanted: &str| of.iter().find(|found| found.name == wanted && (found.signed.is_some() || !found.certificates.is_empty()));
         let first = |wanted: &str| find(wanted).and_then(|found| found.certificates.first());
         let owner = owner.or_else(|| first("PK").map(|pk| Ids::from_seed(pk.der()).guid("owner"))).unwrap_or(Guid::NIL);
+        let mut enrolment = Self { owner, variables: Vec::new(), signed: Vec::new(), missing: None, is_forced };
         for (name, signer) in VARIABLES {
             let Some(found) = find(name) else {
                 if name == OPTIONAL {
@@ -65,13 +66,12 @@ impl Enrolment {
                 }
                 return Err(Error::bad_input(format!("there is neither {name}.crt nor {name}.auth")).hint("moby keys DIR makes them all"));
             };
-            let mut variable = Variable::trusted(name);
+            let mut variable = Variable::of_keys(name, Vec::new());
             if let Some(signed) = &found.signed {
                 if name == "db" && !more.is_empty() {
                     return Err(Error::bad_input("db.auth is signed already, so that --db-cert cannot add to it").hint("give db.crt and KEK.key instead"));
                 }
-                let certificates = enrolment.certificates(signer, find(signer))?;
-                variable.data = authenticated::verify(&variable, signed, &certificates).at(|| format!("{name}.auth"))?;
+                variable = enrolment.verified(name, signer, signed).at(|| format!("{name}.auth"))?;
                 enrolment.signed.push((name, signed.clone()));
             } else {
                 let more = if name == "db" { &more[..] } else { &[] };
@@ -88,13 +88,22 @@ impl Enrolment {
         Ok(enrolment)
     }
 
-    /// The certificates that may sign: those of the variable where it is known, of the directory else.
-    fn certificates(&self, signer: &str, found: Option<&OfVariable>) -> Result<Vec<Certificate>> {
-        match self.variables.iter().find(|variable| variable.name == signer) {
-            Some(variable) => signature_list::certificates(&variable.data),
-            // The platform key signs itself: whose certificate is in it is seen when it is open.
-            None => Ok(found.map(|found| found.certificates.clone()).unwrap_or_default()),
+    /// The variable that was signed, by those whose signature firmware will ask for: in setup mode it asks for none but the platform key's, and
+    /// what is wrong would be found when it is too late.
+    fn verified(&self, name: &str, signer: &str, signed: &[u8]) -> Result<Variable> {
+        let Variable { vendor, attributes, .. } = Variable::of_keys(name, Vec::new());
+        let update = authenticated::read(signed, name, vendor, attributes)?;
+        let signers = self.variables.iter().find(|variable| variable.name == signer).unwrap_or(&update.variable);
+        let signers = super::certificates(&signers.data)?;
+        match update.is_trusted_by(&signers) {
+            true => Ok(Variable { time: None, ..update.variable }),
+            false => Err(Error::bad_input(format!("is not signed by {signer} for {name}")).hint("sign-efi-sig-list signs it, or moby, where the keys are")),
         }
+    }
+
+    /// Whose keys they are.
+    pub fn owner(&self) -> Guid {
+        self.owner
     }
 
     /// The variables as firmware keeps them.

@@ -6,7 +6,10 @@ use crate::{
 };
 use formats::{
     Blob, authenticode,
-    efivars::Variable,
+    efivars::{
+        Variable,
+        signature_list::{self, Entry, Item},
+    },
     pcr::{self, Pcr},
     uki,
 };
@@ -25,12 +28,23 @@ pub(crate) fn predicted(programs: &[Blob], booted: &Booted, variables: Option<&[
     let digests = programs.iter().map(authenticode::digest).collect::<formats::Result<Vec<_>>>()?;
     let mut pcrs = vec![(4, pcr::applications(&digests))];
     if let Some(variables) = variables {
-        let signatures = authenticode::signatures(&programs[0])?;
-        pcrs.push((7, pcr::secure_boot(variables, &signatures)?));
+        pcrs.push((7, pcr::secure_boot(variables, matched(&programs[0], variables)?.as_ref())));
     }
     pcrs.push((9, pcr::linux(&booted.cmdline, &booted.initrd())?));
     pcrs.push((11, pcr::uki(uki)?));
     Ok(pcrs)
+}
+
+/// The entry of `db` by which firmware starts a program.
+fn matched(program: &Blob, variables: &[Variable]) -> Result<Option<Entry>> {
+    let Some(db) = variables.iter().find(|variable| variable.name == "db") else { return Ok(None) };
+    let signatures = authenticode::signatures(program)?;
+    let is_its = |entry: &Entry| match &entry.item {
+        Item::Certificate(certificate) => signatures.iter().any(|signature| signature.is_trusted_by(std::slice::from_ref(certificate))),
+        Item::Sha256(digest) => authenticode::digest(program).is_ok_and(|of| of == *digest),
+        Item::Other { .. } => false,
+    };
+    Ok(signature_list::read(&db.data)?.into_iter().find(is_its))
 }
 
 /// The programs of a disk that firmware starts by itself, and what those start: a shim its second.

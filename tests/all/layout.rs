@@ -24,6 +24,7 @@ fn entry(arch: Arch) -> Entry {
         cmdline: "console=ttyS0 quiet".to_owned(),
         cmdline_max: None,
         has_efi_stub: true,
+        signed: None,
         root: Vec::new(),
     }
 }

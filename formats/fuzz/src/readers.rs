@@ -371,7 +371,7 @@ fn read_disk(file: &[u8], env: &mut Env) -> Result<()> {
     let raw = formats::format("raw").expect("it is there");
     let platforms = <&platforms::Platform as Named>::all();
     let platform = platforms[file.iter().fold(0, |sum, byte| sum ^ usize::from(*byte)) % platforms.len()];
-    lint::lint(&Subject { format: raw, file: &disk, disk: &disk }, platform, env)?;
+    lint::lint(&Subject { format: raw, file: &disk, disk: &disk }, platform, true, env)?;
     disk::boot_any(&disk, &mut env.spool).map(drop)
 }
 
