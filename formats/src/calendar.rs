@@ -1,6 +1,18 @@
 //! Seconds since 1970 as dates of the Gregorian calendar, in UTC: what FAT and ISO 9660 store.
 
 use crate::Timestamp;
+use std::fmt;
+
+/// Years outside of 0 to 9999 have no date, and are shown as seconds.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !YEARS.contains(&civil(self.0.div_euclid(DAY)).0) {
+            return write!(f, "{} seconds since 1970", self.0);
+        }
+        let Moment { year, month, day, hour, minute, second } = Moment::of(*self);
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    }
+}
 
 const DAY: i64 = 86_400;
 const YEARS: std::ops::RangeInclusive<i64> = 0..=9999;

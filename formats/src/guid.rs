@@ -17,6 +17,13 @@ impl Guid {
         Self(bits.to_be_bytes())
     }
 
+    /// A version 4 GUID (RFC 9562 section 5.4) of random bytes, which come from outside.
+    pub const fn random(mut bytes: [u8; 16]) -> Self {
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+
     /// Printed (big-endian) byte order.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

@@ -17,15 +17,19 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+pub mod authenticode;
 pub mod blob;
 mod blocks;
 mod calendar;
 pub mod check;
+mod cms;
 pub mod compare;
 pub mod compress;
 pub mod cpio;
 mod crc32c;
+mod der;
 pub mod dump;
+pub mod efivars;
 mod env;
 pub mod erofs;
 pub mod error;
@@ -44,12 +48,14 @@ pub mod options;
 pub mod ova;
 pub mod parallel;
 pub mod parallels;
-mod pe;
+pub mod pcr;
+pub mod pe;
 pub mod plain;
 pub mod qcow2;
 pub mod qed;
 pub mod raw;
 mod reading;
+pub mod signer;
 pub mod spool;
 pub mod squashfs;
 pub mod tar;
@@ -61,6 +67,7 @@ pub mod verity;
 pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;
+pub mod x509;
 pub mod zeros;
 pub mod zip;
 

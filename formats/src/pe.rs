@@ -74,6 +74,13 @@ pub(crate) struct OptionalHeader {
 }
 const _: () = assert!(size_of::<OptionalHeader>() == 68 && offset_of!(OptionalHeader, size_of_image) == 56);
 
+/// Where the data directory of a PE32+ is in its optional header (section 3.4.3), and what comes before it: how many entries it has.
+const DIRECTORY: u64 = 112;
+const DIRECTORY_LEN: u64 = 108;
+/// The entry of the certificate table, and its bytes.
+const CERTIFICATES: u32 = 4;
+const DIRECTORY_ENTRY: u64 = 8;
+
 /// A row of the section table, section 4.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -95,6 +102,14 @@ pub(crate) struct SectionHeader {
 }
 const _: () = assert!(size_of::<SectionHeader>() == 40 && offset_of!(SectionHeader, characteristics) == 36);
 
+/// Whether a file is one, by its signature.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn probe(file: &Blob) -> Result<bool> {
+    Pe::read(file).map(|pe| pe.is_some())
+}
+
 /// A PE file, by its first header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pe {
@@ -102,6 +117,27 @@ pub(crate) struct Pe {
     pub(crate) coff_at: u64,
     /// The COFF header.
     pub(crate) coff: CoffHeader,
+}
+
+/// A section of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    pub(crate) name: String,
+    /// What of it is in the file.
+    pub(crate) body: Blob,
+    /// Bytes in memory.
+    pub(crate) virtual_size: u64,
+}
+
+/// What signatures of a PE32+ file need to know of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedPart {
+    /// Where the check sum of the file is, which is not signed.
+    pub(crate) check_sum_at: u64,
+    /// Where the entry of the certificate table is, which is not signed either.
+    pub(crate) certificates_at: u64,
+    /// Where the last section ends.
+    pub(crate) end: u64,
 }
 
 impl Pe {
@@ -136,30 +172,80 @@ impl Pe {
         table + u64::from(nth) * units::bytes(size_of::<SectionHeader>())
     }
 
-    /// The sections, in their order: the name of each and its bytes.
+    /// The sections, in their order.
     ///
     /// # Errors
     /// When the table or a section reaches beyond the end of the file.
-    pub(crate) fn sections(&self, file: &Blob) -> Result<Vec<(String, Blob)>> {
-        let beyond = |what: &str| Error::bad_input(format!("the {what} of the PE file would lie beyond its end, at byte {}", file.len()));
+    pub(crate) fn sections(&self, file: &Blob) -> Result<Vec<Section>> {
+        let section = |row: SectionHeader| {
+            let name = String::from_utf8_lossy(&row.name).trim_end_matches('\0').to_owned();
+            let start = u64::from(row.pointer_to_raw_data.get());
+            // In the file a section is padded, in memory it may be longer, by zeros.
+            let virtual_size = u64::from(row.virtual_size.get());
+            let len = u64::from(row.size_of_raw_data.get()).min(virtual_size);
+            match start + len <= file.len() {
+                true => Ok(Section { body: file.slice(start..start + len), name, virtual_size }),
+                false => Err(beyond(file, &format!("section {name}"))),
+            }
+        };
+        self.rows(file)?.into_iter().map(section).collect()
+    }
+
+    /// The section table.
+    fn rows(&self, file: &Blob) -> Result<Vec<SectionHeader>> {
         let count = self.coff.number_of_sections.get();
         if count > SECTIONS_MAX {
             return Err(Error::bad_input(format!("the PE file has {count} sections, at most {SECTIONS_MAX} are read")));
         }
-        let section = |nth| {
-            let row = array::<{ size_of::<SectionHeader>() }>(file, self.section_at(nth))?.ok_or_else(|| beyond("section table"))?;
-            let row: SectionHeader = zerocopy::transmute!(row);
-            let name = String::from_utf8_lossy(&row.name).trim_end_matches('\0').to_owned();
-            let start = u64::from(row.pointer_to_raw_data.get());
-            // In the file a section is padded, in memory it may be longer, by zeros.
-            let len = u64::from(row.size_of_raw_data.get()).min(row.virtual_size.get().into());
-            match start + len <= file.len() {
-                true => Ok((name, file.slice(start..start + len))),
-                false => Err(beyond(&format!("section {name}"))),
-            }
+        let row = |nth| {
+            let row = array::<{ size_of::<SectionHeader>() }>(file, self.section_at(nth))?.ok_or_else(|| beyond(file, "section table"))?;
+            Ok(zerocopy::transmute!(row))
         };
-        (0..count).map(section).collect()
+        (0..count).map(row).collect()
     }
+
+    /// What is signed of a PE32+ file: one run of bytes but for two places in the headers.
+    ///
+    /// # Errors
+    /// When it is of another form, when the sections leave gaps between them or overlap, or reach beyond the end of the file.
+    pub(crate) fn signed_part(&self, file: &Blob) -> Result<SignedPart> {
+        let optional = self.optional(file)?.ok_or_else(|| beyond(file, "optional header"))?;
+        if optional.magic != PE32_PLUS {
+            let magic = optional.magic.get();
+            return Err(Error::unsupported(format!("the optional header is of form 0x{magic:x}, only PE32+ (0x{PE32_PLUS:x}) is signed")));
+        }
+        let at = self.optional_at();
+        let entries = array(file, at + DIRECTORY_LEN)?.map_or(0, u32::from_le_bytes);
+        let certificates_at = at + DIRECTORY + DIRECTORY_ENTRY * u64::from(CERTIFICATES);
+        let headers = u64::from(optional.size_of_headers.get());
+        let table = self.section_at(0);
+        if entries <= CERTIFICATES || certificates_at + DIRECTORY_ENTRY > table {
+            return Err(Error::bad_input(format!("the data directory has {entries} entries, none for certificates")));
+        }
+        if headers > file.len() || self.section_at(self.coff.number_of_sections.get()) > headers {
+            return Err(Error::bad_input(format!("the PE file has {headers} bytes of headers, must have its section table in them")));
+        }
+        let mut rows: Vec<_> = self.rows(file)?.into_iter().filter(|row| row.size_of_raw_data.get() > 0).collect();
+        rows.sort_by_key(|row| row.pointer_to_raw_data.get());
+        let mut end = headers;
+        for row in &rows {
+            let start = u64::from(row.pointer_to_raw_data.get());
+            if start != end {
+                let name = String::from_utf8_lossy(&row.name).trim_end_matches('\0').to_owned();
+                let what = format!("section {name} is at {start} in the PE file, must be at {end}, where what is before it ends");
+                return Err(Error::bad_input(what).hint("what is in gaps or twice in sections would be under no signature"));
+            }
+            end += u64::from(row.size_of_raw_data.get());
+        }
+        match end <= file.len() {
+            true => Ok(SignedPart { check_sum_at: at + units::bytes(offset_of!(OptionalHeader, check_sum)), certificates_at, end }),
+            false => Err(beyond(file, "last section")),
+        }
+    }
+}
+
+fn beyond(file: &Blob, what: &str) -> Error {
+    Error::bad_input(format!("the {what} of the PE file would lie beyond its end, at byte {}", file.len()))
 }
 
 /// Bytes of a file, if it has them.

@@ -68,7 +68,7 @@ pub fn probe(file: &Blob) -> Result<bool> {
 /// When the file is no PE32+, or a section reaches beyond its end.
 pub fn divide(file: &Blob) -> Result<Vec<(String, Blob)>> {
     let pe = Pe::read(file)?.ok_or_else(|| Error::bad_input("there are no headers of a PE file"))?;
-    pe.sections(file)
+    Ok(pe.sections(file)?.into_iter().map(|section| (section.name, section.body)).collect())
 }
 
 /// The headers of a PE file, to be changed.
