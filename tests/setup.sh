@@ -248,6 +248,29 @@ erofs_zstd() {
     rm -rf "$work"
 }
 
+# A kernel that verifies its root by the command line alone, which no kernel of Debian's does: Debian's source, with a configuration of ours.
+verity_kernel() {
+    local to=$cache/verity-kernel work=$cache/verity-kernel.partial config=$PWD/tests/support/verity-kernel.config apt
+    cmp -s "$config" "$to/wanted" && [ -s "$to/bzImage" ] && return
+    say "building a kernel that verifies its root, once: this takes minutes"
+    rm -rf "$work" "$to"
+    apt_for "$suite" amd64 "$work"
+    download "$work" linux-source-6.1
+    mkdir "$work/linux"
+    tar -C "$work/linux" --strip-components 1 -xf "$work/unpacked/usr/src/linux-source-6.1.tar.xz"
+    (
+        cd "$work/linux"
+        make -s tinyconfig
+        scripts/kconfig/merge_config.sh -m .config "$config" >/dev/null
+        make -s olddefconfig
+        make -s -j "$(nproc)" bzImage
+    ) || die "the kernel could not be built"
+    mkdir -p "$to"
+    cp "$work/linux/arch/x86/boot/bzImage" "$to/bzImage"
+    cp "$config" "$to/wanted"
+    rm -rf "$work"
+}
+
 guest_amd64() { guest amd64; }
 
 guest_arm64() { guest arm64; }
@@ -327,8 +350,9 @@ group_nightly() {
     group_windows
     group_dist
     packages+=(qemu-user-static)
+    packages+=(bc flex bison libelf-dev) # a kernel
     programs+=(qemu-aarch64-static)
-    steps+=(cargo_deny)
+    steps+=(cargo_deny verity_kernel)
 }
 
 # `make test`: foreign programs that judge, and machines that boot.

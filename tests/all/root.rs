@@ -113,20 +113,43 @@ fn refuses_a_flipped_bit(root: &str, stored: &str, machine: Machine) {
     let (data, hashes) = (extract(&good.path, "root"), extract(&good.path, "root verity"));
     let verify = |data: &Path| finish(tool("veritysetup").args(["verify", text(data), text(&hashes), root_hash]));
     verify(&data).success();
-    let bad = Disk { path: dir.join("bad.img") };
-    fs::copy(&good.path, &bad.path).unwrap();
     // Somewhere in the 5 MiB of random data, which is stored as it is.
-    let (start, ..) = partition(&bad.path, "root");
-    let at = start + (4 << 20);
-    let mut byte = [0];
-    File::open(&bad.path).unwrap().read_exact_at(&mut byte, at).unwrap();
-    bad.damage(at, &[byte[0] ^ 4]);
+    let bad = with_a_flipped_bit(&good, "root", 4 << 20);
     let verdict = verify(&extract(&bad.path, "root"));
     assert!(verdict.code() != 0, "{verdict}");
 
     let machine = machine.disk(Bus::VirtioBlk, &good.path, "raw").disk(Bus::VirtioBlk, &bad.path, "raw");
     let console = machine.run_until("MOBY-MARKER-").expect("MOBY-MARKER-OK").refuse("MOBY-BAD");
     console.expect("MOBY-ROOT-GOOD vda\n").expect("MOBY-ROOT-REFUSED vdb\n").expect("is corrupted");
+}
+
+/// A copy of a disk with a bit changed at a byte of a partition.
+fn with_a_flipped_bit(good: &Disk, name: &str, at: u64) -> Disk {
+    let bad = Disk { path: good.path.with_extension("bad") };
+    fs::copy(&good.path, &bad.path).unwrap();
+    let at = partition(&bad.path, name).0 + at;
+    let mut byte = [0];
+    File::open(&bad.path).unwrap().read_exact_at(&mut byte, at).unwrap();
+    bad.damage(at, &[byte[0] ^ 4]);
+    bad
+}
+
+/// Without a signature programs go on that cannot read a damaged block. With one nothing does.
+#[test]
+fn a_signed_root_that_was_changed_stops_the_machine() {
+    let dir = guest("root-signed", Arch::Amd64);
+    let (initrd, keys) = (initrd::make(&dir, Arch::Amd64), dir.join("keys"));
+    finish(moby().args(["keys", "-q", text(&keys)])).success();
+    let stored = ["--opt", "erofs_compression=none", "--ucode", text(&initrd), "--secure-boot", text(&keys)];
+    convert(&dir, &[&["--format", "raw", "--root", "erofs", "--verity"], &stored[..]].concat());
+    let good = Disk { path: dir.join("guest.img") };
+    let machine = |disk: &Disk| Machine::bios().disk(Bus::VirtioBlk, &disk.path, "raw");
+    machine(&good).run_until("MOBY-MARKER-").expect("MOBY-ROOT-GOOD vda\n").expect("MOBY-MARKER-OK");
+    // Data of a file, the superblock, the tree of hashes.
+    for (name, at) in [("root", 4 << 20), ("root", 1024 + 100), ("root verity", 4096 + 4096 + 1)] {
+        let console = machine(&with_a_flipped_bit(&good, name, at)).run();
+        console.expect("Kernel panic").expect("dm-verity device corrupted").refuse("MOBY-MARKER");
+    }
 }
 
 #[test]

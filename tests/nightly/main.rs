@@ -10,6 +10,7 @@ mod foreign;
 mod large;
 mod system;
 mod testkernel;
+mod verity;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -33,6 +33,9 @@ firmware=bios
 echo
 echo "MOBY-FIRMWARE $firmware"
 echo "MOBY-CMDLINE [$(busybox cat /proc/cmdline)]"
+for pcr in 4 7 9 11; do
+    [ ! -e /sys/class/tpm/tpm0 ] || echo "MOBY-PCR $pcr $(busybox cat /sys/class/tpm/tpm0/pcr-sha256/$pcr)"
+done
 busybox sed -n 's/^MemTotal: */MOBY-MEMORY /p' /proc/meminfo
 if [ $bad = 0 ]; then
     echo "MOBY-MARKER-OK $(busybox uname -m) Linux $(busybox uname -r) with the whole initrd of $(stat %s /data/random) random bytes"

@@ -13,6 +13,7 @@ pub mod registry;
 pub mod system;
 pub mod tagged_tar;
 pub mod tools;
+pub mod tpm;
 pub mod ustar;
 
 use std::{

@@ -3,10 +3,11 @@
 //! Firmware says "Access Denied" of what it may not start, and "Not Found" of what is not there.
 
 use crate::support::{
-    guest::Arch,
+    guest::{Arch, foreign_loader},
     images::{Images, disk_of_program},
     qemu::{Board, Bus, Firmware, Machine},
     scratch, text,
+    tpm::Tpm,
     tools::{self, finish, moby, run},
 };
 use std::{
@@ -95,4 +96,40 @@ fn arm64_starts_what_was_signed() {
     let machine = machine.disk(Bus::VirtioBlk, &images.path("unsigned.qcow2"), "qcow2").disk(Bus::VirtioBlk, &images.path("guest.qcow2"), "qcow2");
     let console = machine.run_until("MOBY-MARKER-").refuse(MISSING).expect("MOBY-MARKER-OK aarch64").expect("MOBY-FIRMWARE efi\n");
     assert_eq!(console.serial.matches(REFUSED).count(), 1, "{console}");
+}
+
+/// Firmware, our loader and Linux measure what `inspect` said that they would.
+#[test]
+fn a_tpm_holds_what_was_said_in_advance() {
+    let keys = keys("measured-keys");
+    let arguments = ["-f", "qcow2", "--secure-boot", text(&keys), "--efi-vars", "qemu", "--pcr-key", text(&keys.join("db.key"))];
+    let images = Images::of_debian("measured", Arch::Amd64, 1, &arguments);
+    let (disk, variables) = (images.path("guest.qcow2"), images.path("guest-efivars.fd"));
+    let said = finish(moby().args(["inspect", "--json", "--pcrs", "--efi-vars", text(&variables), text(&disk)])).success();
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let tpm = Tpm::start(state.path());
+    let machine = Machine::guarded().variables(&variables).tpm(&tpm.socket).disk(Bus::VirtioBlk, &disk, "qcow2");
+    let mut console = machine.run_until("MOBY-MARKER-").expect("MOBY-MARKER-OK").expect("secureboot: Secure boot enabled");
+    for number in ["4", "7", "9", "11"] {
+        let pcr = said["pcrs"][number].as_str().unwrap_or_else(|| panic!("no PCR {number}: {said:#}")).to_uppercase();
+        console = console.expect(&format!("MOBY-PCR {number} {pcr}\n"));
+    }
+}
+
+/// Debian's shim, which Microsoft signed, with the owner's certificate in its list.
+#[test]
+fn debians_shim_starts_what_its_owner_trusts() {
+    let keys = keys("shim-keys");
+    let (key, certificate) = (keys.join("db.key"), keys.join("db.crt"));
+    let images = Images::of_test_kernel("shim", 5, "kernel+initrd");
+    let (shim, manager) = (foreign_loader("usr/lib/shim/shimx64.efi.signed"), foreign_loader("usr/lib/shim/mmx64.efi.signed"));
+    let arguments = ["--sign-key", text(&key), "--sign-cert", text(&certificate), "--shim", text(&shim), "--mok-manager", text(&manager)];
+    images.convert(&[&["-f", "qcow2", "--initrd-compression", "none"], &arguments[..]].concat());
+    let variables = scratch("shim-variables").join("vars.fd");
+    let owner = fs::read_to_string(keys.join("GUID.txt")).unwrap();
+    let arguments = ["-i", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd", "-o", text(&variables), "--add-mok", owner.trim(), text(&certificate)];
+    run(text(&tools::oracle("virt-fw-vars")), arguments);
+    images.boots_test_kernel("guest.qcow2", "qcow2", Bus::VirtioBlk, Machine::guarded().variables(&variables));
+    images.remove();
 }
