@@ -4,11 +4,16 @@ use crate::{
     layout::{self, Firmware},
     names::Named,
     platforms::WHOLE_GIB,
-    recipes::{AUTH_FILES, DiskRecipe, Docker, EfiVars, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, Tar, TarKernelInitrd, Uki, Vagrant},
+    recipes::{
+        AUTH_FILES, DiskRecipe, Docker, EfiVars, Gcp, Iso, KernelInitrd, KernelIso, KernelRoot, Ova, Recipe, SdCard, Tar, TarKernelInitrd,
+        Uki, Vagrant,
+    },
     request::{self, COMPRESSED, Request, Setting},
     root,
 };
-use formats::{Format, OptionSpec, compress::Codec, efivars::flash, qcow2::Qcow2, raw::Raw, units::SECTOR, vdi::Vdi, vhd::Vhd, vhdx::Vhdx, vmdk::Vmdk};
+use formats::{
+    Format, OptionSpec, compress::Codec, efivars::flash, qcow2::Qcow2, raw::Raw, units::SECTOR, vdi::Vdi, vhd::Vhd, vhdx::Vhdx, vmdk::Vmdk,
+};
 
 /// One output that `--format` can name.
 #[derive(Debug)]

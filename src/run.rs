@@ -5,8 +5,8 @@ use crate::{
     bootable::{self, Doubt, Start},
     error::{Error, Kind, Result},
     image::{self, Image},
-    names::Named,
     layout::{self, Entry, Firmware, Fitted, Given, Layout, Part, Sectors},
+    names::Named,
     payload::Payload,
     request::Request,
     root::{self, Root, RootFs, RootImage},
@@ -97,7 +97,18 @@ pub(crate) struct Run {
 impl Run {
     /// A run over a source.
     pub(crate) fn new(source: Source, request: Request, root_options: Options, env: Env) -> Self {
-        Self { source, request, root_options, env, payload: None, roots: Vec::new(), entries: Vec::new(), parts: None, disks: Vec::new(), warnings: Vec::new() }
+        Self {
+            source,
+            request,
+            root_options,
+            env,
+            payload: None,
+            roots: Vec::new(),
+            entries: Vec::new(),
+            parts: None,
+            disks: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// What the user asked for.

@@ -22,7 +22,10 @@ use crate::{
 use formats::{
     Blob, authenticode,
     efivars::signature_list::{self, Entry, Item},
- fat::File, signer::{PublicKey, Signer}, x509::Certificate};
+    fat::File,
+    signer::{PublicKey, Signer},
+    x509::Certificate,
+};
 use std::sync::Arc;
 
 /// What a user asks for.

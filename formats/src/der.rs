@@ -6,8 +6,8 @@
 //! Read is what stands at one level; whoever knows what is in it reads the next, so nothing nests deeper than the code does. Refused are
 //! tags above 30, lengths that are indefinite or longer written than needed, and lengths of 4 GiB.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use crate::{Error, Result};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 /// Tags of the universal class, and what they are made of.
 pub(crate) mod tag {

@@ -97,7 +97,11 @@ impl Inspect {
     fn pcr_facts(&self, programs: &[Blob], booted: &Booted, env: &mut Env) -> Result<Value> {
         let variables = self.efi_vars.as_deref().map(|path| variables(path, env).at(|| input::show(path))).transpose()?;
         let pcrs = secure_boot::predicted(programs, booted, variables.as_deref())?;
-        Ok(pcrs.into_iter().map(|(number, pcr)| (number.to_string(), Value::from(pcr.to_string()))).collect::<serde_json::Map<_, _>>().into())
+        Ok(pcrs
+            .into_iter()
+            .map(|(number, pcr)| (number.to_string(), Value::from(pcr.to_string())))
+            .collect::<serde_json::Map<_, _>>()
+            .into())
     }
 }
 
@@ -257,9 +261,7 @@ fn signature_facts(program: &Blob) -> Value {
 
 /// What firmware would start.
 fn loader_facts(loaders: &disk::Loaders) -> Value {
-    let row = |program: &disk::Program| {
-        json!({"path": program.path, "name": program.name, "signatures": signature_facts(&program.body)})
-    };
+    let row = |program: &disk::Program| json!({"path": program.path, "name": program.name, "signatures": signature_facts(&program.body)});
     json!({"bios": loaders.bios, "uefi": loaders.uefi.iter().map(row).collect::<Vec<_>>()})
 }
 

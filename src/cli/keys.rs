@@ -105,7 +105,8 @@ impl Keys {
 
 fn random() -> Result<[u8; 16]> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Error::new(Kind::Environment, "the system has no randomness").because(error.to_string()))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::new(Kind::Environment, "the system has no randomness").because(error.to_string()))?;
     Ok(bytes)
 }
 

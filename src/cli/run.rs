@@ -25,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   moby run app.qcow2                                 on BIOS, its console here; Ctrl-A X ends it
   moby run app.iso --uefi
+  moby run app.qcow2 --efi-vars app-efivars.fd       with Secure Boot on
   moby run app.tar --memory 2G --publish 8080:80     a tagged tar becomes a disk first
   moby run app.qcow2 --disk data.img --keep          what the guest writes stays
   moby run app.qcow2 --dry-run                       the command, to be changed and run by hand";
@@ -42,6 +43,9 @@ pub(super) struct Run {
     /// Start it by UEFI (OVMF, AAVMF)
     #[arg(long)]
     uefi: bool,
+    /// Start it by UEFI with these variables, as --efi-vars of convert writes them: with keys in them, only what they trust starts
+    #[arg(long, value_name = "FILE", conflicts_with = "bios")]
+    efi_vars: Option<PathBuf>,
     /// Memory: 512M, 2G (powers of 1024)
     #[arg(long, default_value = "1G", value_name = "SIZE", value_parser = memory)]
     memory: u64,
@@ -76,6 +80,8 @@ struct Subject {
     sector: u64,
     arch: Arch,
     has_bios_loader: bool,
+    /// Whether its loader has keys for a firmware without any, and restarts the machine then.
+    has_keys: bool,
 }
 
 /// Where distributions keep firmware: code, and what the variables begin with.
@@ -125,7 +131,7 @@ impl Run {
         match &opened {
             Input::Uki(file) => {
                 let arch = Kernel::identify(&crate::image::uki::boot(file).at(place)?.kernel.1).at(place)?.arch;
-                Ok(Subject { file: self.image.clone(), format: None, is_cd: false, sector: SECTOR, arch, has_bios_loader: false })
+                Ok(Subject { file: self.image.clone(), format: None, is_cd: false, sector: SECTOR, arch, has_bios_loader: false, has_keys: false })
             }
             Input::Disk { format, file, disk, .. } => {
                 if !is_the_file(file, &self.image) {
@@ -153,7 +159,7 @@ impl Run {
     /// The command: the program, and its arguments.
     fn command(&self, subject: &Subject, scratch: &Path, env: &mut Env) -> Result<Vec<String>> {
         let is_arm = subject.arch == Arch::Aarch64;
-        let is_uefi = self.uefi || is_arm || !self.bios && !subject.has_bios_loader;
+        let is_uefi = self.uefi || self.efi_vars.is_some() || is_arm || !self.bios && !subject.has_bios_loader;
         if self.bios && is_arm {
             return Err(Error::unsupported("--bios: machines of aarch64 have none").hint("leave it out"));
         }
@@ -165,9 +171,10 @@ impl Run {
         let accel = self.accel.as_deref().unwrap_or_else(|| accelerator(subject.arch));
         let mut words: Vec<String> = [program, "-machine", &format!("{machine},accel={accel}")].map(String::from).into();
         words.extend(["-cpu", if accel == "tcg" { "max" } else { "host" }, "-m", &show_mib(self.memory)].map(String::from));
-        words.extend(["-smp", &self.cpus.to_string(), "-nographic", "-no-reboot"].map(String::from));
+        words.extend(["-smp", &self.cpus.to_string(), "-nographic"].map(String::from));
+        words.extend((!is_uefi || !subject.has_keys).then(|| "-no-reboot".to_owned()));
         if is_uefi {
-            words.extend(firmware(if is_arm { AAVMF } else { OVMF }, is_arm, scratch)?);
+            words.extend(self.firmware(if is_arm { AAVMF } else { OVMF }, is_arm, scratch)?);
         }
         let writes = if self.keep { "" } else { ",snapshot=on" };
         match subject.format {
@@ -195,6 +202,23 @@ impl Run {
         words.extend(["-nic".into(), format!("user,model=virtio-net-pci{forwards}")]);
         Ok(words)
     }
+
+    /// The drives of a firmware. Its variables are a copy, but for the user's where writes are kept.
+    fn firmware(&self, known: &[(&str, &str)], is_arm: bool, scratch: &Path) -> Result<Vec<String>> {
+        let (code, vars) = known.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists()).ok_or_else(|| {
+            let (what, package) = if is_arm { ("AAVMF", "qemu-efi-aarch64") } else { ("OVMF", "ovmf") };
+            let places: Vec<_> = known.iter().map(|(code, _)| *code).collect();
+            let error = Error::new(Kind::Environment, format!("there is no UEFI firmware ({what}) at {}", places.join(", ")));
+            error.hint(format!("it is in Debian's package {package}"))
+        })?;
+        let vars = self.efi_vars.as_deref().unwrap_or(Path::new(vars));
+        let own = if self.keep && self.efi_vars.is_some() { vars.to_owned() } else { scratch.join("vars.fd") };
+        if own != vars {
+            fs::copy(vars, &own).at(|| vars.display().to_string())?;
+        }
+        let drive = |mode: &str, file: &Path| ["-drive".to_owned(), format!("if=pflash,format=raw{mode},file={}", escaped(file))];
+        Ok([drive(",readonly=on", Path::new(code)), drive("", &own)].concat())
+    }
 }
 
 fn of_disk(file: PathBuf, format: &'static str, disk: &Blob, env: &mut Env) -> Result<Subject> {
@@ -205,7 +229,8 @@ fn of_disk(file: PathBuf, format: &'static str, disk: &Blob, env: &mut Env) -> R
     // What nobody knows how to start, a BIOS may.
     let has_bios_loader = loaders.bios.is_some() || !loaders.has_default(None);
     let sector = gpt::sector_of(disk)?;
-    Ok(Subject { file, format: Some(format), is_cd: format == "raw" && iso9660::probe(disk)?, sector, arch, has_bios_loader })
+    let has_keys = disk::esp_file(disk, "/loader/keys/auto/PK.auth", &mut env.spool).is_ok();
+    Ok(Subject { file, format: Some(format), is_cd: format == "raw" && iso9660::probe(disk)?, sector, arch, has_bios_loader, has_keys })
 }
 
 /// Whether a container is the file itself, and not what was unpacked of it.
@@ -226,20 +251,6 @@ fn accelerator(arch: Arch) -> &'static str {
         (true, false) if kvm() => "kvm",
         _ => "tcg",
     }
-}
-
-/// The drives of a firmware; its variables are a copy.
-fn firmware(known: &[(&str, &str)], is_arm: bool, scratch: &Path) -> Result<Vec<String>> {
-    let (code, vars) = known.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists()).ok_or_else(|| {
-        let (what, package) = if is_arm { ("AAVMF", "qemu-efi-aarch64") } else { ("OVMF", "ovmf") };
-        let places: Vec<_> = known.iter().map(|(code, _)| *code).collect();
-        let error = Error::new(Kind::Environment, format!("there is no UEFI firmware ({what}) at {}", places.join(", ")));
-        error.hint(format!("it is in Debian's package {package}"))
-    })?;
-    let own = scratch.join("vars.fd");
-    fs::copy(vars, &own).at(|| *vars)?;
-    let drive = |mode: &str, file: &Path| ["-drive".to_owned(), format!("if=pflash,format=raw{mode},file={}", escaped(file))];
-    Ok([drive(",readonly=on", Path::new(code)), drive("", &own)].concat())
 }
 
 /// A path in an option of QEMU's.

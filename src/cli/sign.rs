@@ -1,6 +1,9 @@
 //! `moby sign`: an EFI program gets a signature.
 
-use super::{Global, signing::{self, SigningArgs}};
+use super::{
+    Global,
+    signing::{self, SigningArgs},
+};
 use crate::{
     convert::Reporter,
     emit::{self, Manner, Target},
@@ -72,11 +75,16 @@ impl Sign {
 
     fn signing(&self, env: &mut formats::Env) -> Result<Signing> {
         let Some(path) = &self.signature else {
-            let none = || Error::bad_input("there is nothing to sign with").hint("--sign-key FILE --sign-cert FILE, or --sign-command, or --signature");
+            let none = || {
+                Error::bad_input("there is nothing to sign with")
+                    .hint("--sign-key FILE --sign-cert FILE, or --sign-command, or --signature")
+            };
             return self.signing.signing(env)?.ok_or_else(none);
         };
         let certificates = self.signing.certificates(env)?;
-        let first = certificates.first().ok_or_else(|| Error::bad_input("--signature needs the certificate of its key").hint("--sign-cert FILE"))?;
+        let first = certificates
+            .first()
+            .ok_or_else(|| Error::bad_input("--signature needs the certificate of its key").hint("--sign-cert FILE"))?;
         let signer = Given { public: first.public_key()?, signature: signing::read(path, env)? };
         Signing::new(certificates, Arc::new(signer))
     }
@@ -88,7 +96,11 @@ impl Sign {
             Some(path) => Ok(Target::Path(path.clone())),
             None if is_stdin => Err(Error::bad_input("standard input has no name to call the output after").hint("name it with -o")),
             None => {
-                let stem = self.input.extension().filter(|ending| ending.eq_ignore_ascii_case("efi")).map_or(self.input.clone(), |_| self.input.with_extension(""));
+                let stem = self
+                    .input
+                    .extension()
+                    .filter(|ending| ending.eq_ignore_ascii_case("efi"))
+                    .map_or(self.input.clone(), |_| self.input.with_extension(""));
                 let mut name = stem.into_os_string();
                 name.push(".signed.efi");
                 Ok(Target::Path(name.into()))

@@ -52,11 +52,7 @@ fn text(entry: &Entry) -> Result<String> {
         Some(signed) => vec![("uki", Some(signed.uki.path.as_str()))],
         None => vec![("linux", Some(KERNEL_PATH)), ("initrd", initrd), ("options", Some(options))],
     };
-    let lines = [
-        ("title", Some(entry.title.as_str())),
-        ("version", entry.version.as_deref()),
-        ("architecture", Some(entry.efi.name)),
-    ];
+    let lines = [("title", Some(entry.title.as_str())), ("version", entry.version.as_deref()), ("architecture", Some(entry.efi.name))];
     let lines = lines.into_iter().chain(boots).filter_map(|(key, value)| value.map(|value| (key, value)));
     let text: String =
         lines.filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key:<12} {}\n", one_line(value))).collect();

@@ -39,7 +39,8 @@ impl Recipe for EfiVars {
     }
 
     fn plan(&self, request: &Request) -> Result<Job> {
-        let missing = || Error::bad_input("there are no keys to trust").hint("--enroll-keys DIR or --secure-boot DIR, of a directory of moby keys");
+        let missing =
+            || Error::bad_input("there are no keys to trust").hint("--enroll-keys DIR or --secure-boot DIR, of a directory of moby keys");
         let secure_boot = request.secure_boot.clone();
         let enrolment = secure_boot.enrolment.clone().ok_or_else(missing)?;
         let files = self.files(&enrolment, &secure_boot)?;

@@ -128,7 +128,13 @@ mod tests {
         let long = Duration::from_secs(60);
         let raw = command("head -c 256 /dev/zero", long).sign(&[0; 32]).unwrap();
         assert_eq!(raw, command("head -c 256 /dev/zero | base64", long).sign(&[0; 32]).unwrap());
-        assert_eq!(command("test $MOBY_SIGN_KEY = db && for i in 1 2 3 4 5 6 7 8; do printf 12345678901234567890123456789012; done", long).sign(&[0; 32]).unwrap().len(), 256);
+        assert_eq!(
+            command("test $MOBY_SIGN_KEY = db && for i in 1 2 3 4 5 6 7 8; do printf 12345678901234567890123456789012; done", long)
+                .sign(&[0; 32])
+                .unwrap()
+                .len(),
+            256
+        );
     }
 
     #[test]

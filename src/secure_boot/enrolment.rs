@@ -55,7 +55,8 @@ impl Enrolment {
     /// # Errors
     /// When a variable is missing, or is signed by another than whose signature firmware asks for.
     pub fn new(owner: Option<Guid>, of: Vec<OfVariable>, more: Vec<Certificate>, time: Timestamp, is_forced: bool) -> Result<Self> {
-        let find = |wanted: &str| of.iter().find(|found| found.name == wanted && (found.signed.is_some() || !found.certificates.is_empty()));
+        let find =
+            |wanted: &str| of.iter().find(|found| found.name == wanted && (found.signed.is_some() || !found.certificates.is_empty()));
         let first = |wanted: &str| find(wanted).and_then(|found| found.certificates.first());
         let owner = owner.or_else(|| first("PK").map(|pk| Ids::from_seed(pk.der()).guid("owner"))).unwrap_or(Guid::NIL);
         let mut enrolment = Self { owner, variables: Vec::new(), signed: Vec::new(), missing: None, is_forced };
@@ -69,7 +70,8 @@ impl Enrolment {
             let mut variable = Variable::of_keys(name, Vec::new());
             if let Some(signed) = &found.signed {
                 if name == "db" && !more.is_empty() {
-                    return Err(Error::bad_input("db.auth is signed already, so that --db-cert cannot add to it").hint("give db.crt and KEK.key instead"));
+                    return Err(Error::bad_input("db.auth is signed already, so that --db-cert cannot add to it")
+                        .hint("give db.crt and KEK.key instead"));
                 }
                 variable = enrolment.verified(name, signer, signed).at(|| format!("{name}.auth"))?;
                 enrolment.signed.push((name, signed.clone()));
@@ -78,9 +80,15 @@ impl Enrolment {
                 variable.data = signature_list::write(owner, &[&found.certificates[..], more].concat());
                 match find(signer).map(|found| (found.certificates.first(), &found.key)) {
                     Some((Some(certificate), Some(key))) => {
-                        enrolment.signed.push((name, authenticated::write(&variable, certificate, key, time).at(|| format!("{signer}.key"))?));
+                        enrolment
+                            .signed
+                            .push((name, authenticated::write(&variable, certificate, key, time).at(|| format!("{signer}.key"))?));
                     }
-                    _ => enrolment.missing = enrolment.missing.or_else(|| Some(format!("there is neither {name}.auth nor the {signer}.key that would sign it"))),
+                    _ => {
+                        enrolment.missing = enrolment
+                            .missing
+                            .or_else(|| Some(format!("there is neither {name}.auth nor the {signer}.key that would sign it")))
+                    }
                 }
             }
             enrolment.variables.push(variable);
@@ -97,7 +105,8 @@ impl Enrolment {
         let signers = super::certificates(&signers.data)?;
         match update.is_trusted_by(&signers) {
             true => Ok(Variable { time: None, ..update.variable }),
-            false => Err(Error::bad_input(format!("is not signed by {signer} for {name}")).hint("sign-efi-sig-list signs it, or moby, where the keys are")),
+            false => Err(Error::bad_input(format!("is not signed by {signer} for {name}"))
+                .hint("sign-efi-sig-list signs it, or moby, where the keys are")),
         }
     }
 
@@ -118,7 +127,10 @@ impl Enrolment {
     pub fn signed(&self) -> Result<&[(&'static str, Vec<u8>)]> {
         match &self.missing {
             None => Ok(&self.signed),
-            Some(missing) => Err(Error::bad_input(missing.clone()).hint("variables of a machine that is made, as --efi-vars writes them, need no signature")),
+            Some(missing) => {
+                Err(Error::bad_input(missing.clone())
+                    .hint("variables of a machine that is made, as --efi-vars writes them, need no signature"))
+            }
         }
     }
 

@@ -90,7 +90,10 @@ struct Document {
 
 impl Document {
     fn read(file: &[u8]) -> Result<Self> {
-        let none = || Error::bad_input("is no private key").hint("an RSA key in PEM or DER, as `moby keys` or `openssl genpkey -algorithm RSA` makes it");
+        let none = || {
+            Error::bad_input("is no private key")
+                .hint("an RSA key in PEM or DER, as `moby keys` or `openssl genpkey -algorithm RSA` makes it")
+        };
         let text = str::from_utf8(file).ok().map(str::trim).filter(|text| text.contains("-----BEGIN "));
         let Some(text) = text else {
             return Ok(Self { label: None, der: SecretDocument::try_from(file).map_err(|_| none())? });
@@ -98,7 +101,8 @@ impl Document {
         // openssl writes what it knows of a key in front of it.
         let text = &text[text.find("-----BEGIN ").unwrap_or_default()..];
         if text.contains("Proc-Type: 4,ENCRYPTED") {
-            return Err(Error::unsupported("is encrypted in a way of old, which hardly hides it").hint("openssl pkcs8 -topk8 -in OLD -out NEW encrypts it as PKCS #8 does"));
+            return Err(Error::unsupported("is encrypted in a way of old, which hardly hides it")
+                .hint("openssl pkcs8 -topk8 -in OLD -out NEW encrypts it as PKCS #8 does"));
         }
         let (label, der) = SecretDocument::from_pem(text).map_err(|error| none().because(error.to_string()))?;
         Ok(Self { label: Some(label.to_owned()), der })
@@ -121,7 +125,9 @@ fn pkcs8(der: &[u8]) -> Result<Key> {
 fn encrypted(der: &[u8], password: Option<&str>) -> Result<Key> {
     let info = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| Error::bad_input("is a damaged private key"))?;
     let missing = || Error::bad_input("is encrypted").hint("set MOBY_SIGN_PASSWORD or use --sign-password-file");
-    let decrypted = info.decrypt(password.ok_or_else(missing)?).map_err(|error| Error::bad_input("the password is wrong").because(error.to_string()))?;
+    let decrypted = info
+        .decrypt(password.ok_or_else(missing)?)
+        .map_err(|error| Error::bad_input("the password is wrong").because(error.to_string()))?;
     pkcs8(decrypted.as_bytes())
 }
 
@@ -154,7 +160,9 @@ mod tests {
         let refused = |file: &[u8]| Key::read(file, None).unwrap_err().to_string();
         assert_eq!(refused(b"rubbish"), "is no private key");
         assert!(refused(b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n").starts_with("is a certificate"));
-        assert!(refused(b"-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n").starts_with("an EC key: firmware takes RSA"));
+        assert!(
+            refused(b"-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n").starts_with("an EC key: firmware takes RSA")
+        );
         assert!(refused(b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMAA=\n-----END RSA PRIVATE KEY-----\n").starts_with("is encrypted in a way of old"));
         assert!(refused(b"-----BEGIN RSA PRIVATE KEY-----\nMAA=\n-----END RSA PRIVATE KEY-----\n").starts_with("is no private key"));
     }

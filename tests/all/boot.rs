@@ -9,6 +9,6 @@ mod edited;
 mod filled;
 mod iso;
 mod isofs;
-mod secure;
 mod sectors;
+mod secure;
 mod testkernel;

@@ -3,7 +3,7 @@
 use crate::support::{
     guest::Arch,
     images::Images,
-    text,
+    scratch, text,
     tools::{Finished, finish, moby},
 };
 use std::{path::Path, sync::LazyLock};
@@ -40,6 +40,19 @@ fn the_machine_suits_the_image() {
     IMAGES.convert(&["-f", "raw", "--sector-size", "4096"]);
     let large = command("guest.img", &[]);
     assert!(large.contains("nvme,serial=moby,drive=disk,logical_block_size=4096") && !large.contains("if=virtio"), "{large}");
+}
+
+/// With the keys of the disk in its variables, or without any: then the loader sets them and restarts the machine.
+#[test]
+fn a_signed_guest_comes_up_where_secure_boot_is_on() {
+    let keys = scratch("run-keys").join("keys");
+    finish(moby().args(["keys", "-q", text(&keys)])).success();
+    IMAGES.convert(&["-f", "qcow2", "--secure-boot", text(&keys), "--efi-vars", "qemu", "--name", "signed"]);
+    let variables = IMAGES.path("signed-efivars.fd");
+    assert!(command("signed.qcow2", &["--efi-vars", text(&variables)]).contains("OVMF_CODE_4M.fd"));
+    assert!(command("signed.qcow2", &["--efi-vars", text(&variables), "--keep"]).contains(text(&variables)));
+    let done = run("signed.qcow2", &["--uefi", "--accel", "tcg"]).success();
+    assert!(done.text().contains("MOBY-MARKER-OK") && done.text().contains("Secure boot enabled"), "{done}");
 }
 
 #[test]

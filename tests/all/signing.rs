@@ -22,7 +22,12 @@ fn with_keys(name: &str, lengths: &[u32]) -> std::path::PathBuf {
     write_test_tar(&dir.join("guest.tar"), 1);
     moby_in(&dir, &["convert", "-q", "guest.tar", "-f", "uki"]).success();
     for bits in lengths {
-        shell(&dir, &format!("openssl req -x509 -newkey rsa:{bits} -nodes -keyout {bits}.key -out {bits}.crt -days 9999 -subj '/CN=key of {bits}' 2>/dev/null"));
+        shell(
+            &dir,
+            &format!(
+                "openssl req -x509 -newkey rsa:{bits} -nodes -keyout {bits}.key -out {bits}.crt -days 9999 -subj '/CN=key of {bits}' 2>/dev/null"
+            ),
+        );
     }
     dir
 }
@@ -32,7 +37,10 @@ fn a_key_signs_alike_in_every_form() {
     let dir = with_keys("signing-forms", &[2048, 3072, 4096]);
     let sign = |arguments: &[&str]| {
         let out = dir.join("out.efi");
-        finish(moby().current_dir(&dir).env("MOBY_SIGN_PASSWORD", "sesame").args(["sign", "-q", "guest.efi", "-o", "out.efi"]).args(arguments)).success();
+        finish(
+            moby().current_dir(&dir).env("MOBY_SIGN_PASSWORD", "sesame").args(["sign", "-q", "guest.efi", "-o", "out.efi"]).args(arguments),
+        )
+        .success();
         fs::read(out).unwrap()
     };
     for bits in ["2048", "3072", "4096"] {
@@ -41,14 +49,19 @@ fn a_key_signs_alike_in_every_form() {
         run("sbverify", ["--cert", text(&dir.join(&certificate)), text(&dir.join("out.efi"))]);
         let verified = run("osslsigncode", ["verify", "-CAfile", text(&dir.join(&certificate)), "-in", text(&dir.join("out.efi"))]);
         assert!(verified.contains("Succeeded"), "{verified}");
-        shell(&dir, &format!("
+        shell(
+            &dir,
+            &format!(
+                "
             openssl rsa -in {key} -traditional -out pkcs1.pem 2>/dev/null
             openssl rsa -in {key} -traditional -outform DER -out pkcs1.der 2>/dev/null
             openssl pkcs8 -topk8 -nocrypt -in {key} -out pkcs8.pem
             openssl pkcs8 -topk8 -nocrypt -in {key} -outform DER -out pkcs8.der
             openssl pkcs8 -topk8 -passout pass:sesame -in {key} -out encrypted.pem
             openssl pkcs8 -topk8 -passout pass:sesame -in {key} -outform DER -out encrypted.der
-            openssl x509 -in {certificate} -outform DER -out certificate.der"));
+            openssl x509 -in {certificate} -outform DER -out certificate.der"
+            ),
+        );
         for form in ["pkcs1.pem", "pkcs1.der", "pkcs8.pem", "pkcs8.der", "encrypted.pem", "encrypted.der"] {
             assert!(sign(&["--sign-key", form, "--sign-cert", "certificate.der"]) == signed, "{bits} {form}");
         }
@@ -65,7 +78,9 @@ fn a_key_signs_alike_in_every_form() {
 #[test]
 fn what_cannot_sign_is_refused_in_words() {
     let dir = with_keys("signing-refused", &[2048]);
-    shell(&dir, "
+    shell(
+        &dir,
+        "
         openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ec.key
         openssl req -x509 -key ec.key -out ec.crt -subj /CN=ec
         openssl genpkey -algorithm ED25519 -out ed.key
@@ -75,7 +90,8 @@ fn what_cannot_sign_is_refused_in_words() {
         openssl pkcs8 -topk8 -passout pass:sesame -in 2048.key -out encrypted.pem
         echo wrong >wrong
         head -c 256 /dev/zero >zeros
-        head -c 3000 guest.efi >cut.efi");
+        head -c 3000 guest.efi >cut.efi",
+    );
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--sign-key", "ec.key", "--sign-cert", "2048.crt"], 3, "ec.key: an EC key (P-256): firmware takes RSA of 2048 to 4096 bits"),
         (&["--sign-key", "2048.key", "--sign-cert", "ec.crt"], 3, "EC key (P-256)"),
@@ -83,7 +99,11 @@ fn what_cannot_sign_is_refused_in_words() {
         (&["--sign-key", "short.key", "--sign-cert", "short.crt"], 3, "1024 bits"),
         (&["--sign-key", "other.key", "--sign-cert", "2048.crt"], 2, "other.key with 2048.crt: is not the key of the certificate"),
         (&["--sign-key", "encrypted.pem", "--sign-cert", "2048.crt"], 2, "encrypted.pem: is encrypted"),
-        (&["--sign-key", "encrypted.pem", "--sign-cert", "2048.crt", "--sign-password-file", "wrong"], 2, "encrypted.pem: the password is wrong"),
+        (
+            &["--sign-key", "encrypted.pem", "--sign-cert", "2048.crt", "--sign-password-file", "wrong"],
+            2,
+            "encrypted.pem: the password is wrong",
+        ),
         (&["--sign-key", "2048.crt", "--sign-cert", "2048.crt"], 2, "2048.crt: is a certificate, must be a private key"),
         (&["--sign-key", "2048.key", "--sign-cert", "2048.key"], 2, "2048.key"),
         (&["--sign-key", "absent.key", "--sign-cert", "2048.crt"], 2, "absent.key"),
@@ -92,7 +112,11 @@ fn what_cannot_sign_is_refused_in_words() {
         (&["--sign-command", "echo no token >&2; exit 3", "--sign-cert", "2048.crt"], 4, "--sign-command: exit status: 3: no token"),
         (&["--sign-command", "sleep 60", "--sign-timeout", "1", "--sign-cert", "2048.crt"], 4, "did not end within 1 second"),
         (&["--sign-command", "echo short", "--sign-cert", "2048.crt"], 2, "wrote no signature of 256 bytes"),
-        (&["--sign-command", "openssl pkeyutl -sign -inkey other.key -pkeyopt digest:sha256", "--sign-cert", "2048.crt"], 2, "does not verify"),
+        (
+            &["--sign-command", "openssl pkeyutl -sign -inkey other.key -pkeyopt digest:sha256", "--sign-cert", "2048.crt"],
+            2,
+            "does not verify",
+        ),
         (&["--signature", "zeros", "--sign-cert", "2048.crt"], 2, "does not verify"),
     ];
     for (arguments, code, words) in cases {
@@ -117,7 +141,9 @@ fn what_a_signature_does_not_cover_is_not_signed() {
     let dir = scratch("signing-covered");
     write_test_tar(&dir.join("guest.tar"), 1);
     moby_in(&dir, &["keys", "-q", "keys"]).success();
-    let convert = |arguments: &[&str]| moby_in(&dir, &[&["convert", "-q", "guest.tar", "--secure-boot", "keys", "--name", "out"], arguments].concat());
+    let convert = |arguments: &[&str]| {
+        moby_in(&dir, &[&["convert", "-q", "guest.tar", "--secure-boot", "keys", "--name", "out"], arguments].concat())
+    };
     let cases: &[(&[&str], &str)] = &[
         (&["-f", "raw-bios"], "--sign-key has no effect on raw-bios"),
         (&["-f", "raw", "--boot", "bios"], "--sign-key has no effect on raw"),
@@ -165,28 +191,44 @@ fn variables_are_what_others_make_of_the_keys() {
     let dir = scratch("signing-variables");
     write_test_tar(&dir.join("guest.tar"), 1);
     moby_in(&dir, &["keys", "-q", "keys"]).success();
-    let arguments = ["convert", "-q", "guest.tar", "-f", "raw", "--secure-boot", "keys", "--efi-vars", "auth,aws,gcp,azure,qemu", "--name", "out"];
+    let arguments =
+        ["convert", "-q", "guest.tar", "-f", "raw", "--secure-boot", "keys", "--efi-vars", "auth,aws,gcp,azure,qemu", "--name", "out"];
     moby_in(&dir, &arguments).success();
     let owner = fs::read_to_string(dir.join("keys/GUID.txt")).unwrap();
     for name in ["PK", "KEK", "db"] {
-        shell(&dir, &format!("
+        shell(
+            &dir,
+            &format!(
+                "
             cert-to-efi-sig-list -g {} keys/{name}.crt {name}.esl
-            cmp {name}.esl out-{name}.esl", owner.trim()));
+            cmp {name}.esl out-{name}.esl",
+                owner.trim()
+            ),
+        );
         let signer = if name == "db" { "KEK" } else { "PK" };
-        shell(&dir, &format!("
+        shell(
+            &dir,
+            &format!(
+                "
             sign-efi-sig-list -t '1970-01-01 00:00:00' -k keys/{signer}.key -c keys/{signer}.crt {name} {name}.esl {name}.auth >/dev/null
-            cmp {name}.auth out-{name}.auth"));
+            cmp {name}.auth out-{name}.auth"
+            ),
+        );
     }
     // Without the keys of the keys, for whoever makes the machine.
     shell(&dir, "mkdir public && cp keys/*.crt keys/GUID.txt public");
-    moby_in(&dir, &["convert", "-q", "guest.tar", "-f", "raw", "--enroll-keys", "public", "--efi-vars", "qemu", "--name", "public"]).success();
+    moby_in(&dir, &["convert", "-q", "guest.tar", "-f", "raw", "--enroll-keys", "public", "--efi-vars", "qemu", "--name", "public"])
+        .success();
     assert!(fs::read(dir.join("public-efivars.fd")).unwrap() == fs::read(dir.join("out-efivars.fd")).unwrap());
     let unsigned = moby_in(&dir, &["convert", "-q", "guest.tar", "-f", "raw", "--enroll-keys", "public", "--efi-vars", "auth"]);
     assert!(unsigned.code() == 2 && unsigned.errors().contains("PK.key that would sign it"), "{unsigned}");
     // The disk, and nothing but the disk, where there are no keys on it.
     let none = moby_in(&dir, &["convert", "-q", "guest.tar", "-f", "raw", "--efi-vars", "qemu"]);
     assert!(none.code() == 2 && none.errors().contains("there are no keys to trust"), "{none}");
-    for (file, path) in [("out-gcp.json", "/shieldedInstanceInitialState/pk/content"), ("out-azure.json", "/securityProfile/uefiSettings/additionalSignatures/pk/value/0")] {
+    for (file, path) in [
+        ("out-gcp.json", "/shieldedInstanceInitialState/pk/content"),
+        ("out-azure.json", "/securityProfile/uefiSettings/additionalSignatures/pk/value/0"),
+    ] {
         let json: serde_json::Value = serde_json::from_slice(&fs::read(dir.join(file)).unwrap()).unwrap();
         let pem = fs::read_to_string(dir.join("keys/PK.crt")).unwrap();
         let base64: String = pem.lines().filter(|line| !line.starts_with("---")).collect();
@@ -194,13 +236,34 @@ fn variables_are_what_others_make_of_the_keys() {
     }
     // Variables that were signed by others are taken as they are, once they are what they say.
     shell(&dir, "mkdir ready && cp PK.auth KEK.auth db.auth ready");
-    moby_in(&dir, &["convert", "-q", "guest.tar", "-f", "raw", "--sign-key", "keys/db.key", "--sign-cert", "keys/db.crt", "--enroll-keys", "ready", "--name", "ready"]).success();
+    moby_in(
+        &dir,
+        &[
+            "convert",
+            "-q",
+            "guest.tar",
+            "-f",
+            "raw",
+            "--sign-key",
+            "keys/db.key",
+            "--sign-cert",
+            "keys/db.crt",
+            "--enroll-keys",
+            "ready",
+            "--name",
+            "ready",
+        ],
+    )
+    .success();
     let esp = |image: &str, file: &str| moby_in(&dir, &["extract", image, &format!("esp:/loader/keys/auto/{file}")]).success().stdout;
     for name in ["PK.auth", "KEK.auth", "db.auth"] {
         assert!(esp("ready.img", name) == fs::read(dir.join(name)).unwrap() && esp("out.img", name) == esp("ready.img", name));
     }
     shell(&dir, "cp db.auth ready/KEK.auth");
-    let swapped = moby_in(&dir, &["convert", "-q", "guest.tar", "-f", "raw", "--sign-key", "keys/db.key", "--sign-cert", "keys/db.crt", "--enroll-keys", "ready"]);
+    let swapped = moby_in(
+        &dir,
+        &["convert", "-q", "guest.tar", "-f", "raw", "--sign-key", "keys/db.key", "--sign-cert", "keys/db.crt", "--enroll-keys", "ready"],
+    );
     assert!(swapped.code() == 2 && swapped.errors().contains("KEK.auth"), "{swapped}");
 }
 

@@ -13,7 +13,8 @@ use std::{fs, path::Path};
 fn the_kernel_gets_everything() {
     for mib in [5, 200] {
         let images = Images::of_test_kernel(&format!("uki-{mib}"), mib, "uki,kernel+initrd");
-        let console = Machine::uefi().memory(1536).disk(Bus::VirtioBlk, &disk_of_program(&images.path("guest.efi"), "BOOTX64.EFI"), "raw").run();
+        let console =
+            Machine::uefi().memory(1536).disk(Bus::VirtioBlk, &disk_of_program(&images.path("guest.efi"), "BOOTX64.EFI"), "raw").run();
         let console = console.exited(33).expect(&format!("TESTKERNEL cmdline [{CMDLINE}]\n")).expect(&images.initrd_line());
         console.expect("TESTKERNEL hand-over ok");
         images.remove();

@@ -25,7 +25,8 @@ fn kernel() -> PathBuf {
 fn disk(dir: &Path, root: &str, arguments: &[&str]) -> PathBuf {
     guest::write_tagged_tar(&dir.join("guest.tar"), Arch::Amd64, 5).unwrap();
     let kernel = kernel();
-    let of_root = ["convert", "-q", "--dir", text(dir), "--kernel", text(&kernel), "--cmdline", CMDLINE, "-f", "raw", "--root", root, "--verity"];
+    let of_root =
+        ["convert", "-q", "--dir", text(dir), "--kernel", text(&kernel), "--cmdline", CMDLINE, "-f", "raw", "--root", root, "--verity"];
     finish(moby().args(of_root).args(arguments).arg(dir.join("guest.tar"))).success();
     dir.join("guest.img")
 }

@@ -1,9 +1,6 @@
 //! A TPM 2.0 for one machine: `swtpm`.
 
-use super::{
-    text,
-    tools::tool,
-};
+use super::{text, tools::tool};
 use std::{
     path::{Path, PathBuf},
     process::{Child, Stdio},

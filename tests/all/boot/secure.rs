@@ -7,8 +7,8 @@ use crate::support::{
     images::{Images, disk_of_program},
     qemu::{Board, Bus, Firmware, Machine},
     scratch, text,
-    tpm::Tpm,
     tools::{self, finish, moby, run},
+    tpm::Tpm,
 };
 use std::{
     fs,
@@ -56,7 +56,18 @@ fn what_was_signed_starts_and_nothing_else() {
     images.convert(&["-f", "uki", "--name", "unsigned", "--initrd-compression", "none"]);
     refused.push(images.path("unsigned.efi"));
     let others = self::keys("secure-other-keys");
-    images.convert(&["-f", "uki", "--name", "others", "--initrd-compression", "none", "--sign-key", text(&others.join("db.key")), "--sign-cert", text(&others.join("db.crt"))]);
+    images.convert(&[
+        "-f",
+        "uki",
+        "--name",
+        "others",
+        "--initrd-compression",
+        "none",
+        "--sign-key",
+        text(&others.join("db.key")),
+        "--sign-cert",
+        text(&others.join("db.crt")),
+    ]);
     refused.push(images.path("others.efi"));
     let mut machine = Machine::guarded().variables(&variables).memory(1024);
     for program in refused.iter().chain([&signed]) {
@@ -81,7 +92,8 @@ fn a_machine_without_keys_takes_those_of_the_disk() {
     for name in ["PK", "KEK", "db"] {
         assert!(printed.lines().any(|line| line.split_whitespace().any(|word| word == name)), "there is no {name}\n{printed}");
     }
-    let console = machine().disk(Bus::VirtioBlk, &images.path("guest-efi.img"), "raw").disk(Bus::Ahci, &images.path("guest.qcow2"), "qcow2").run();
+    let console =
+        machine().disk(Bus::VirtioBlk, &images.path("guest-efi.img"), "raw").disk(Bus::Ahci, &images.path("guest.qcow2"), "qcow2").run();
     let console = console.expect(&images.initrd_line()).refuse(MISSING).exited(33);
     assert_eq!(console.serial.matches(REFUSED).count(), 1, "{console}");
     images.remove();
@@ -93,7 +105,8 @@ fn arm64_starts_what_was_signed() {
     let images = Images::of_debian("secure-arm64", Arch::Arm64, 1, &["-f", "qcow2", "--secure-boot", text(&keys), "--efi-vars", "aavmf"]);
     images.convert(&["-f", "qcow2", "--name", "unsigned"]);
     let machine = Machine::arm64().variables(&images.path("guest-efivars.fd")).limit(400);
-    let machine = machine.disk(Bus::VirtioBlk, &images.path("unsigned.qcow2"), "qcow2").disk(Bus::VirtioBlk, &images.path("guest.qcow2"), "qcow2");
+    let machine =
+        machine.disk(Bus::VirtioBlk, &images.path("unsigned.qcow2"), "qcow2").disk(Bus::VirtioBlk, &images.path("guest.qcow2"), "qcow2");
     let console = machine.run_until("MOBY-MARKER-").refuse(MISSING).expect("MOBY-MARKER-OK aarch64").expect("MOBY-FIRMWARE efi\n");
     assert_eq!(console.serial.matches(REFUSED).count(), 1, "{console}");
 }
