@@ -4,7 +4,7 @@ use crate::support::tools::{finish, moby};
 use formats::{OptionSpec, kernel::Arch};
 use moby::{
     names::Named,
-    outputs::OUTPUTS,
+    outputs::{EfiVarsOutput, OUTPUTS},
     platforms::PLATFORMS,
     request::{InitrdCompression, OutputCompression, Root},
 };
@@ -38,6 +38,7 @@ fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
         ("--arch", names::<Arch>()),
         ("--initrd-compression", names::<InitrdCompression>()),
         ("--compress-output", names::<OutputCompression>()),
+        ("--efi-vars", names::<EfiVarsOutput>()),
     ]
 }
 

@@ -115,7 +115,8 @@ fn arm64_starts_what_was_signed() {
 #[test]
 fn a_tpm_holds_what_was_said_in_advance() {
     let keys = keys("measured-keys");
-    let arguments = ["-f", "qcow2", "--secure-boot", text(&keys), "--efi-vars", "qemu", "--pcr-key", text(&keys.join("db.key"))];
+    let key = keys.join("db.key");
+    let arguments = ["-f", "qcow2", "--secure-boot", text(&keys), "--efi-vars", "qemu", "--pcr-key", text(&key)];
     let images = Images::of_debian("measured", Arch::Amd64, 1, &arguments);
     let (disk, variables) = (images.path("guest.qcow2"), images.path("guest-efivars.fd"));
     let said = finish(moby().args(["inspect", "--json", "--pcrs", "--efi-vars", text(&variables), text(&disk)])).success();
