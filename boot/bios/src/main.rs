@@ -15,8 +15,10 @@ mod boot;
 mod console;
 mod disk;
 mod entry;
+mod failure;
 mod fault;
 mod memory;
+mod parts;
 mod ports;
 
 use core::arch::global_asm;

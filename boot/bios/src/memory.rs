@@ -63,6 +63,11 @@ pub unsafe fn claim(address: usize, len: usize) -> &'static mut [u8] {
     unsafe { slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(address), len) }
 }
 
+/// A length or address below 4 GiB as Rust counts.
+pub fn length(value: u32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
 /// The byte at 0040:`offset`, in the BIOS data area.
 pub fn bios_data(offset: u8) -> u8 {
     let address = ptr::with_exposed_provenance::<u8>(0x400 + usize::from(offset));

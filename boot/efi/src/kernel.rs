@@ -2,9 +2,8 @@
 
 use core::fmt;
 
+use bootfs::pe::Pe;
 use bootlinux::{SetupHeader, arm64};
-
-use crate::pe;
 
 /// What this loader was built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +31,10 @@ pub enum KernelError {
     NoEfiStub,
     /// An EFI application for another processor: its PE machine type.
     OtherMachine(u16),
+    /// An EFI application that no firmware could load: what it has.
+    Malformed(&'static str),
+    /// Base relocations of a type that the machine does not have.
+    Relocation(u16),
 }
 
 impl fmt::Display for KernelError {
@@ -42,6 +45,8 @@ impl fmt::Display for KernelError {
             Self::Compressed(how) => write!(f, "kernel is compressed ({how}), unpack it to a plain Image"),
             Self::NoEfiStub => f.write_str("kernel has no EFI stub (CONFIG_EFI_STUB)"),
             Self::OtherMachine(found) => write!(f, "kernel is for another architecture (PE machine {found:#x})"),
+            Self::Malformed(what) => write!(f, "kernel is malformed: it has {what}"),
+            Self::Relocation(found) => write!(f, "kernel has relocations of type {found}, not 10 (DIR64)"),
         }
     }
 }
@@ -95,7 +100,7 @@ impl Architecture {
             Self::Aa64 => judge_aa64(kernel),
         };
         // A kernel for the other processor is no kernel here, but the better words are about the processor.
-        match pe::machine(kernel) {
+        match Pe::parse(kernel).map(|pe| pe.machine()) {
             Some(machine) if machine != self.machine() => Err(KernelError::OtherMachine(machine)),
             Some(_) => needs,
             None => needs.and(Err(KernelError::NoEfiStub)),
@@ -136,7 +141,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::pe::tests::put;
+    use crate::tests::put;
 
     /// A bzImage that is a PE as well: of `machine`, or of none when that is 0.
     fn bzimage(machine: u16) -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! The parts of the EFI loader that need no firmware: judging a kernel, finding sections, converting paths and text.
+//! The parts of the EFI loader that need no firmware: judging and laying out a kernel, what is measured and handed to it, enrolling
+//! keys, converting paths and text.
 //!
 //! Standards: UEFI 2.10, Boot Loader Specification and Unified Kernel Image (UAPI.1, UAPI.5), boot.rst and booting.rst of
 //! Linux. No `unsafe`, no allocation; tested on the host.
@@ -11,12 +12,17 @@
 extern crate std;
 
 pub mod device_path;
+pub mod enrol;
 mod kernel;
-pub mod pe;
+mod mapping;
+pub mod measure;
+pub mod newc;
+pub mod smbios;
 mod text;
 
 pub use kernel::{Architecture, KernelError, Needs};
-pub use text::{FilePath, LoadOptions, MAX_PATH};
+pub use mapping::{Mapping, PAGE, Protection};
+pub use text::{FilePath, LoadOptions, MAX_PATH, Utf16};
 
 /// Bytes of zeros between an initrd of `len` bytes and the next one: both loaders align each to four bytes.
 #[must_use]
@@ -26,6 +32,10 @@ pub const fn initrd_padding(len: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    pub(crate) fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
     #[test]
     fn initrds_are_padded_to_four_bytes() {
         let padded = [0, 1, 2, 3, 4, 5].map(|len| len + super::initrd_padding(len));

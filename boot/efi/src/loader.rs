@@ -1,13 +1,18 @@
 //! From the entry point to the kernel, or to a message.
 
 mod console;
+mod enrol;
 mod entry;
 mod failure;
 mod file;
 mod firmware;
 mod initrd;
+mod mapped;
+mod measure;
 mod start;
 mod unified;
+mod variables;
+mod virtual_machine;
 
 use core::fmt::Write as _;
 
@@ -48,9 +53,10 @@ fn restart_after_a_while(firmware: &Firmware, mut console: Console<'_>) -> ! {
 
 /// Boots; returns only when that was impossible. The entry is read into `best`.
 fn boot<'r>(firmware: &Firmware, console: &mut Console<'_>, best: &'r mut EntryFile, spare: &'r mut EntryFile) -> Failure<'r> {
-    let outcome = match unified::sections(firmware) {
+    enrol::enrol(firmware);
+    let outcome = match unified::kernel(firmware) {
         Err(failure) => Err(failure),
-        Ok(Some(sections)) => unified::boot(firmware, console, &sections),
+        Ok(Some(kernel)) => unified::boot(firmware, console, kernel),
         Ok(None) => entry::boot(firmware, console, best, spare),
     };
     match outcome {

@@ -9,9 +9,9 @@ pub const MAX_PATH: usize = 512;
 const MAX_OPTIONS: u32 = 4095;
 const OPTIONS_UNITS: usize = 4096;
 
-/// Text in UTF-16 with a NUL at its end.
+/// Text in UTF-16 with a NUL at its end: at most `N` units together.
 #[derive(Debug, Clone)]
-struct Utf16<const N: usize> {
+pub struct Utf16<const N: usize> {
     units: [u16; N],
     len: usize,
 }
@@ -19,6 +19,14 @@ struct Utf16<const N: usize> {
 impl<const N: usize> Utf16<N> {
     const fn empty() -> Self {
         Self { units: [0; N], len: 0 }
+    }
+
+    /// Converts `text`. `None` when it and a NUL do not fit.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let mut converted = Self::empty();
+        text.chars().try_for_each(|character| converted.push(character))?;
+        Some(converted)
     }
 
     /// Adds one character; `None` when it and a NUL do not fit any more.
@@ -31,7 +39,9 @@ impl<const N: usize> Utf16<N> {
         Some(())
     }
 
-    fn with_nul(&self) -> &[u16] {
+    /// The text with its NUL.
+    #[must_use]
+    pub fn with_nul(&self) -> &[u16] {
         self.units.get(..=self.len).unwrap_or_default()
     }
 }

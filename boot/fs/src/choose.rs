@@ -82,6 +82,7 @@ pub struct Choice<'r> {
     architecture: &'r str,
     best: &'r mut EntryFile,
     spare: &'r mut EntryFile,
+    takes_ukis: bool,
     found: bool,
     refused: entry::Error,
 }
@@ -89,7 +90,20 @@ pub struct Choice<'r> {
 impl<'r> Choice<'r> {
     /// No entry so far. The one to boot will be left in `best`; `spare` is room to read the others into.
     pub fn new(architecture: &'r str, best: &'r mut EntryFile, spare: &'r mut EntryFile) -> Self {
-        Self { architecture, best, spare, found: false, refused: entry::Error::NoEntry }
+        Self { architecture, best, spare, takes_ukis: true, found: false, refused: entry::Error::NoEntry }
+    }
+
+    /// Passes over entries that name a unified kernel image alone: firmware starts those by itself, and verifies them.
+    #[must_use]
+    pub fn without_ukis(self) -> Self {
+        Self { takes_ukis: false, ..self }
+    }
+
+    /// Whether this machine can boot the file in `spare`.
+    fn check(&self) -> Result<(), entry::Error> {
+        let entry = self.spare.entry()?;
+        entry.check(self.architecture)?;
+        if self.takes_ukis || entry.linux().is_some() { Ok(()) } else { Err(entry::Error::NoLinux) }
     }
 
     /// Considers the file `name` of [`entry::DIRECTORY`], of `size` bytes; `read` fills a buffer of that size with it.
@@ -108,7 +122,7 @@ impl<'r> Choice<'r> {
         read(into)?;
         self.spare.name = name.clone();
         self.spare.len = len;
-        match self.spare.entry().and_then(|entry| entry.check(self.architecture)) {
+        match self.check() {
             Err(error) => self.refused = error,
             Ok(()) => {
                 if !self.found || self.spare.precedes(self.best) {
@@ -151,4 +165,37 @@ pub fn choose<D: BlockDevice>(
         }
     }
     choice.end().map_err(NoChoice::Entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// What is left in `best` after these files were offered, or why nothing is.
+    fn chosen(files: &[(&str, &str)], takes_ukis: bool) -> Result<EntryFile, entry::Error> {
+        let (mut best, mut spare) = (EntryFile::new(), EntryFile::new());
+        let choice = Choice::new("x64", &mut best, &mut spare);
+        let mut choice = if takes_ukis { choice } else { choice.without_ukis() };
+        for (name, text) in files {
+            let name = Name::long(&name.encode_utf16().collect::<Vec<_>>());
+            let read = |into: &mut [u8]| {
+                into.copy_from_slice(text.as_bytes());
+                Ok::<_, ()>(())
+            };
+            choice.offer(&name, u64::try_from(text.len()).unwrap(), read).unwrap();
+        }
+        choice.end().map(|()| best)
+    }
+
+    #[test]
+    fn a_loader_that_firmware_starts_passes_over_ukis() {
+        let (uki, linux) = (("b.conf", "uki /u\n"), ("a.conf", "linux /k\n"));
+        assert_eq!(chosen(&[uki, linux], true).unwrap().entry().unwrap().uki(), Some("/u"), "the newer name");
+        assert_eq!(chosen(&[uki, linux], false).unwrap().entry().unwrap().linux(), Some("/k"));
+        assert_eq!(chosen(&[uki], false).err(), Some(entry::Error::NoLinux));
+        assert_eq!(chosen(&[("c.conf", "uki /u\nlinux /k\n")], false).unwrap().name(), "c.conf");
+        assert_eq!(chosen(&[("d.conf", "efi /e\n")], false).err(), Some(entry::Error::NoKernel));
+    }
 }

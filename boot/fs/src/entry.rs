@@ -1,8 +1,9 @@
 //! Boot Loader Specification entries of type 1 (UAPI.1): parsing and order. Needs no file system.
 //!
 //! An entry is a text file `/loader/entries/NAME.conf` of lines `KEY VALUE`. We use `title`, `version`, `sort-key`,
-//! `machine-id`, `architecture`, `linux`, `initrd` and `options`, and ignore the others. `initrd` and `options` may be
-//! repeated; of any other key the last line counts.
+//! `machine-id`, `architecture`, `linux`, `initrd`, `options` and `uki`, and ignore the others. `initrd` and `options` may be
+//! repeated; of any other key the last line counts. An entry with `uki` and without `linux` boots what the unified kernel image
+//! has, and nothing else: what firmware starts by itself reads no entry either.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -23,7 +24,9 @@ pub enum Error {
     NotText,
     /// The file is larger than [`MAX`].
     TooLarge,
-    /// The entry names no kernel.
+    /// The entry names no kernel, as such or in a unified kernel image.
+    NoKernel,
+    /// The entry names no kernel, and the loader takes no unified kernel images.
     NoLinux,
     /// The entry's `architecture` is not this machine's.
     OtherArchitecture,
@@ -35,6 +38,7 @@ impl fmt::Display for Error {
             Error::NoEntry => f.write_str("no entry in /loader/entries"),
             Error::NotText => f.write_str("boot entry is not UTF-8 text"),
             Error::TooLarge => write!(f, "boot entry is larger than {MAX} bytes"),
+            Error::NoKernel => f.write_str("boot entry has neither a linux nor a uki line"),
             Error::NoLinux => f.write_str("boot entry has no linux line"),
             Error::OtherArchitecture => f.write_str("boot entry is for another architecture"),
         }
@@ -75,10 +79,10 @@ impl<'a> Entry<'a> {
     /// Whether a machine of this architecture (`x64`, `aa64`: the UEFI specification's names) can boot the entry.
     ///
     /// # Errors
-    /// [`Error::NoLinux`], [`Error::OtherArchitecture`].
+    /// [`Error::NoKernel`], [`Error::OtherArchitecture`].
     pub fn check(&self, architecture: &str) -> Result<(), Error> {
-        if self.linux().is_none() {
-            return Err(Error::NoLinux);
+        if self.linux().or(self.uki()).is_none() {
+            return Err(Error::NoKernel);
         }
         match self.architecture() {
             Some(other) if !other.eq_ignore_ascii_case(architecture) => Err(Error::OtherArchitecture),
@@ -128,6 +132,11 @@ impl<'a> Entry<'a> {
     /// Path of the kernel.
     pub fn linux(&self) -> Option<&'a str> {
         self.values("linux").last()
+    }
+
+    /// Path of a unified kernel image; only looked at where there is no `linux`.
+    pub fn uki(&self) -> Option<&'a str> {
+        self.values("uki").last()
     }
 
     /// Paths of the initrds, to be handed over one after the other.

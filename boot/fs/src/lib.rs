@@ -1,8 +1,9 @@
-//! What a loader must read to find its kernel: a GPT, a FAT file system, and the Boot Loader Specification entries in it.
+//! What a loader must read to find its kernel: a GPT, a FAT file system, the Boot Loader Specification entries in it, and the
+//! sections of unified kernel images.
 //!
 //! ```text
 //!  BlockDevice ── Disk ── Gpt::read ── find(ESP) ── Volume::open ── choose ── Entry ── open(linux), open(initrd)
-//!  (sectors)     (bytes)                            (files)                  (text)
+//!  (sectors)     (bytes)                            (files)                  (text) └─ open(uki) ── Uki::parse
 //! ```
 //!
 //! Read-only, without allocation and without `unsafe`: both loaders run it on bare machines, the host tool's `inspect` and
@@ -24,7 +25,9 @@ mod error;
 pub mod fat;
 mod field;
 pub mod gpt;
+pub mod pe;
 pub mod stage1;
+pub mod uki;
 mod version;
 
 pub use crc32::Crc32;
@@ -33,4 +36,5 @@ pub use entry::Entry;
 pub use error::Error;
 pub use fat::Volume;
 pub use gpt::Gpt;
+pub use uki::Uki;
 pub use version::compare as compare_versions;

@@ -9,6 +9,7 @@
 //! from the environment or from cargo's configuration. A loader is one function in [`ARTIFACTS`]' table.
 
 mod sha256;
+mod uninitialised;
 
 use std::env;
 use std::error::Error;
@@ -105,7 +106,9 @@ impl Sources {
         }
         let suffix = if target.ends_with("-uefi") { ".efi" } else { "" };
         let path = self.target_dir.join(target).join("loader").join(format!("{binary}{suffix}"));
-        fs::read(&path).map_err(|error| format!("{}: {error}", path.display()).into())
+        let mut file = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        uninitialised::mark(&mut file);
+        Ok(file)
     }
 }
 

@@ -1,9 +1,27 @@
 //! What the host tool relies on in the committed loaders. That they are what the sources give is `boot/build --check`.
 
+use bootfs::pe::{Pe, ROW_LEN};
 use bootfs::stage1::{self, FIRST_SECTOR, LEN, SECTOR_COUNT, SECTOR_SHIFT};
 
 const STAGE1: &[u8] = include_bytes!("../../prebuilt/stage1.bin");
 const STAGE2: &[u8] = include_bytes!("../../prebuilt/stage2.bin");
+
+const EFI: [&[u8]; 3] = [
+    include_bytes!("../../prebuilt/bootx64.efi"),
+    include_bytes!("../../prebuilt/bootaa64.efi"),
+    include_bytes!("../../prebuilt/testkernel.bzimage"),
+];
+
+/// shim takes the data of an initialised section for bytes of the headers when the file has none.
+#[test]
+fn sections_without_bytes_in_the_file_are_uninitialised() {
+    for file in EFI {
+        let table = Pe::parse(file).expect("it is a PE file").table();
+        let word = |row: &[u8], at: usize| u32::from_le_bytes(row[at..at + 4].try_into().expect("four bytes"));
+        let empty = file[table].chunks_exact(ROW_LEN).filter(|row| word(row, 16) == 0);
+        assert!(empty.map(|row| word(row, 36) & 0xe0).all(|contents| contents == 0x80));
+    }
+}
 
 #[test]
 fn stage1_leaves_room_for_bios_and_partition_table() {

@@ -15,7 +15,7 @@ use super::failure::{Failure, Reason};
 use super::file::File;
 use super::firmware::Firmware;
 use super::initrd::{Initrd, Source};
-use super::start::Loaded;
+use super::start::{Loaded, start};
 
 /// Boots the entry that comes first, which is read into `best`.
 pub(super) fn boot<'r>(
@@ -31,12 +31,19 @@ pub(super) fn boot<'r>(
         Reason::Entry(entry::Error::NoEntry) | Reason::File(_) => reason.at(entry::DIRECTORY),
         _ => reason.at("boot entry"),
     })?;
+    let best: &EntryFile = best;
     let entry = best.entry().map_err(|error| Reason::Entry(error).at("boot entry"))?;
+    if firmware.has_secure_boot() {
+        return Err(Reason::NotCovered.at(best.name()));
+    }
 
     let (place, kernel) = load_kernel(firmware, console, &root, device, &entry)?;
     let initrd = open_initrds(console, &root, &entry)?;
     let options = LoadOptions::new(entry.options()).map_err(|error| Reason::Kernel(error).at("options"))?;
-    kernel.start(console, place, &options, &initrd, device)
+    // SAFETY: `options` outlives the kernel's run below.
+    let handed_over = unsafe { firmware.hand_over(kernel.image, &options, device) };
+    handed_over.map_err(|status| Reason::Firmware("HandleProtocol", status).at(place))?;
+    start(firmware, console, place, kernel.needs, &initrd, || Err(firmware.start_image(kernel.image)))
 }
 
 /// Reads all entries, and leaves in `best` the one to boot.
@@ -46,7 +53,8 @@ fn choose(root: &File, best: &mut EntryFile, spare: &mut EntryFile) -> Result<()
         Status::NOT_FOUND => Reason::Entry(entry::Error::NoEntry),
         other => Reason::file(other),
     })?;
-    let mut choice = Choice::new(ARCHITECTURE.name(), best, spare);
+    // An entry with a unified kernel image is for BIOS: where there is UEFI, we are that image.
+    let mut choice = Choice::new(ARCHITECTURE.name(), best, spare).without_ukis();
     while let Some(node) = directory.next_node().map_err(Reason::file)? {
         if node.is_directory {
             continue;
@@ -85,7 +93,7 @@ fn load_kernel<'f, 'e>(
 }
 
 /// Opens the initrds of `entry`, and sees that each is there to its last byte.
-fn open_initrds<'e>(console: &mut Console<'_>, root: &File, entry: &Entry<'e>) -> Result<Initrd<'e>, Failure<'e>> {
+fn open_initrds<'e>(console: &mut Console<'_>, root: &File, entry: &Entry<'e>) -> Result<Initrd<'e, 'static>, Failure<'e>> {
     let mut initrd = Initrd::new();
     for place in entry.initrds() {
         let (file, len) = open(root, place)?;

@@ -25,8 +25,10 @@ pub(super) enum Reason {
     TooManyInitrds(usize),
     /// Neither kernel nor initrd fits; bytes needed for each.
     Memory { kernel: u64, initrd: u64 },
-    /// The firmware demands a signature that the kernel lacks.
-    NotSigned,
+    /// Secure Boot is on, and what an entry names is only partly covered by signatures.
+    NotCovered,
+    /// The unified kernel image that we are has no good command line.
+    Uki(bootfs::uki::Error),
     /// A call into the firmware failed.
     Firmware(&'static str, Status),
     /// The kernel ended instead of running.
@@ -71,7 +73,10 @@ impl fmt::Display for Reason {
                 let (kernel, initrd) = (kernel.div_ceil(MIB), initrd.div_ceil(MIB));
                 write!(f, "not enough memory: kernel needs {kernel} MiB, initrd {initrd} MiB")
             }
-            Self::NotSigned => f.write_str("refused by Secure Boot (not signed by a key of this machine)"),
+            Self::NotCovered => {
+                f.write_str("Secure Boot is on, and no signature covers this entry's initrd and options: use a signed image")
+            }
+            Self::Uki(error) => error.fmt(f),
             Self::Firmware(call, status) => write!(f, "{call}: {}", Words(*status)),
             Self::CameBack(status) => write!(f, "kernel ended: {}", Words(*status)),
         }
@@ -79,7 +84,7 @@ impl fmt::Display for Reason {
 }
 
 /// A status in the specification's words where they are likely, as a number where they are not.
-struct Words(Status);
+pub(super) struct Words(pub(super) Status);
 
 impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

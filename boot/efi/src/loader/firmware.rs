@@ -1,12 +1,15 @@
-//! The services of the firmware that the loader uses. All `unsafe` of the loader is here, in `file` and in `initrd`.
+//! The services of the firmware that the loader uses. All `unsafe` of the loader is here and in the modules beside it that are
+//! each about one protocol or service: `file`, `initrd`, `mapped`, `measure`, `variables`, `virtual_machine`.
 
 use core::ffi::c_void;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use bootefi::LoadOptions;
 use bootefi::device_path::{self, DevicePath, node_len};
-use bootefi::{LoadOptions, pe};
+use bootfs::pe::Pe;
 use r_efi::efi::{self, Status};
 use r_efi::protocols::{device_path as device_path_protocol, loaded_image, simple_file_system};
 
@@ -23,7 +26,7 @@ static TABLE: AtomicPtr<efi::SystemTable> = AtomicPtr::new(ptr::null_mut());
 /// The firmware, and this image in it. Boot services are there as long as the loader runs.
 pub(super) struct Firmware {
     image: efi::Handle,
-    table: &'static efi::SystemTable,
+    pub(super) table: &'static efi::SystemTable,
     pub(super) boot: &'static efi::BootServices,
 }
 
@@ -68,8 +71,8 @@ impl Firmware {
         let _ = unsafe { output(console, units.as_mut_ptr()) };
     }
 
-    /// Returns at a key, or after `seconds`.
-    pub(super) fn wait_for_key(&self, seconds: u32) {
+    /// Returns at a key, or after `seconds`; whether it was a key.
+    pub(super) fn wait_for_key(&self, seconds: u32) -> bool {
         let ten_million_hundred_nanoseconds = 10_000_000;
         let mut timer = ptr::null_mut();
         // SAFETY: creates an event without a function, into a local.
@@ -81,7 +84,7 @@ impl Firmware {
             let microseconds = usize::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);
             // SAFETY: only waits.
             let _ = unsafe { (self.boot.stall)(microseconds) };
-            return;
+            return false;
         }
         let mut events = [timer, ptr::null_mut()];
         let mut count = 1;
@@ -94,7 +97,8 @@ impl Firmware {
         }
         let mut fired = 0;
         // SAFETY: `events` holds `count` valid events.
-        let _ = unsafe { (self.boot.wait_for_event)(count, events.as_mut_ptr(), &raw mut fired) };
+        let waited = unsafe { (self.boot.wait_for_event)(count, events.as_mut_ptr(), &raw mut fired) };
+        !waited.is_error() && fired == 1
     }
 
     /// Starts the machine anew.
@@ -106,6 +110,14 @@ impl Firmware {
         loop {
             core::hint::spin_loop();
         }
+    }
+
+    /// The interface `guid` of whatever handle has it first; `None` when none has.
+    pub(super) fn locate<T>(&self, mut guid: efi::Guid) -> Option<NonNull<T>> {
+        let mut interface = ptr::null_mut();
+        // SAFETY: locals; a null interface is not used.
+        let status = unsafe { (self.boot.locate_protocol)(&raw mut guid, ptr::null_mut(), &raw mut interface) };
+        NonNull::new(interface.cast()).filter(|_| !status.is_error())
     }
 
     /// The interface `guid` of `handle`; null never.
@@ -137,11 +149,16 @@ impl Firmware {
         let size = usize::try_from(loaded.image_size).unwrap_or(0);
         // SAFETY: the headers of our own image, mapped for as long as we run; nothing writes to them.
         let headers = unsafe { slice::from_raw_parts(base, HEADERS_LEN.min(size)) };
-        let Some(range) = pe::section(headers, size, name) else { return Ok(None) };
-        // SAFETY: `section` keeps the range within the image.
-        let start = unsafe { base.add(range.start) };
+        let Some(section) = Pe::parse(headers).and_then(|pe| pe.section(name)) else { return Ok(None) };
+        let Range { start, end } = section.memory();
+        let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else { return Ok(None) };
+        if end > size {
+            return Ok(None);
+        }
+        // SAFETY: `start` is not behind `end`, which is within the image.
+        let first = unsafe { base.add(start) };
         // SAFETY: as above; no code of ours uses the sections that are asked for in another way.
-        Ok(Some(unsafe { slice::from_raw_parts(start, range.len()) }))
+        Ok(Some(unsafe { slice::from_raw_parts(first, end.saturating_sub(start)) }))
     }
 
     /// Gives `image` its command line and, when it came from memory, the device it is said to come from.
@@ -236,12 +253,25 @@ pub(super) struct Pages<'f> {
 impl Pages<'_> {
     /// The pages as zeros, to be filled.
     pub(super) fn zeroed(&mut self) -> &mut [u8] {
+        let (start, len) = self.zero();
+        // SAFETY: ours, and now initialised; borrowed as long as `self`.
+        unsafe { slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// The same for good: they are never given back.
+    pub(super) fn kept(self) -> &'static mut [u8] {
+        let (start, len) = self.zero();
+        core::mem::forget(self);
+        // SAFETY: nobody else's any more, and now initialised.
+        unsafe { slice::from_raw_parts_mut(start, len) }
+    }
+
+    fn zero(&self) -> (*mut u8, usize) {
         let start: *mut u8 = ptr::with_exposed_provenance_mut(usize::try_from(self.at).unwrap_or(0));
         let len = self.pages.saturating_mul(4096);
         // SAFETY: the firmware gave us these pages, and no one else.
         unsafe { start.write_bytes(0, len) };
-        // SAFETY: as above, and now initialised; borrowed as long as `self`.
-        unsafe { slice::from_raw_parts_mut(start, len) }
+        (start, len)
     }
 }
 

@@ -18,24 +18,24 @@ use super::firmware::{Firmware, done};
 const PARTS_MAX: usize = 16;
 
 /// Where a part of the initrd is.
-pub(super) enum Source {
+pub(super) enum Source<'b> {
     File(File),
-    Memory(&'static [u8]),
+    Memory(&'b [u8]),
 }
 
 /// One of several initrds: what it is called, its bytes, and how many.
-struct Part<'a> {
+struct Part<'a, 'b> {
     place: &'a str,
-    source: Source,
+    source: Source<'b>,
     len: usize,
 }
 
-/// All initrds of an entry, one after the other, each padded to four bytes.
+/// All initrds of an entry, one after the other, each padded to four bytes; places live as `'a`, bytes in memory as `'b`.
 #[repr(C)]
-pub(super) struct Initrd<'a> {
+pub(super) struct Initrd<'a, 'b> {
     /// First, so that the firmware's pointer to the protocol is one to the whole.
     load_file2: load_file2::Protocol,
-    parts: [Option<Part<'a>>; PARTS_MAX],
+    parts: [Option<Part<'a, 'b>>; PARTS_MAX],
     count: usize,
     /// Bytes of all parts with their padding.
     len: usize,
@@ -43,7 +43,7 @@ pub(super) struct Initrd<'a> {
     failed: Cell<Option<(usize, Status)>>,
 }
 
-impl<'a> Initrd<'a> {
+impl<'a, 'b> Initrd<'a, 'b> {
     pub(super) fn new() -> Self {
         let parts = [const { None }; PARTS_MAX];
         Self { load_file2: load_file2::Protocol { load_file }, parts, count: 0, len: 0, failed: Cell::new(None) }
@@ -55,7 +55,7 @@ impl<'a> Initrd<'a> {
     }
 
     /// Adds a part of `len` bytes.
-    pub(super) fn push(&mut self, place: &'a str, source: Source, len: u64) -> Result<(), Failure<'a>> {
+    pub(super) fn push(&mut self, place: &'a str, source: Source<'b>, len: u64) -> Result<(), Failure<'a>> {
         let with_padding = len.checked_add(initrd_padding(len)).and_then(|len| usize::try_from(len).ok());
         let total = with_padding.and_then(|more| self.len.checked_add(more));
         let (Ok(part_len), Some(total)) = (usize::try_from(len), total) else {
@@ -66,6 +66,11 @@ impl<'a> Initrd<'a> {
         self.count = self.count.saturating_add(1);
         self.len = total;
         Ok(())
+    }
+
+    /// Adds a part that lies in memory.
+    pub(super) fn push_bytes(&mut self, place: &'a str, bytes: &'b [u8]) -> Result<(), Failure<'a>> {
+        self.push(place, Source::Memory(bytes), u64::try_from(bytes.len()).unwrap_or(u64::MAX))
     }
 
     /// Why the kernel was not given its initrd, if it asked in vain.
@@ -117,7 +122,7 @@ unsafe extern "efiapi" fn load_file(
     buffer: *mut c_void,
 ) -> Status {
     // SAFETY: an `Offer` installed this pointer: it is that of a whole `Initrd`, which it keeps borrowed.
-    let initrd = unsafe { this.cast::<Initrd<'_>>().as_ref() };
+    let initrd = unsafe { this.cast::<Initrd<'_, '_>>().as_ref() };
     // SAFETY: the caller's own variable.
     let len = unsafe { len.as_mut() };
     let (Some(initrd), Some(len)) = (initrd, len) else { return Status::INVALID_PARAMETER };
@@ -143,12 +148,12 @@ pub(super) struct Offer<'o> {
     firmware: &'o Firmware,
     handle: efi::Handle,
     path: &'o DevicePath,
-    initrd: &'o Initrd<'o>,
+    initrd: &'o Initrd<'o, 'o>,
 }
 
 impl<'o> Offer<'o> {
     /// Offers `initrd` on `path`, instead of whatever was offered there before.
-    pub(super) fn new(firmware: &'o Firmware, path: &'o DevicePath, initrd: &'o Initrd<'o>) -> Result<Self, Status> {
+    pub(super) fn new(firmware: &'o Firmware, path: &'o DevicePath, initrd: &'o Initrd<'o, 'o>) -> Result<Self, Status> {
         withdraw_others(firmware, path)?;
         let mut offer = Self { firmware, handle: ptr::null_mut(), path, initrd };
         let [path, initrd] = offer.interfaces();

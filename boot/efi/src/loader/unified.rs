@@ -1,60 +1,73 @@
-//! A unified kernel image (UAPI.5): this loader with kernel, command line and initrd in sections of its own file.
+//! A unified kernel image (UAPI.5): this loader with kernel, command line and initrd in sections of its own file. Firmware has
+//! verified that file, or nobody asked for it; everything that is used is out of what it loaded, and nothing is loaded again.
 
 use core::convert::Infallible;
 use core::fmt::Write as _;
 
 use bootefi::LoadOptions;
-use bootefi::device_path::DevicePath;
+use bootefi::newc::Header;
+use bootfs::uki::{self, CMDLINE, INITRDS, LINUX};
 use r_efi::efi::Status;
 
 use super::ARCHITECTURE;
 use super::console::Console;
 use super::failure::{Failure, Reason};
 use super::firmware::Firmware;
-use super::initrd::{Initrd, Source};
-use super::start::Loaded;
+use super::initrd::Initrd;
+use super::mapped::Mapped;
+use super::measure;
+use super::start::start;
 
-const LINUX: &str = ".linux";
-const CMDLINE: &str = ".cmdline";
-const UCODE: &str = ".ucode";
-const INITRD: &str = ".initrd";
+/// What the initrd is given to unlock disks with: sections, and the files that `systemd-stub` makes of them.
+const EXTRAS: [(&str, &str); 2] = [(".pcrsig", ".extra/tpm2-pcr-signature.json"), (".pcrpkey", ".extra/tpm2-pcr-public-key.pem")];
+/// Their directory.
+const EXTRA: &str = ".extra";
 
-/// The sections that are booted.
-pub(super) struct Sections {
-    linux: &'static [u8],
-    cmdline: &'static [u8],
-    /// Microcode first: the kernel looks for it at the front, uncompressed.
-    initrds: [(&'static str, Option<&'static [u8]>); 2],
+/// The kernel of this image; `None` when it is the plain loader.
+pub(super) fn kernel(firmware: &Firmware) -> Result<Option<&'static [u8]>, Failure<'static>> {
+    find(firmware, LINUX)
 }
 
-/// The sections of this image; `None` when it is the plain loader.
-pub(super) fn sections(firmware: &Firmware) -> Result<Option<Sections>, Failure<'static>> {
-    let find = |name| firmware.own_section(name).map_err(|status| Reason::Firmware("HandleProtocol", status).at(name));
-    let Some(linux) = find(LINUX)? else { return Ok(None) };
-    let cmdline = find(CMDLINE)?.unwrap_or_default();
-    Ok(Some(Sections { linux, cmdline, initrds: [(UCODE, find(UCODE)?), (INITRD, find(INITRD)?)] }))
+fn find(firmware: &Firmware, name: &'static str) -> Result<Option<&'static [u8]>, Failure<'static>> {
+    firmware.own_section(name).map_err(|status| Reason::Firmware("HandleProtocol", status).at(name))
 }
 
-/// Boots them.
-pub(super) fn boot(firmware: &Firmware, console: &mut Console<'_>, sections: &Sections) -> Result<Infallible, Failure<'static>> {
-    let kernel = sections.linux;
+/// Boots it.
+pub(super) fn boot(firmware: &Firmware, console: &mut Console<'_>, kernel: &'static [u8]) -> Result<Infallible, Failure<'static>> {
+    if let Err(failure) = measure::sections(firmware) {
+        let _ = writeln!(console, "moby: not measured: {failure}");
+    }
     let _ = writeln!(console, "kernel {LINUX} {} KiB", kernel.len().div_ceil(1024));
     let needs = ARCHITECTURE.judge(kernel).map_err(|error| Reason::Kernel(error).at(LINUX))?;
-    let cmdline = core::str::from_utf8(sections.cmdline).map_err(|_| Reason::Entry(bootfs::entry::Error::NotText).at(CMDLINE))?;
-    let cmdline = cmdline.trim_end_matches(['\0', '\n', '\r', ' ']);
+    let cmdline = uki::command_line(find(firmware, CMDLINE)?.unwrap_or_default()).map_err(|error| Reason::Uki(error).at(CMDLINE))?;
     needs.check_command_line(cmdline.len()).map_err(|error| Reason::Kernel(error).at(CMDLINE))?;
     let options = LoadOptions::new([cmdline].into_iter()).map_err(|error| Reason::Kernel(error).at(CMDLINE))?;
 
-    let mut initrd = Initrd::new();
-    for (place, bytes) in sections.initrds {
-        if let Some(bytes) = bytes {
-            let _ = writeln!(console, "initrd {place} {} KiB", bytes.len().div_ceil(1024));
-            initrd.push(place, Source::Memory(bytes), u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+    let mut extras = [const { None }; EXTRAS.len()];
+    for ((section, path), extra) in EXTRAS.into_iter().zip(&mut extras) {
+        if let Some(bytes) = find(firmware, section)? {
+            let header = Header::file(path, bytes.len()).ok_or(Reason::Firmware("newc", Status::BAD_BUFFER_SIZE).at(section))?;
+            *extra = Some((section, header, bytes));
         }
     }
-    let start = u64::try_from(kernel.as_ptr().expose_provenance()).unwrap_or(0);
-    let path = DevicePath::memory(start, u64::try_from(kernel.len()).unwrap_or(0));
-    let path = path.ok_or(Reason::Firmware("LoadImage", Status::INVALID_PARAMETER).at(LINUX))?;
-    let device = firmware.device_of(firmware.image()).map_err(|status| Reason::Firmware("HandleProtocol", status).at(LINUX))?;
-    Loaded::new(firmware, kernel, needs, &path, LINUX)?.start(console, LINUX, &options, &initrd, device)
+    let ends = Header::directory(EXTRA).zip(Header::trailer());
+    let (directory, trailer) = ends.ok_or(Reason::Firmware("newc", Status::BAD_BUFFER_SIZE).at(EXTRA))?;
+
+    let mut initrd = Initrd::new();
+    for place in INITRDS {
+        if let Some(bytes) = find(firmware, place)? {
+            let _ = writeln!(console, "initrd {place} {} KiB", bytes.len().div_ceil(1024));
+            initrd.push_bytes(place, bytes)?;
+        }
+    }
+    if extras.iter().any(Option::is_some) {
+        initrd.push_bytes(EXTRA, directory.bytes())?;
+        for (section, header, bytes) in extras.iter().flatten() {
+            initrd.push_bytes(section, header.bytes())?;
+            initrd.push_bytes(section, bytes)?;
+        }
+        initrd.push_bytes(EXTRA, trailer.bytes())?;
+    }
+    let mapped = Mapped::new(firmware, kernel, LINUX)?;
+    start(firmware, console, LINUX, needs, &initrd, || mapped.run(&options))
 }

@@ -54,8 +54,16 @@ fn unknown_keys_and_comments_are_ignored() {
 
 #[test]
 fn an_entry_without_a_kernel_is_named_as_such() {
-    assert_eq!(entry("a.conf", "efi /shell.efi\n").check("x64"), Err(Error::NoLinux));
+    assert_eq!(entry("a.conf", "efi /shell.efi\n").check("x64"), Err(Error::NoKernel));
     assert_eq!(Entry::parse("a.conf", b"linux \xff\n").err(), Some(Error::NotText));
+}
+
+#[test]
+fn an_entry_may_name_a_unified_kernel_image_instead() {
+    let text = "uki /EFI/BOOT/BOOTX64.EFI\narchitecture x64\n";
+    assert_eq!(entry("a.conf", text).uki(), Some("/EFI/BOOT/BOOTX64.EFI"));
+    assert_eq!(entry("a.conf", text).check("x64"), Ok(()));
+    assert_eq!(entry("a.conf", text).check("aa64"), Err(Error::OtherArchitecture));
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn the_entry_to_boot_is_chosen_among_those_of_the_directory() {
     assert!(matches!(choose(&mut volume, "x64", &mut best, &mut spare), Err(NoChoice::Entry(entry::Error::NoEntry))));
     run("mmd", &[&"-i", &image, &"::/loader", &"::/loader/entries"]);
     for (name, text, architecture, expected) in [
-        ("broken.conf", "title x\n".to_owned(), "x64", Err(entry::Error::NoLinux)),
+        ("broken.conf", "title x\n".to_owned(), "x64", Err(entry::Error::NoKernel)),
         ("huge.conf", format!("linux /huge\n#{}", "x".repeat(entry::MAX)), "x64", Err(entry::Error::TooLarge)),
         ("arm.conf", "linux /arm\nsort-key a\narchitecture aa64\n".to_owned(), "x64", Err(entry::Error::OtherArchitecture)),
         ("readme.txt", "linux /readme\n".to_owned(), "aa64", Ok("/arm")),
