@@ -4,7 +4,7 @@ use super::{head, see_also, term};
 use crate::{
     cli::formats,
     names::Named,
-    outputs::OUTPUTS,
+    outputs::{EFI_VARS, OUTPUTS, Output},
     platforms::PLATFORMS,
     request::{InitrdCompression, OutputCompression, Root},
 };
@@ -26,7 +26,7 @@ pub(super) fn page(program: &Command) -> Roff {
          What it reads is a tagged tar, a unified kernel image, an ISO or a disk in one of the containers (--from). \
          NAME is the name of the image.",
     )]);
-    outputs(&mut page);
+    outputs(&mut page, "OUTPUTS (--format)", OUTPUTS);
     targets(&mut page);
     containers(&mut page);
     page.control("SH", ["ROOTS (--root)"]);
@@ -35,6 +35,7 @@ pub(super) fn page(program: &Command) -> Roff {
     names::<InitrdCompression>(&mut page);
     page.control("SH", ["COMPRESSION OF OUTPUTS (--compress-output)"]);
     names::<OutputCompression>(&mut page);
+    outputs(&mut page, "VARIABLES OF FIRMWARE (--efi-vars)", EFI_VARS);
     page.control("SH", ["ARCHITECTURES (--arch)"]);
     names::<Arch>(&mut page);
     options(&mut page);
@@ -42,9 +43,9 @@ pub(super) fn page(program: &Command) -> Roff {
     page
 }
 
-fn outputs(page: &mut Roff) {
-    page.control("SH", ["OUTPUTS (--format)"]);
-    for output in OUTPUTS {
+fn outputs(page: &mut Roff, heading: &str, rows: &[Output]) {
+    page.control("SH", [heading]);
+    for output in rows {
         let facts = format!("{}. Files: {}. Firmware: {}.", output.about, formats::files(output).join(", "), output.firmware);
         term(page, output.name, &facts);
     }
