@@ -97,9 +97,10 @@ cargo_deny() {
         die "cargo could not install cargo-deny $cargo_deny_version"
 }
 
-# Readers that exist in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks and of OVF.
+# Readers that exist in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks, of OVF and of variables.
 python_oracles() {
-    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0 libvhdi-python==20260901)
+    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0 libvhdi-python==20260901
+        virt-firmware==26.10 uefivars==1.2)
     local stamp=$cache/oracles/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"
@@ -370,13 +371,14 @@ group_test() {
         squashfs-tools squashfs-tools-ng erofs-utils cryptsetup-bin dmsetup # root file systems, verified ones
         p7zip-full libxml2-utils python3-venv # readers of containers
         acl # access control lists
+        sbsigntool osslsigncode efitools systemd swtpm # signatures of EFI programs, keys of firmware, registers of a TPM, a TPM
         apache2-utils umoci openssl tinyproxy # users of a registry, what unpacks images, certificates, a proxy
     )
     programs+=(
         qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
-        veritysetup dmsetup 7z xmllint objdump htpasswd umoci openssl tinyproxy setfacl
+        veritysetup dmsetup 7z xmllint objdump htpasswd umoci openssl tinyproxy setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
     )
-    files+=(/usr/share/AAVMF/AAVMF_CODE.fd)
+    files+=(/usr/share/AAVMF/AAVMF_CODE.fd /usr/lib/systemd/systemd-measure)
     steps+=(python_oracles guest_arm64 ukify erofs_zstd foreign_loaders)
 }
 

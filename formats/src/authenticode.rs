@@ -86,7 +86,8 @@ pub fn sign(file: &Blob, certificates: &[Certificate], signer: &dyn Signer) -> R
     let body = indirect_data(&layout.digest(file)?);
     let signed = Content::Attached { kind: INDIRECT_DATA, body: &body }.sign(certificates, signer)?;
 
-    let mut table = file.slice(layout.table.clone());
+    let mut table = layout.table_of(file);
+    table.pad_to(ALIGN);
     let entry = cms::wrap(&signed);
     // The length counts the zeros behind it, as `sbsign` has it.
     let len = (ENTRY_HEAD + units::bytes(entry.len())).next_multiple_of(ALIGN);
@@ -100,8 +101,7 @@ pub fn sign(file: &Blob, certificates: &[Certificate], signer: &dyn Signer) -> R
         return Err(Error::unsupported(format!("the signatures would have {} bytes, at most {TABLE_MAX} are read", table.len())));
     }
 
-    let mut whole = file.slice(0..layout.table.start.min(file.len()));
-    whole.pad_to(ALIGN);
+    let mut whole = layout.body_of(file);
     let at = narrow(whole.len())?;
     let directory = [at, narrow(table.len())?].concat();
     narrow(whole.len() + table.len())?;
@@ -119,7 +119,7 @@ pub fn signatures(file: &Blob) -> Result<Vec<Signature>> {
     if layout.table.is_empty() {
         return Ok(Vec::new());
     }
-    let table = file.slice(layout.table.clone()).to_vec(TABLE_MAX).at(|| "certificate table")?;
+    let table = layout.table_of(file).to_vec(TABLE_MAX).at(|| "certificate table")?;
     let digest = layout.digest(file)?;
     let mut signatures = Vec::new();
     let mut rest = table.as_slice();
@@ -217,12 +217,25 @@ impl Layout {
         Ok(Self { check_sum_at: fixed.check_sum_at, directory_at: fixed.certificates_at, table })
     }
 
+    /// Everything before the table, filled up with zeros.
+    fn body_of(&self, file: &Blob) -> Blob {
+        let mut body = file.slice(0..self.table.start.min(file.len()));
+        body.pad_to(ALIGN);
+        body
+    }
+
+    fn table_of(&self, file: &Blob) -> Blob {
+        if self.table.is_empty() { Blob::default() } else { file.slice(self.table.clone()) }
+    }
+
     fn digest(&self, file: &Blob) -> Result<[u8; 32]> {
-        let mut whole = file.slice(0..self.table.start.min(file.len()));
-        whole.pad_to(ALIGN);
+        let whole = self.body_of(file);
         let mut hashed = whole.slice(0..self.check_sum_at);
         hashed.append(&whole.slice(self.check_sum_at + 4..self.directory_at));
         hashed.append(&whole.slice(self.directory_at + 8..whole.len()));
         hashed.sha256()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Seconds since 1970 as dates of the Gregorian calendar, in UTC: what FAT and ISO 9660 store.
+//! Seconds since 1970 as dates of the Gregorian calendar, in UTC: what FAT, ISO 9660, certificates and firmware store.
 
 use crate::Timestamp;
 use std::fmt;
@@ -49,6 +49,11 @@ impl Moment {
 }
 
 impl Moment {
+    /// The moment of a time, or the nearest one within the years 0 to 9999.
+    pub(crate) fn nearest(Timestamp(seconds): Timestamp) -> Self {
+        Self::of(Timestamp(seconds.clamp(-62_167_219_200, 253_402_300_799)))
+    }
+
     /// The time of a moment. Parts outside of their range count on: a 13th month is the next January.
     pub(crate) fn timestamp(self) -> Timestamp {
         let (year, month) = (i64::from(self.year) + (i64::from(self.month) - 1).div_euclid(12), (i64::from(self.month) - 1).rem_euclid(12));
@@ -95,6 +100,13 @@ mod tests {
         ] {
             assert_eq!(shown(seconds), date);
             assert_eq!(Moment::of(Timestamp(seconds)).timestamp(), Timestamp(seconds));
+        }
+    }
+
+    #[test]
+    fn what_is_outside_becomes_the_first_or_the_last() {
+        for (seconds, nearest) in [(i64::MIN, -62_167_219_200), (5, 5), (i64::MAX, 253_402_300_799)] {
+            assert_eq!(Moment::nearest(Timestamp(seconds)), Moment::of(Timestamp(nearest)));
         }
     }
 

@@ -89,3 +89,33 @@ fn from_utf16(bytes: &[u8]) -> Result<String> {
     let units: Vec<u16> = bytes.as_chunks().0.iter().copied().map(u16::from_le_bytes).collect();
     String::from_utf16(&units).map_err(|_| Error::bad_input("the name of a variable is no UTF-16"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{signer::Scratch, x509::tests::own};
+
+    #[test]
+    fn keys_become_variables() {
+        let [pk, kek, db] = ["PK", "KEK", "db"].map(|name| own(name, &Scratch::one()));
+        let owner = Guid::new(7);
+        let mut keys = Keys { owner, pk: pk.clone(), kek: vec![kek], db: vec![db.clone(), pk], dbx: vec![Item::Sha256([1; 32])] };
+        let told = |keys: &Keys| -> Vec<_> {
+            let variables = keys.variables();
+            assert!(variables.iter().all(|variable| variable.attributes == 0x27 && variable.time.is_none()));
+            let lists = variables.iter().map(|variable| signature_list::read(&variable.data).unwrap());
+            assert!(lists.clone().flatten().all(|entry| entry.owner == owner));
+            variables.iter().zip(lists).map(|(variable, list)| (variable.name.clone(), variable.vendor, list.len())).collect()
+        };
+        let all = [
+            ("PK".to_owned(), GLOBAL, 1),
+            ("KEK".to_owned(), GLOBAL, 1),
+            ("db".to_owned(), IMAGE_SECURITY, 2),
+            ("dbx".to_owned(), IMAGE_SECURITY, 1),
+        ];
+        assert_eq!(told(&keys), all);
+        keys.dbx.clear();
+        keys.kek.clear();
+        assert_eq!(told(&keys), [all[0].clone(), all[2].clone()]);
+    }
+}

@@ -143,3 +143,101 @@ pub fn signature(pcr11: &Pcr, signer: &dyn Signer) -> Result<String> {
     });
     Ok(format!("{}\n", json!({ "sha256": [entry] })))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        efivars::{AUTHENTICATED, signature_list},
+        signer::Scratch,
+        uki::{self, Section},
+        x509::tests::own,
+    };
+
+    /// Registers are what a chain of digests makes of zeros.
+    fn extended(digests: &[[u8; 32]]) -> [u8; 32] {
+        digests.iter().fold([0; 32], |pcr, digest| Sha256::digest([pcr, *digest].concat()).into())
+    }
+
+    fn sha256(bytes: &[u8]) -> [u8; 32] {
+        Sha256::digest(bytes).into()
+    }
+
+    #[test]
+    fn applications_extend_by_their_digests() {
+        let begun = [sha256(b"Calling EFI Application from Boot Option"), sha256(&[0; 4])];
+        assert_eq!(applications(&[]).0, extended(&begun));
+        assert_eq!(applications(&[[1; 32], [2; 32]]).0, extended(&[&begun[..], &[[1; 32], [2; 32]]].concat()));
+        assert_eq!(Pcr([0xab; 32]).to_string(), "ab".repeat(32));
+    }
+
+    #[test]
+    fn variables_that_are_absent_are_measured_as_empty() {
+        let entry = Entry { owner: Guid::new(1), item: signature_list::Item::Certificate(own("db", &Scratch::one())) };
+        let pk = Variable { name: "PK".into(), vendor: GLOBAL, attributes: AUTHENTICATED, time: None, data: vec![9] };
+        let event = |vendor: Guid, name: &str, data: &[u8]| {
+            let name: Vec<u8> = name.bytes().flat_map(|byte| [byte, 0]).collect();
+            let (units, len) = ((name.len() / 2).to_le_bytes(), data.len().to_le_bytes());
+            sha256(&[&vendor.to_mixed_endian()[..], &units, &len, &name, data].concat())
+        };
+        let of = |on: u8, pk: &[u8]| {
+            let rest = [event(GLOBAL, "KEK", &[]), event(IMAGE_SECURITY, "db", &[]), event(IMAGE_SECURITY, "dbx", &[]), sha256(&[0; 4])];
+            [&[event(GLOBAL, "SecureBoot", &[on]), event(GLOBAL, "PK", pk)][..], &rest].concat()
+        };
+        assert_eq!(secure_boot(&[], None).0, extended(&of(0, &[])));
+        let data = [&Guid::new(1).to_mixed_endian()[..], own("db", &Scratch::one()).der()].concat();
+        let matched = event(IMAGE_SECURITY, "db", &data);
+        assert_eq!(secure_boot(&[pk], Some(&entry)).0, extended(&[of(1, &[9]), vec![matched]].concat()));
+    }
+
+    #[test]
+    fn linux_measures_what_it_is_handed() {
+        let cmdline = sha256(b"q\0u\0\0\0");
+        assert_eq!(linux("qu", &Blob::bytes(*b"initrd")).unwrap().0, extended(&[cmdline, sha256(b"initrd")]));
+        assert_eq!(linux("qu", &Blob::default()).unwrap().0, extended(&[cmdline]));
+    }
+
+    /// A loader of headers alone, and sections behind it.
+    fn image(sections: &[(&'static str, &[u8])]) -> Blob {
+        let mut loader = vec![0; 1024];
+        loader[..2].copy_from_slice(b"MZ");
+        loader[0x3c] = 0x80;
+        loader[0x80..0x84].copy_from_slice(b"PE\0\0");
+        loader[0x94] = 240;
+        for (at, value) in [(0, 0x20b_u32), (32, 4096), (36, 512), (56, 8192), (60, 1024)] {
+            loader[0x98 + at..][..4].copy_from_slice(&value.to_le_bytes());
+        }
+        let sections: Vec<_> = sections.iter().map(|(name, body)| Section { name, body: Blob::bytes(*body) }).collect();
+        uki::unite(&Blob::bytes(loader), &sections).unwrap()
+    }
+
+    #[test]
+    fn sections_are_measured_in_their_own_order() {
+        let sections: [(&str, &[u8]); 4] = [(".pcrsig", b"sig"), (".cmdline", b"quiet"), (".other", b"x"), (".linux", &[7; 700])];
+        let wanted = extended(&[sha256(b".linux\0"), sha256(&[7; 700]), sha256(b".cmdline\0"), sha256(b"quiet")]);
+        assert_eq!(super::uki(&image(&sections)).unwrap().0, wanted);
+        let mut file = image(&sections).to_vec(u64::MAX).unwrap();
+        // The virtual size of the second section.
+        file[0x98 + 240 + 40 + 8 + 1] = 2;
+        let error = super::uki(&Blob::bytes(file)).unwrap_err().to_string();
+        assert_eq!(error, ".cmdline: has 512 bytes in the file, must have all 517 that are measured");
+        assert!(super::uki(&Blob::bytes(*b"MZ")).is_err());
+    }
+
+    #[test]
+    fn a_policy_is_signed() {
+        let (key, pcr) = (Scratch::one(), Pcr([7; 32]));
+        let text = signature(&pcr, &key).unwrap();
+        assert_eq!(text, signature(&pcr, &key).unwrap());
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let entry = &value["sha256"][0];
+        assert_eq!(
+            (entry["pcrs"][0].as_u64(), entry["pkfp"].as_str()),
+            (Some(11), Some(units::hex(&sha256(&key.public_key().pkcs1())).as_str()))
+        );
+        let policy = [&[0; 32][..], &[0, 0, 1, 0x7f, 0, 0, 0, 1, 0, 0x0b, 3, 0, 8, 0], &sha256(&[7; 32])].concat();
+        assert_eq!(entry["pol"], units::hex(&sha256(&policy)));
+        let signature = BASE64_STANDARD.decode(entry["sig"].as_str().unwrap()).unwrap();
+        assert!(key.public_key().verify(&sha256(&sha256(&policy)), &signature));
+    }
+}

@@ -5,6 +5,12 @@
 //!
 //! Oracle: `openssl`.
 
+#[cfg(any(test, feature = "scratch"))]
+mod scratch;
+
+#[cfg(any(test, feature = "scratch"))]
+pub use scratch::Scratch;
+
 use crate::{
     At, Error, Result,
     der::{self, Reader, tag},
@@ -99,6 +105,8 @@ impl PublicKey {
             let (least, most) = (BITS.start(), BITS.end());
             return Err(Error::unsupported(format!("{}: firmware takes RSA of {least} to {most} bits", other_key(name, curve))));
         }
+        algorithm.take(tag::NULL, "parameters")?;
+        algorithm.end("parameters")?;
         let bits = info.take(tag::BIT_STRING, "public key")?;
         info.end("public key")?;
         Self::from_pkcs1(der::whole_bytes(&bits, "public key")?).at(|| "public key")
@@ -116,9 +124,7 @@ impl PublicKey {
 
     /// Whether a signature is by this key over a digest, of the algorithm with this identifier (RFC 8017, 8.2.2).
     pub(crate) fn verify_by(&self, algorithm: &[u8], digest: &[u8], signature: &[u8]) -> bool {
-        // DigestInfo: the crate would name the algorithm by a type.
-        let info = der::sequence(&[&algorithm_identifier(algorithm), &der::octets(digest)]);
-        self.0.verify(Pkcs1v15Sign::new_unprefixed(), &info, signature).is_ok()
+        self.0.verify(Pkcs1v15Sign::new_unprefixed(), &digest_info(algorithm, digest), signature).is_ok()
     }
 
     /// `RSAPublicKey` in DER (RFC 8017, A.1.1).
@@ -142,6 +148,11 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey(RSA, {} bits)", self.bits())
     }
+}
+
+/// `DigestInfo` (RFC 8017, 9.2): what is padded and signed. The crate would name the algorithm by a type.
+fn digest_info(algorithm: &[u8], digest: &[u8]) -> Vec<u8> {
+    der::sequence(&[&algorithm_identifier(algorithm), &der::octets(digest)])
 }
 
 /// An `AlgorithmIdentifier` whose parameters are NULL, as those of RSA and SHA-2 are here.
@@ -181,4 +192,109 @@ pub(crate) fn algorithm_name(algorithm: &[u8]) -> String {
         _ => return dotted,
     };
     name.to_owned()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::Kind;
+    use sha2::{Digest as _, Sha256};
+
+    /// Has one key, and signs otherwise.
+    #[derive(Debug)]
+    pub(crate) struct Liar {
+        pub(crate) key: Scratch,
+        pub(crate) answer: fn(&[u8; 32]) -> Result<Vec<u8>>,
+    }
+
+    impl Signer for Liar {
+        fn public_key(&self) -> &PublicKey {
+            self.key.public_key()
+        }
+
+        fn sign(&self, digest: &[u8; 32]) -> Result<Vec<u8>> {
+            (self.answer)(digest)
+        }
+    }
+
+    /// What signers answer that do not what they should.
+    pub(crate) const LIES: [fn(&[u8; 32]) -> Result<Vec<u8>>; 6] = [
+        |_| Ok(Vec::new()),
+        |_| Ok(vec![0xff; 256]),
+        // Another key; a digest that was hashed again; a signature with more behind it, or without its end.
+        |digest| Scratch::other().sign(digest),
+        |digest| Scratch::one().sign(&Sha256::digest(digest).into()),
+        |digest| Scratch::one().sign(digest).map(|signature| [signature, vec![0]].concat()),
+        |digest| Scratch::one().sign(digest).map(|signature| signature[..255].to_vec()),
+    ];
+
+    #[test]
+    fn what_a_key_signs_verifies_and_nothing_else() {
+        let (key, digest) = (Scratch::one(), [7; 32]);
+        let signature = signature(&key, &digest).unwrap();
+        assert_eq!((key.public_key().bits(), signature.len()), (2048, 256));
+        assert!(key.public_key().verify(&digest, &signature) && !key.public_key().verify(&[8; 32], &signature));
+        assert!(!Scratch::other().public_key().verify(&digest, &signature));
+        for at in [0, 100, 255] {
+            let mut damaged = signature.clone();
+            damaged[at] ^= 1;
+            assert!(!key.public_key().verify(&digest, &damaged), "byte {at}");
+        }
+        assert!(!key.public_key().verify_by(SHA_384, &digest, &signature), "the algorithm is signed, too");
+    }
+
+    #[test]
+    fn a_signer_that_lies_is_found_out() {
+        for (nth, answer) in LIES.into_iter().enumerate() {
+            let error = signature(&Liar { key: Scratch::one(), answer }, &[7; 32]).unwrap_err();
+            assert!(error.to_string().contains("does not verify with the 2048-bit public key"), "lie {nth}: {error}");
+            assert_eq!(error.kind(), Kind::BadInput);
+        }
+        let fails = Liar { key: Scratch::one(), answer: |_| Err(Error::new(Kind::Environment, "no token")) };
+        assert_eq!(signature(&fails, &[7; 32]).unwrap_err().kind(), Kind::Environment);
+    }
+
+    #[test]
+    fn a_key_comes_back_from_its_bytes() {
+        let key = Scratch::one().public_key().clone();
+        assert_eq!(PublicKey::from_spki(&key.spki()).unwrap(), key);
+        assert_eq!(PublicKey::from_pkcs1(&key.pkcs1()).unwrap(), key);
+        assert_ne!(key, *Scratch::other().public_key());
+        let spki = key.spki();
+        for len in 0..spki.len() {
+            assert!(PublicKey::from_spki(&spki[..len]).is_err(), "{len} bytes");
+        }
+        for at in 0..spki.len() {
+            let mut damaged = spki.clone();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(PublicKey::from_spki(&damaged).map_or(true, |other| other != key), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn keys_that_firmware_does_not_take_are_named() {
+        for (bits, words) in [(1024, "an RSA key of 1024 bits: firmware takes RSA of 2048 to 4096 bits"), (8192, "an RSA key of 8192 bits")]
+        {
+            let error = PublicKey::new(&vec![0xff; bits / 8], &[1, 0, 1]).unwrap_err();
+            assert!(error.to_string().starts_with(words) && error.kind() == Kind::Unsupported, "{error}");
+        }
+        for (last, exponent) in [(0xfe, &[1, 0, 1][..]), (0xff, &[]), (0xff, &[1]), (0xff, &[4]), (0xff, &[0xff; 9])] {
+            let modulus = [&[0xff; 255][..], &[last]].concat();
+            let error = PublicKey::new(&modulus, exponent).unwrap_err();
+            assert!(error.to_string().starts_with("is no RSA key: ") && error.kind() == Kind::BadInput, "{exponent:?}: {error}");
+        }
+        let p256 = der::oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]);
+        let odd = der::oid(&[0x2b, 0x81, 4, 0, 10]);
+        let ec = der::oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]);
+        for (algorithm, words) in [
+            ([&ec[..], &p256].concat(), "an EC key (P-256): firmware takes RSA of 2048 to 4096 bits"),
+            ([&ec[..], &odd].concat(), "an EC key (1.3.132.0.10): "),
+            (der::oid(&[0x2b, 0x65, 112]), "an Ed25519 key: "),
+            (der::oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10]), "a key for RSASSA-PSS alone: "),
+            (der::oid(&[0x2a, 3]), "a key of the algorithm 1.2.3: "),
+        ] {
+            let error = PublicKey::from_spki(&der::sequence(&[&der::sequence(&[&algorithm]), &der::bits(&[4; 65])])).unwrap_err();
+            assert!(error.to_string().starts_with(words) && error.kind() == Kind::Unsupported, "{error}");
+        }
+    }
 }

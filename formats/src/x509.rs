@@ -87,7 +87,7 @@ impl Certificate {
         let mut certificate = reader.take(tag::SEQUENCE, "certificate")?.inside();
         reader.end("certificate")?;
         let signed = certificate.take(tag::SEQUENCE, "what is certified")?;
-        let algorithm = certificate.take(tag::SEQUENCE, "algorithm")?.inside().take(tag::OID, "algorithm")?;
+        let algorithm = certificate.take(tag::SEQUENCE, "algorithm")?;
         let signature = certificate.take(tag::BIT_STRING, "signature")?;
         certificate.end("certificate")?;
 
@@ -95,7 +95,9 @@ impl Certificate {
         // Version 1 has none.
         fields.optional(tag::context(0))?;
         let serial = fields.take(tag::INTEGER, "serial number")?;
-        fields.take(tag::SEQUENCE, "algorithm")?;
+        if fields.take(tag::SEQUENCE, "algorithm")? != algorithm {
+            return Err(Error::bad_input("names another algorithm than its signature").at("what is certified"));
+        }
         let issuer = fields.take(tag::SEQUENCE, "issuer")?;
         let mut validity = fields.take(tag::SEQUENCE, "validity")?.inside();
         validity.next()?;
@@ -120,18 +122,16 @@ impl Certificate {
             not_after,
             public_key: public_key.whole.to_vec(),
             is_authority,
-            algorithm: algorithm.content.to_vec(),
+            algorithm: algorithm.inside().take(tag::OID, "algorithm")?.content.to_vec(),
             signature: der::whole_bytes(&signature, "signature")?.to_vec(),
         })
     }
 
-    /// A certificate of a key by this key itself, which may sign others: version 3, valid from one time to another.
+    /// A certificate of a key by this key itself, which may sign others: version 3, valid from one time to another, in the years 0
+    /// to 9999.
     ///
     /// # Errors
     /// What the signer says, or that it signed otherwise than it should.
-    ///
-    /// # Panics
-    /// When a time is outside of the years 0 to 9999.
     pub fn self_signed(common_name: &str, serial: [u8; 16], from: Timestamp, to: Timestamp, signer: &dyn Signer) -> Result<Self> {
         let name = name::common_name(common_name);
         let algorithm = signer::algorithm_identifier(RSA_SHA_256);
@@ -257,7 +257,7 @@ fn is_authority(extensions: &Element<'_>) -> Result<bool> {
 
 /// A time (4.1.2.5): two digits of the year until 2049, four from 2050 on.
 fn write_time(time: Timestamp) -> Vec<u8> {
-    let Moment { year, month, day, hour, minute, second } = Moment::of(time);
+    let Moment { year, month, day, hour, minute, second } = Moment::nearest(time);
     let rest = format!("{month:02}{day:02}{hour:02}{minute:02}{second:02}Z");
     match year {
         1950..2050 => der::element(tag::UTC_TIME, &[format!("{:02}{rest}", year % 100).as_bytes()]),
@@ -283,4 +283,143 @@ fn read_time(time: &Element<'_>) -> Result<Timestamp> {
     let parts: Vec<u8> = rest.chunks(2).filter_map(|two| u8::try_from(number(two)).ok()).collect();
     let [month, day, hour, minute, second] = parts[..] else { return Err(malformed()) };
     Ok(Moment { year, month, day, hour, minute, second }.timestamp())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{Kind, signer::Scratch};
+
+    const FROM: Timestamp = Timestamp(1_700_000_000);
+    /// In 2053: both ways to write a time are in a certificate.
+    const TO: Timestamp = Timestamp(2_650_000_000);
+
+    /// A certificate of a key by itself.
+    pub(crate) fn own(name: &str, key: &Scratch) -> Certificate {
+        Certificate::self_signed(name, [0xaa; 16], FROM, TO, key).unwrap()
+    }
+
+    /// A certificate of a key by the key of another certificate.
+    pub(crate) fn issued(name: &str, key: &Scratch, by: &Certificate, signer: &Scratch, is_authority: bool) -> Certificate {
+        let algorithm = signer::algorithm_identifier(RSA_SHA_256);
+        let constraints: &[u8] = if is_authority { &[tag::BOOLEAN, 1, 0xff] } else { &[] };
+        let constraints = der::sequence(&[&der::oid(BASIC_CONSTRAINTS), &der::octets(&der::sequence(&[constraints]))]);
+        let signed = der::sequence(&[
+            &der::element(tag::context(0), &[&der::integer(&[2])]),
+            &der::integer(name.as_bytes()),
+            &algorithm,
+            &by.subject,
+            &der::sequence(&[&write_time(FROM), &write_time(TO)]),
+            &name::common_name(name),
+            &key.public_key().spki(),
+            &der::element(tag::context(3), &[&der::sequence(&[&constraints])]),
+        ]);
+        let signature = signer.sign(&Sha256::digest(&signed).into()).unwrap();
+        Certificate::from_der(&der::sequence(&[&signed, &algorithm, &der::bits(&signature)])).unwrap()
+    }
+
+    /// A certificate with another public key in it, as it stands in a SubjectPublicKeyInfo.
+    pub(crate) fn with_key(certificate: &Certificate, spki: &[u8]) -> Certificate {
+        Certificate { public_key: spki.to_vec(), ..certificate.clone() }
+    }
+
+    #[test]
+    fn what_is_written_comes_back() {
+        let key = Scratch::one();
+        let made = own("moby db", &key);
+        assert_eq!(made, own("moby db", &key), "nothing is random");
+        assert_eq!((made.subject(), made.issuer()), ("CN=moby db".into(), "CN=moby db".into()));
+        assert_eq!((made.not_after(), made.public_key().unwrap()), (TO, key.public_key().clone()));
+        assert!(made.is_authority && made.is_issued_by(&made));
+        assert_eq!(made.sha256(), <[u8; 32]>::from(Sha256::digest(made.der())));
+        assert_eq!(Certificate::read(made.der()).unwrap(), [made.clone()]);
+
+        let two = format!("text\r\n{}more{}", made.pem().replace('\n', "\r\n"), own("another", &Scratch::other()).pem());
+        let read = Certificate::read(two.as_bytes()).unwrap();
+        assert_eq!(read.iter().map(Certificate::subject).collect::<Vec<_>>(), ["CN=moby db", "CN=another"]);
+        assert!(made.pem().lines().all(|line| line.len() <= 64));
+    }
+
+    #[test]
+    fn a_signer_that_lies_gets_no_certificate() {
+        use crate::signer::tests::{LIES, Liar};
+        for answer in LIES {
+            assert!(Certificate::self_signed("x", [1; 16], FROM, TO, &Liar { key: Scratch::one(), answer }).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_says_why() {
+        let pem = own("moby db", &Scratch::one()).pem();
+        for (bytes, words) in [
+            (String::new(), "is no certificate, in DER or in PEM"),
+            (Scratch::one().public_key().bits().to_string(), "is no certificate"),
+            (pem.replace(END, ""), "certificate 1: has no -----END CERTIFICATE-----"),
+            (pem.replace("MII", "?"), "certificate 1: is no base64"),
+            (format!("{pem}{BEGIN}\nMAA=\n{END}"), "certificate 2: what is certified: is missing"),
+        ] {
+            let error = Certificate::read(bytes.as_bytes()).unwrap_err();
+            assert!(error.to_string().starts_with(words) && error.kind() == Kind::BadInput, "{error}");
+        }
+    }
+
+    /// Names are escaped for terminals by errors; here they are as they stand.
+    #[test]
+    fn damage_is_an_error_or_another_certificate() {
+        let made = own("moby db", &Scratch::one());
+        for len in 0..made.der().len() {
+            assert!(Certificate::from_der(&made.der()[..len]).is_err(), "{len} bytes");
+        }
+        for at in 0..made.der().len() {
+            let mut damaged = made.der().to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            if let Ok(other) = Certificate::from_der(&damaged) {
+                assert!(other != made && other.sha256() != made.sha256(), "byte {at}");
+                assert!(at % 16 > 0 || !other.is_issued_by(&made), "byte {at}");
+                drop((other.subject(), other.issuer(), other.public_key()));
+            }
+        }
+        assert!(Certificate::from_der(&[made.der(), &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn a_chain_leads_to_what_is_trusted() {
+        let (root_key, key) = (Scratch::one(), Scratch::other());
+        let root = own("root", &root_key);
+        let between = issued("between", &root_key, &root, &root_key, true);
+        let signer = issued("signer", &key, &between, &root_key, false);
+        let stranger = own("root", &key);
+        let chain = [signer.clone(), between.clone()];
+        for trusted in [&root, &between, &signer] {
+            assert!(leads_to(&chain, &[stranger.clone(), trusted.clone()]), "{trusted:?}");
+        }
+        assert!(!leads_to(&chain, std::slice::from_ref(&stranger)), "another key of the same name");
+        assert!(!leads_to(&chain, &[]) && !leads_to(&[], std::slice::from_ref(&root)));
+        assert!(!leads_to(&chain[..1], std::slice::from_ref(&root)), "what is between is not carried");
+        let no_authority = issued("between", &root_key, &root, &root_key, false);
+        assert!(!leads_to(&[signer.clone(), no_authority], std::slice::from_ref(&root)), "it may not sign");
+        let forged = Certificate { signature: vec![1; 256], ..between };
+        assert!(!leads_to(&[signer, forged], &[root]), "nobody signed it");
+        // Each issues the other.
+        let circle = [stranger.clone(), stranger.clone(), stranger];
+        assert!(!leads_to(&circle, &[]));
+    }
+
+    #[test]
+    fn times_have_two_digits_or_four() {
+        for (time, wanted) in [
+            (0, &b"\x17\x0d700101000000Z"[..]),
+            (2_524_607_999, b"\x17\x0d491231235959Z"),
+            (2_524_608_000, b"\x18\x0f20500101000000Z"),
+            (-631_152_001, b"\x18\x0f19491231235959Z"),
+            (253_402_300_799, b"\x18\x0f99991231235959Z"),
+        ] {
+            assert_eq!(write_time(Timestamp(time)), wanted);
+            let element = Reader::new(wanted).next().unwrap().unwrap();
+            assert_eq!(read_time(&element).unwrap(), Timestamp(time));
+        }
+        for bad in [&b"\x17\x0b7001010000Z"[..], b"\x17\x0d70010100000xZ", b"\x18\x0d700101000000Z", b"\x17\x0c700101000000", b"\x04\x00"] {
+            assert!(read_time(&Reader::new(bad).next().unwrap().unwrap()).is_err(), "{bad:?}");
+        }
+    }
 }

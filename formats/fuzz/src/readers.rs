@@ -1,4 +1,6 @@
-//! What is read beside disks: archives, container images, configurations. One row each.
+//! What is read beside disks: archives, container images, configurations, signatures and keys. One row each.
+
+mod signed;
 
 use crate::{corpus::Random, mutants::splice};
 use formats::{
@@ -87,6 +89,12 @@ pub(crate) fn all() -> Vec<Reader> {
         reader("compressed", read_compressed, compressed()),
         reader("kernel", read_kernel, vec![bzimage(), prebuilt("testkernel.bzimage")]),
         reader("uki", |file, _| uki::divide(&Blob::bytes(file)).map(drop), vec![pe()]),
+        reader("signed program", signed::read_program, signed::programs(&pe())),
+        reader("certificate", signed::read_certificates, signed::certificates()),
+        reader("signature list", signed::read_list, signed::lists()),
+        reader("signed variable", signed::read_update, signed::updates()),
+        reader("flash", signed::read_flash, signed::flash_files()),
+        reader("UefiData", signed::read_aws, signed::aws_texts()),
         reader(
             "ova",
             read_ova,

@@ -29,9 +29,6 @@ const NO_DIGEST: [u8; 32] = [0; 32];
 ///
 /// # Errors
 /// When they cannot be compressed.
-///
-/// # Panics
-/// When a time is outside of the years 0 to 9999.
 pub fn write(variables: &[Variable]) -> Result<String> {
     let mut content = units::bytes(variables.len()).to_le_bytes().to_vec();
     for variable in variables {
@@ -80,9 +77,12 @@ pub fn read(text: &str) -> Result<Vec<Variable>> {
     }
     let mut content = Vec::new();
     ZlibDecoder::new(packed)
-        .take(UNPACKED_MAX)
+        .take(UNPACKED_MAX + 1)
         .read_to_end(&mut content)
         .map_err(|error| Error::bad_input("damaged compressed data").because(error))?;
+    if units::bytes(content.len()) > UNPACKED_MAX {
+        return Err(Error::unsupported(format!("the variables have more than {}", units::show_size(UNPACKED_MAX))));
+    }
     let mut fields = Fields(&content);
     let count = fields.number()?;
     let mut variables = Vec::new();
@@ -91,7 +91,7 @@ pub fn read(text: &str) -> Result<Vec<Variable>> {
     }
     match fields.0.len() {
         0 => Ok(variables),
-        more => Err(Error::bad_input(format!("{more} bytes stand behind the variables"))),
+        more => Err(Error::bad_input(format!("{more} more bytes stand behind the variables"))),
     }
 }
 
@@ -132,5 +132,74 @@ impl<'a> Fields<'a> {
             }
         };
         Ok(Variable { name, vendor, attributes, time, data })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Kind, Timestamp,
+        efivars::{BOOT_SERVICES, GLOBAL},
+    };
+
+    fn variables() -> Vec<Variable> {
+        let plain = Variable { name: "ü".into(), vendor: GLOBAL, attributes: BOOT_SERVICES, time: None, data: vec![1, 2, 3] };
+        let signed = Variable { time: Some(Timestamp(1_709_210_096)), ..Variable::of_keys("db", vec![7; 1000]) };
+        vec![Variable::of_keys("PK", Vec::new()), plain, signed]
+    }
+
+    /// The text of these bytes behind the head, with the right sum.
+    fn text(summed: &[u8]) -> String {
+        BASE64_STANDARD.encode([MAGIC, &crc32c(summed).to_le_bytes(), summed].concat())
+    }
+
+    fn packed(content: &[u8]) -> String {
+        let mut packed = ZlibEncoder::new(vec![0; 4], Compression::best());
+        packed.write_all(content).unwrap();
+        text(&packed.finish().unwrap())
+    }
+
+    #[test]
+    fn what_is_written_comes_back() {
+        let text = write(&variables()).unwrap();
+        assert!(text.starts_with("QU1aTlVFRkk") && text.len() < 300, "{text}");
+        assert_eq!(read(&text).unwrap(), variables());
+        let lines: Vec<_> = text.as_bytes().chunks(50).map(String::from_utf8_lossy).collect();
+        assert_eq!(read(&format!("{}\n", lines.join("\r\n"))).unwrap(), variables());
+        assert_eq!(read(&write(&[]).unwrap()).unwrap(), []);
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        let bytes = BASE64_STANDARD.decode(write(&variables()).unwrap()).unwrap();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(read(&BASE64_STANDARD.encode(&damaged)).is_err(), "byte {at}");
+            assert!(read(&BASE64_STANDARD.encode(&bytes[..at])).is_err(), "{at} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_no_data_says_why() {
+        let number = |value: u64| value.to_le_bytes();
+        for (text, words) in [
+            ("?".to_owned(), "is no base64"),
+            (String::new(), "does not begin with 'AMZNUEFI'"),
+            (text(&[1, 0, 0, 0]), "version is 1, must be 0"),
+            (text(&[0, 0, 0, 0, 0x78, 0xf9]), "it is compressed with a dictionary of AWS's"),
+            (text(&[0, 0, 0, 0, 0x78]), "damaged compressed data"),
+            (packed(&[0; 7]), "ends too early"),
+            (packed(&number(u64::MAX)), "variable 1 of 18446744073709551615: ends too early"),
+            (packed(&[number(1), number(u64::MAX)].concat()), "variable 1 of 1: ends after 0 bytes, must have 18446744073709551615"),
+            (packed(&[&number(1)[..], &number(1), &[0xff], &[0; 28]].concat()), "variable 1 of 1: its name is no UTF-8"),
+            (packed(&[&number(0)[..], &[1]].concat()), "1 more bytes stand behind the variables"),
+            (packed(&vec![0; 5 << 20]), "the variables have more than 4 MiB"),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.to_string().starts_with(words), "{error}");
+            assert!(matches!(error.kind(), Kind::BadInput | Kind::Unsupported), "{error:?}");
+        }
     }
 }

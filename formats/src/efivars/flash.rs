@@ -186,9 +186,6 @@ impl Kind {
 ///
 /// # Errors
 /// Unsupported: they are more than the store holds.
-///
-/// # Panics
-/// When a time is outside of the years 0 to 9999.
 pub fn write(kind: Kind, variables: &[Variable]) -> Result<Blob> {
     let sizes = kind.sizes();
     let mut store = [sizes.volume_header().as_bytes(), sizes.store_header().as_bytes()].concat();
@@ -327,3 +324,6 @@ fn records(store: &[u8]) -> Result<Vec<Variable>> {
         |old: &Variable| found.iter().any(|(state, new)| *state == ADDED && (&new.name, new.vendor) == (&old.name, old.vendor));
     Ok(found.iter().filter(|(state, variable)| *state == ADDED || !is_replaced(variable)).map(|(_, variable)| variable.clone()).collect())
 }
+
+#[cfg(test)]
+mod tests;

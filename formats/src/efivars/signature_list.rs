@@ -134,3 +134,80 @@ fn read_list(bytes: &[u8]) -> Result<(Vec<Entry>, &[u8])> {
     };
     Ok((entries.chunks_exact(entry).map(read).collect::<Result<_>>()?, &bytes[list..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{signer::Scratch, x509::tests::own};
+
+    const OWNER_GUID: Guid = Guid::new(0x11111111_2222_3333_4444_555566667777);
+
+    fn entry(item: Item) -> Entry {
+        Entry { owner: OWNER_GUID, item }
+    }
+
+    /// Two certificates, two digests, something else, and a digest.
+    fn entries() -> Vec<Entry> {
+        let certificate = |name| Item::Certificate(own(name, &Scratch::one()));
+        let other = Item::Other { kind: Guid::new(7), data: vec![1, 2, 3] };
+        let items = [certificate("a"), certificate("b"), Item::Sha256([1; 32]), Item::Sha256([2; 32]), other, Item::Sha256([3; 32])];
+        items.into_iter().map(entry).collect()
+    }
+
+    #[test]
+    fn what_is_written_comes_back() {
+        let bytes = write_entries(&entries());
+        assert_eq!(read(&bytes).unwrap(), entries());
+        assert_eq!((read(&[]).unwrap(), write_entries(&[])), (Vec::new(), Vec::new()));
+        let certificates = [own("a", &Scratch::one()), own("b", &Scratch::one())];
+        let list = write(OWNER_GUID, &certificates);
+        assert_eq!(list, bytes[..list.len()]);
+        let der = certificates[0].der();
+        let len = |more: usize| u32::try_from(der.len() + more).unwrap().to_le_bytes();
+        let head =
+            [&[0xa1, 0x59, 0xc0, 0xa5][..], &list[4..16], &len(28 + 16), &[0; 4], &len(16), &OWNER_GUID.to_mixed_endian(), der].concat();
+        assert_eq!(list[..head.len()], head);
+        // Two digests share a list.
+        assert_eq!(bytes.len(), list.len() + 28 + 48 * 2 + 28 + 19 + 28 + 48);
+    }
+
+    #[test]
+    fn damage_is_an_error_or_something_else() {
+        let bytes = write_entries(&entries());
+        for len in 1..bytes.len() {
+            assert!(read(&bytes[..len]).map_or(true, |found| found.len() < 6), "{len} bytes");
+        }
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(read(&damaged).map_or(true, |found| found != entries()), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_says_why() {
+        let digest = write_entries(&[entry(Item::Sha256([1; 32]))]);
+        let changed = |at: usize, value: u32| {
+            let mut list = digest.clone();
+            list[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            list
+        };
+        for (bytes, words) in [
+            (digest[..27].to_vec(), "signature list 1: has 27 bytes, must have at least 28"),
+            (changed(16, 77), "signature list 1: has 77 bytes, 0 of a header, and entries of 48, must be whole entries within 76 bytes"),
+            (changed(16, 75), "signature list 1: has 75 bytes"),
+            (changed(20, u32::MAX), "signature list 1: has 76 bytes, 4294967295 of a header"),
+            (changed(24, 0), "signature list 1: has 76 bytes, 0 of a header, and entries of 0"),
+            (changed(24, 24), "signature list 1: a SHA-256 has 8 bytes, must have 32"),
+            ([digest.clone(), write(OWNER_GUID, &[own("a", &Scratch::one())])[..100].to_vec()].concat(), "signature list 2: has "),
+        ] {
+            let error = read(&bytes).unwrap_err().to_string();
+            assert!(error.starts_with(words), "{error}");
+        }
+        // A header of a list is passed over.
+        let mut with_header = changed(16, 80);
+        with_header[20] = 4;
+        with_header.splice(28..28, [9; 4]);
+        assert_eq!(read(&with_header).unwrap(), [entry(Item::Sha256([1; 32]))]);
+    }
+}

@@ -83,3 +83,22 @@ fn escaped(text: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_from_the_narrowest_part() {
+        let attribute = |oid: &[u8], tag, value: &[u8]| der::sequence(&[&der::oid(oid), &der::element(tag, &[value])]);
+        let name = der::sequence(&[
+            &der::set(vec![attribute(&[0x55, 4, 6], 0x13, b"DE")]),
+            &der::set(vec![attribute(&[0x55, 4, 10], tag::BMP_STRING, b"\0L\0\xfc"), attribute(&[0x55, 4, 11], 0x14, b"\xfc")]),
+            &der::set(vec![attribute(COMMON_NAME, tag::UTF8_STRING, b"# a, \"b\"+\x1b ")]),
+            &der::set(vec![attribute(&[0x2a, 3], tag::OCTET_STRING, b"x")]),
+        ]);
+        assert_eq!(show(&name), "1.2.3=#040178,CN=\\# a\\, \\\"b\\\"\\+\u{1b}\\ ,OU=ü+O=Lü,C=DE");
+        assert_eq!((show(&common_name("a b")), show(&der::sequence(&[]))), ("CN=a b".into(), String::new()));
+        assert_eq!((show(&[0x30, 1]), show(&der::sequence(&[&[4, 0]]))), ("#3001".into(), String::new()));
+    }
+}

@@ -11,6 +11,7 @@ mod cpio_oracle;
 mod erofs;
 mod iso_oracle;
 mod oci;
+mod secure_boot;
 mod squashfs;
 mod support;
 mod tar_mutants;
