@@ -319,3 +319,21 @@ fn signatures_are_shown_and_judged() {
     let warned = moby_in(&dir, &["lint", "plain.img", "--target", "hyperv"]);
     assert!(warned.text().contains("warning secure-boot: found no signature"), "{warned}");
 }
+
+#[test]
+fn a_shim_stands_in_front_of_what_it_starts() {
+    let dir = with_keys("signing-shim", &[2048]);
+    fs::write(dir.join("shim"), "shim").unwrap();
+    fs::write(dir.join("manager"), "manager").unwrap();
+    let sign = ["--sign-key", "2048.key", "--sign-cert", "2048.crt"];
+    let convert = |arguments: &[&str]| moby_in(&dir, &[&["convert", "-q", "guest.tar", "--name", "out", "-f", "raw"], arguments].concat());
+    convert(&[&sign[..], &["--shim", "shim", "--mok-manager", "manager"]].concat()).success();
+    let file = |path: &str| moby_in(&dir, &["extract", "out.img", path]).success().stdout;
+    assert_eq!((file("esp:/EFI/BOOT/BOOTX64.EFI"), file("esp:/EFI/BOOT/mmx64.efi")), (b"shim".to_vec(), b"manager".to_vec()));
+    fs::write(dir.join("second.efi"), file("esp:/EFI/BOOT/grubx64.efi")).unwrap();
+    run("sbverify", ["--cert", text(&dir.join("2048.crt")), text(&dir.join("second.efi"))]);
+    let entry = String::from_utf8(file("esp:/loader/entries/moby.conf")).unwrap();
+    assert!(entry.contains("uki          /EFI/BOOT/grubx64.efi\n"), "{entry}");
+    let unsigned = convert(&["--shim", "shim"]);
+    assert!(unsigned.code() == 3 && unsigned.errors().contains("--shim has no effect on raw"), "{unsigned}");
+}

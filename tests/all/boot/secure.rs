@@ -137,8 +137,8 @@ fn debians_shim_starts_what_its_owner_trusts() {
     let keys = keys("shim-keys");
     let (key, certificate) = (keys.join("db.key"), keys.join("db.crt"));
     let images = Images::of_test_kernel("shim", 5, "kernel+initrd");
-    let (shim, manager) = (foreign_loader("usr/lib/shim/shimx64.efi.signed"), foreign_loader("usr/lib/shim/mmx64.efi.signed"));
-    let arguments = ["--sign-key", text(&key), "--sign-cert", text(&certificate), "--shim", text(&shim), "--mok-manager", text(&manager)];
+    let shim = foreign_loader("usr/lib/shim/shimx64.efi.signed");
+    let arguments = ["--sign-key", text(&key), "--sign-cert", text(&certificate), "--shim", text(&shim)];
     images.convert(&[&["-f", "qcow2", "--initrd-compression", "none"], &arguments[..]].concat());
     let variables = scratch("shim-variables").join("vars.fd");
     let owner = fs::read_to_string(keys.join("GUID.txt")).unwrap();
