@@ -48,6 +48,7 @@ fn unified(run: &mut Run) -> Result<Blob> {
     let initrd = initrd.slice(ucode.len().next_multiple_of(initrd::ALIGNMENT).min(initrd.len())..initrd.len());
     let text = |text: &str| Blob::bytes(text.as_bytes());
     let sections = [
+        (".sbat", Blob::from(sbat().into_bytes())),
         (".osrel", os_release(&image, &entry)?),
         (".cmdline", text(entry.cmdline.trim())),
         (".uname", text(entry.version.as_deref().unwrap_or_default())),
@@ -56,6 +57,21 @@ fn unified(run: &mut Run) -> Result<Blob> {
         (".linux", entry.kernel.clone()),
     ];
     uki::unite(&entry.loader, &sections.map(|(name, body)| Section { name, body }))
+}
+
+/// What a revocation would name (shim's SBAT.md): the stub's generation, and that of images like this one as `ukify` writes it. shim
+/// starts nothing without it.
+fn sbat() -> String {
+    let url = match env!("CARGO_PKG_REPOSITORY") {
+        "" => "-",
+        url => url,
+    };
+    let lines = [
+        "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md",
+        &format!("moby.loader,1,moby,moby-boot-efi,{},{url}", env!("CARGO_PKG_VERSION")),
+        "uki,1,UKI,uki,1,https://uapi-group.org/specifications/specs/unified_kernel_image/",
+    ];
+    lines.map(|line| format!("{line}\n")).concat()
 }
 
 /// What boot menus show: the root file system's own words, else the kernel's version.
