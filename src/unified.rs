@@ -32,6 +32,7 @@ pub(crate) fn unite(entry: &Entry, image: &Image, secure_boot: &SecureBoot) -> R
     let pcr_key = secure_boot.pcr_key.as_deref();
     let section = |name, body| Section { name, body };
     let mut sections = vec![
+        section(".sbat", Blob::from(sbat().into_bytes())),
         section(".osrel", os_release(image, entry)?),
         section(".cmdline", text(entry.cmdline.trim())),
         section(".uname", text(entry.version.as_deref().unwrap_or_default())),
@@ -48,6 +49,21 @@ pub(crate) fn unite(entry: &Entry, image: &Image, secure_boot: &SecureBoot) -> R
     }
     let united = uki::unite(&entry.loader, &sections)?;
     secure_boot.signing.as_ref().map_or(Ok(united.clone()), |signing| signing.sign(&united))
+}
+
+/// What a revocation would name (shim's SBAT.md): the stub's generation, and that of images like this one as `ukify` writes it. shim
+/// starts nothing without it.
+fn sbat() -> String {
+    let url = match env!("CARGO_PKG_REPOSITORY") {
+        "" => "-",
+        url => url,
+    };
+    let lines = [
+        "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md",
+        &format!("moby.loader,1,moby,moby-boot-efi,{},{url}", env!("CARGO_PKG_VERSION")),
+        "uki,1,UKI,uki,1,https://uapi-group.org/specifications/specs/unified_kernel_image/",
+    ];
+    lines.map(|line| format!("{line}\n")).concat()
 }
 
 /// What boot menus show: the root file system's own words, else the kernel's version.

@@ -2,7 +2,7 @@
 //! EFI application.
 //!
 //! ```text
-//!  our EFI loader, its headers changed | .osrel | .cmdline | .uname | .ucode | .initrd | .linux
+//!  our EFI loader, its headers changed | .sbat | .osrel | .cmdline | .uname | .ucode | .initrd | .linux
 //! ```
 //! The loader finds its kernel in its own sections. They are only appended: what the loader was linked to stays where it was.
 //! `.linux` comes last, as `ukify` has it. Nothing is signed: sign the file as it is, for it is the one thing that boots.

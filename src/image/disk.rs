@@ -4,17 +4,19 @@ mod device;
 mod loaders;
 mod partitions;
 
-use super::{Image, booted::Booted};
+use super::{Image, booted::Booted, uki::CMDLINE_MAX};
 use crate::{
     error::{At, Error, Result},
     loaders::EFI_LOADERS,
 };
 use bootfs::{
-    Volume,
+    Uki, Volume,
     choose::{EntryFile, choose},
     compare_versions, entry, gpt,
+    uki::{self as sections, command_line},
 };
-use formats::{Blob, Env, Spool, iso9660, kernel::Kernel, uki};
+use formats::{Blob, Env, Spool, iso9660, kernel::Kernel, uki, units};
+use std::ops::Range;
 
 use device::{Device, bad, open, read};
 pub(crate) use loaders::{Loaders, Program};
@@ -54,13 +56,39 @@ fn entry(mut volume: Volume<Device<'_>>, architecture: &str, spool: &mut Spool) 
     let (mut best, mut spare) = (EntryFile::new(), EntryFile::new());
     choose(&mut volume, architecture, &mut best, &mut spare).map_err(bad).at(|| entry::DIRECTORY)?;
     let entry = best.entry().map_err(bad).at(|| best.name().to_owned())?;
-    let linux = entry.linux().ok_or_else(|| Error::bad_input("has no linux line")).at(|| best.name().to_owned())?;
+    let linux = match (entry.linux(), entry.uki()) {
+        (Some(linux), _) => linux,
+        (None, Some(path)) => return Ok(Booted { entry: best.name().to_owned(), ..inside(&mut volume, path, spool)? }),
+        (None, None) => return Err(bad(entry::Error::NoKernel)).at(|| best.name().to_owned()),
+    };
     let mut file = |path: &str| read(&mut volume, path, spool).map(|body| (path.to_owned(), body));
     Ok(Booted {
         entry: best.name().to_owned(),
         kernel: file(linux)?,
         initrds: entry.initrds().map(&mut file).collect::<Result<_>>()?,
         cmdline: entry.options().collect::<Vec<_>>().join(" "),
+    })
+}
+
+/// Whether the loaders find an entry for this architecture.
+fn has_entry(disk: &Blob, architecture: &str) -> bool {
+    let (mut best, mut spare) = (EntryFile::new(), EntryFile::new());
+    esp(disk).is_ok_and(|mut volume| choose(&mut volume, architecture, &mut best, &mut spare).is_ok())
+}
+
+/// What our BIOS loader boots of a unified kernel image that an entry names. The image is copied as a whole, and once.
+fn inside(volume: &mut Volume<Device<'_>>, path: &str, spool: &mut Spool) -> Result<Booted> {
+    let file = read(volume, path, spool)?;
+    let head = file.slice(0..file.len().min(units::bytes(sections::HEAD_LEN))).to_vec(file.len())?;
+    let found = Uki::parse(&head, u32::try_from(file.len()).unwrap_or(u32::MAX)).map_err(bad).at(|| path.to_owned())?;
+    let body = |range: &Range<u32>| file.slice(range.start.into()..range.end.into());
+    let part = |(name, range): (&str, &Range<u32>)| (format!("{path} {name}"), body(range));
+    let cmdline = body(&found.cmdline).to_vec(CMDLINE_MAX)?;
+    Ok(Booted {
+        entry: path.to_owned(),
+        kernel: part((sections::LINUX, &found.linux)),
+        initrds: sections::INITRDS.into_iter().zip(&found.initrds).filter(|(_, range)| !range.is_empty()).map(part).collect(),
+        cmdline: command_line(&cmdline).map_err(bad).at(|| path.to_owned())?.to_owned(),
     })
 }
 
@@ -92,7 +120,9 @@ pub fn boot_any(disk: &Blob, spool: &mut Spool) -> Result<Booted> {
     let mut refused = None;
     for loader in EFI_LOADERS {
         match boot(disk, loader.name, spool) {
-            Err(error) => refused = Some(error),
+            // What is wrong with the entry for one machine says more than that there is none for another.
+            Err(error) if refused.is_none() || has_entry(disk, loader.name) => refused = Some(error),
+            Err(_) => {}
             found => return found,
         }
     }

@@ -5,7 +5,7 @@ use crate::error::{At, Error, Result};
 use formats::{Blob, uki, units};
 
 /// The most bytes of a command line: more than any kernel takes.
-const CMDLINE_MAX: u64 = 64 * units::KIB;
+pub(super) const CMDLINE_MAX: u64 = 64 * units::KIB;
 
 /// What a unified kernel image boots.
 ///

@@ -2,6 +2,7 @@
 //! firmware would ask for another signature if it were to load it.
 
 use core::convert::Infallible;
+use core::fmt::Write as _;
 use core::ptr;
 use core::slice;
 
@@ -9,7 +10,8 @@ use bootefi::{LoadOptions, Mapping, PAGE, Protection};
 use r_efi::efi::{self, Status};
 use r_efi::protocols::{loaded_image, memory_attribute};
 
-use super::failure::{Failure, Reason};
+use super::console::Console;
+use super::failure::{Failure, Reason, Words};
 use super::firmware::{Firmware, done};
 
 /// The entry point of an EFI application.
@@ -24,7 +26,7 @@ pub(super) struct Mapped<'f> {
 
 impl<'f> Mapped<'f> {
     /// Lays out `kernel`, a section called `place`.
-    pub(super) fn new<'a>(firmware: &'f Firmware, kernel: &[u8], place: &'a str) -> Result<Self, Failure<'a>> {
+    pub(super) fn new<'a>(firmware: &'f Firmware, console: &mut Console<'_>, kernel: &[u8], place: &'a str) -> Result<Self, Failure<'a>> {
         let mapping = Mapping::plan(kernel).map_err(|error| Reason::Kernel(error).at(place))?;
         let len = u64::try_from(mapping.image_len()).unwrap_or(u64::MAX);
         let image = code_pages(firmware, mapping.image_len(), mapping.alignment());
@@ -33,7 +35,10 @@ impl<'f> Mapped<'f> {
         mapping.write(image, address).map_err(|error| Reason::Kernel(error).at(place))?;
         make_executable(image);
         for part in mapping.protections() {
-            protect(firmware, address, &part).map_err(|status| Reason::Firmware("EFI_MEMORY_ATTRIBUTE_PROTOCOL", status).at(place))?;
+            // Some firmware has the protocol and refuses; most of it lets everything be executed then.
+            if let Err(status) = protect(firmware, address, &part) {
+                let _ = writeln!(console, "moby: {place}: memory not protected: {}", Words(status));
+            }
         }
         Ok(Self { firmware, image, entry: mapping.entry() })
     }

@@ -68,6 +68,6 @@ pub(super) fn boot(firmware: &Firmware, console: &mut Console<'_>, kernel: &'sta
         }
         initrd.push_bytes(EXTRA, trailer.bytes())?;
     }
-    let mapped = Mapped::new(firmware, kernel, LINUX)?;
+    let mapped = Mapped::new(firmware, console, kernel, LINUX)?;
     start(firmware, console, LINUX, needs, &initrd, || mapped.run(&options))
 }

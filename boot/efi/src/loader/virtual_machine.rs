@@ -5,7 +5,6 @@ use super::firmware::Firmware;
 impl Firmware {
     /// What a hypervisor says in place of the processor: CPUID leaf 1, ECX bit 31.
     #[cfg(target_arch = "x86_64")]
-    #[allow(clippy::unused_self)]
     pub(super) fn is_virtual_machine(&self) -> bool {
         core::arch::x86_64::__cpuid(1).ecx >> 31 == 1
     }
