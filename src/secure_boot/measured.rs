@@ -1,8 +1,12 @@
 //! What a TPM's registers will hold, told in advance, by what firmware, loader and kernel measure.
 
 use crate::{
-    error::{Error, Result},
-    image::{Booted, disk::Loaders},
+    error::{Error, Kind, Result},
+    image::{Booted, disk::Loaders, initrd},
+};
+use bootfs::{
+    newc::Header,
+    uki::{EXTRA, EXTRAS},
 };
 use formats::{
     Blob, authenticode,
@@ -11,7 +15,7 @@ use formats::{
         signature_list::{self, Entry, Item},
     },
     pcr::{self, Pcr},
-    uki,
+    uki, units,
 };
 
 /// PCR 4, 9 and 11 of a machine that starts these programs one after the other, of which the last is a unified kernel image that boots this;
@@ -30,9 +34,34 @@ pub(crate) fn predicted(programs: &[Blob], booted: &Booted, variables: Option<&[
     if let Some(variables) = variables {
         pcrs.push((7, pcr::secure_boot(variables, matched(&programs[0], variables)?.as_ref())));
     }
-    pcrs.push((9, pcr::linux(&booted.cmdline, &booted.initrd())?));
+    pcrs.push((9, pcr::linux(&booted.cmdline, &handed_over(uki, booted)?)?));
     pcrs.push((11, pcr::uki(uki)?));
     Ok(pcrs)
+}
+
+/// The initrd as our loader hands it over, each part of it filled up to four bytes; behind it stands an archive with what unlocks disks.
+fn handed_over(uki: &Blob, booted: &Booted) -> Result<Blob> {
+    let mut all = booted.initrd();
+    all.pad_to(initrd::ALIGNMENT);
+    let mut push = |body: &Blob| {
+        all.append(body);
+        all.pad_to(initrd::ALIGNMENT);
+    };
+    let header = |header: Option<Header>| {
+        header.map(|header| Blob::bytes(header.bytes())).ok_or_else(|| Error::new(Kind::Bug, "a name is too long"))
+    };
+    let sections = uki::divide(uki)?;
+    let extras = EXTRAS.iter().filter_map(|(name, path)| Some((*path, &sections.iter().find(|(found, _)| found == name)?.1)));
+    let mut extras = extras.filter(|(_, body)| !body.is_empty()).peekable();
+    if extras.peek().is_some() {
+        push(&header(Header::directory(EXTRA))?);
+        for (path, body) in extras {
+            push(&header(Header::file(path, units::index(body.len())))?);
+            push(body);
+        }
+        push(&header(Header::trailer())?);
+    }
+    Ok(all)
 }
 
 /// The entry of `db` by which firmware starts a program.

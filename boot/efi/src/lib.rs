@@ -16,7 +16,6 @@ pub mod enrol;
 mod kernel;
 mod mapping;
 pub mod measure;
-pub mod newc;
 pub mod smbios;
 mod text;
 

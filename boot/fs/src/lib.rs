@@ -25,6 +25,7 @@ mod error;
 pub mod fat;
 mod field;
 pub mod gpt;
+pub mod newc;
 pub mod pe;
 pub mod stage1;
 pub mod uki;

@@ -21,6 +21,11 @@ pub const CMDLINE: &str = ".cmdline";
 /// The sections that are an initrd one after the other: microcode first, as the kernel looks for it at the front.
 pub const INITRDS: [&str; 2] = [".ucode", ".initrd"];
 
+/// What the initrd is given to unlock disks with: sections, and the files that `systemd-stub` makes of them, in an archive behind it.
+pub const EXTRAS: [(&str, &str); 2] = [(".pcrsig", ".extra/tpm2-pcr-signature.json"), (".pcrpkey", ".extra/tpm2-pcr-public-key.pem")];
+/// Their directory.
+pub const EXTRA: &str = ".extra";
+
 /// Why a file is not booted as a unified kernel image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {

@@ -9,7 +9,7 @@ mod archives;
 mod judges;
 
 use archives::Random;
-use judges::{Facts, Read};
+use judges::{Facts, Named, Read};
 use std::{
     collections::BTreeMap,
     env, fs,
@@ -169,7 +169,8 @@ fn judged(archive: &[u8], is_odder: bool, file: &Path) -> Verdict {
     }
 }
 
-/// Whether every fact is that of one of them, as far as they have as many entries; else whether all are those of one.
+/// Whether every fact is that of one of them, as far as they have as many entries; else whether all are those of one, but for entries that
+/// both have.
 fn is_of(ours: &Facts, gnu: &Read, bsd: &Read) -> bool {
     match (gnu, bsd) {
         (Ok(gnu), Ok(bsd)) if ours.entries.len() == gnu.entries.len() && gnu.entries.len() == bsd.entries.len() => {
@@ -177,6 +178,14 @@ fn is_of(ours: &Facts, gnu: &Read, bsd: &Read) -> bool {
             ours.entries.iter().zip(theirs).all(|(ours, (gnu, bsd))| ours.is_of(gnu, bsd))
                 && (ours.has_content_of(gnu) || ours.has_content_of(bsd))
         }
-        _ => [gnu, bsd].into_iter().any(|theirs| theirs.as_ref().is_ok_and(|theirs| theirs == ours)),
+        _ => [(gnu, bsd), (bsd, gnu)].into_iter().any(|(theirs, others)| {
+            let others = others.as_ref().map_or(&[][..], |others| &others.entries);
+            theirs.as_ref().is_ok_and(|theirs| {
+                let both = |their: &Named| others.iter().find(|other| other.path() == their.path()).unwrap_or(their).clone();
+                ours.entries.len() == theirs.entries.len()
+                    && ours.entries.iter().zip(&theirs.entries).all(|(ours, their)| ours.is_of(their, &both(their)))
+                    && ours.has_content_of(theirs)
+            })
+        }),
     }
 }

@@ -5,8 +5,8 @@ use core::convert::Infallible;
 use core::fmt::Write as _;
 
 use bootefi::LoadOptions;
-use bootefi::newc::Header;
-use bootfs::uki::{self, CMDLINE, INITRDS, LINUX};
+use bootfs::newc::Header;
+use bootfs::uki::{self, CMDLINE, EXTRA, EXTRAS, INITRDS, LINUX};
 use r_efi::efi::Status;
 
 use super::ARCHITECTURE;
@@ -17,11 +17,6 @@ use super::initrd::Initrd;
 use super::mapped::Mapped;
 use super::measure;
 use super::start::start;
-
-/// What the initrd is given to unlock disks with: sections, and the files that `systemd-stub` makes of them.
-const EXTRAS: [(&str, &str); 2] = [(".pcrsig", ".extra/tpm2-pcr-signature.json"), (".pcrpkey", ".extra/tpm2-pcr-public-key.pem")];
-/// Their directory.
-const EXTRA: &str = ".extra";
 
 /// The kernel of this image; `None` when it is the plain loader.
 pub(super) fn kernel(firmware: &Firmware) -> Result<Option<&'static [u8]>, Failure<'static>> {

@@ -60,6 +60,11 @@ pub(super) struct Named {
 }
 
 impl Named {
+    /// Its path, without what means nothing.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
     /// Whether each fact is that of one of the two.
     pub(super) fn is_of(&self, a: &Self, b: &Self) -> bool {
         (self.path == a.path || self.path == b.path)
