@@ -132,8 +132,8 @@ impl SecureBoot {
             return Signed { uki: File::new(efi.path, uki), others: enrolment };
         };
         let beside = |name: &str| format!("/EFI/BOOT/{name}{}.efi", efi.name);
-        let manager = mok_manager.iter().map(|manager| File::new(&beside("mm"), manager.clone()));
+        let manager = mok_manager.iter().map(|manager| File::new(beside("mm"), manager.clone()));
         let others = [File::new(efi.path, shim.clone())].into_iter().chain(manager).chain(enrolment).collect();
-        Signed { uki: File::new(&beside("grub"), uki), others }
+        Signed { uki: File::new(beside("grub"), uki), others }
     }
 }

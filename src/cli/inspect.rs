@@ -70,7 +70,7 @@ impl Inspect {
             Input::Uki(file) => {
                 let mut facts = uki_facts(&file).at(place)?;
                 if self.pcrs {
-                    facts["pcrs"] = self.pcr_facts(&[file.clone()], &image::uki::boot(&file).at(place)?, &mut env).at(place)?;
+                    facts["pcrs"] = self.pcr_facts(std::slice::from_ref(&file), &image::uki::boot(&file).at(place)?, &mut env).at(place)?;
                 }
                 facts
             }

@@ -137,7 +137,7 @@ impl Enrolment {
     /// What a boot partition has of them, from which our loader enrols.
     pub(super) fn files(&self) -> Vec<File> {
         let Ok(signed) = self.signed() else { return Vec::new() };
-        let file = |name: &str, body: &[u8]| File::new(&format!("{DIRECTORY}/{name}"), Blob::bytes(body));
+        let file = |name: &str, body: &[u8]| File::new(format!("{DIRECTORY}/{name}"), Blob::bytes(body));
         let mut files: Vec<_> = signed.iter().map(|(name, body)| file(&format!("{name}.auth"), body)).collect();
         files.extend(self.is_forced.then(|| file("force", b"")));
         files
