@@ -29,7 +29,7 @@ pub const AUTHENTICATED: u32 = 0x27;
 /// A variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name: no NUL is in it.
+    /// Its name, without the NUL at its end.
     pub name: String,
     /// Whose name it is.
     pub vendor: Guid,
@@ -86,8 +86,10 @@ pub(crate) fn utf16(name: &str) -> Vec<u8> {
 
 /// A name that is in UTF-16.
 fn from_utf16(bytes: &[u8]) -> Result<String> {
-    let units: Vec<u16> = bytes.as_chunks().0.iter().copied().map(u16::from_le_bytes).collect();
-    String::from_utf16(&units).map_err(|_| Error::bad_input("the name of a variable is no UTF-16"))
+    let (units, rest) = bytes.as_chunks();
+    let units: Vec<u16> = units.iter().copied().map(u16::from_le_bytes).collect();
+    let name = String::from_utf16(&units).ok().filter(|_| rest.is_empty());
+    name.ok_or_else(|| Error::bad_input("the name of a variable is no UTF-16"))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod scratch;
 pub use scratch::Scratch;
 
 use crate::{
-    At, Error, Result,
+    Error, Result,
     der::{self, Reader, tag},
 };
 use rsa::{BoxedUint, Pkcs1v15Sign, traits::PublicKeyParts};
@@ -109,7 +109,7 @@ impl PublicKey {
         algorithm.end("parameters")?;
         let bits = info.take(tag::BIT_STRING, "public key")?;
         info.end("public key")?;
-        Self::from_pkcs1(der::whole_bytes(&bits, "public key")?).at(|| "public key")
+        Self::from_pkcs1(der::whole_bytes(&bits, "public key")?)
     }
 
     /// Bits of the modulus.

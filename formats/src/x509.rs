@@ -60,9 +60,6 @@ impl Certificate {
     /// # Errors
     /// Bad input: there is none, or one is damaged.
     pub fn read(bytes: &[u8]) -> Result<Vec<Self>> {
-        if bytes.first() == Some(&tag::SEQUENCE) {
-            return Ok(vec![Self::from_der(bytes)?]);
-        }
         let text = String::from_utf8_lossy(bytes);
         let blocks = text.split(BEGIN).skip(1).map(|rest| rest.split_once(END).map(|(block, _)| block));
         let certificates = blocks.enumerate().map(|(nth, block)| {
@@ -70,6 +67,7 @@ impl Certificate {
             block.and_then(Self::from_base64).at(|| format!("certificate {}", nth + 1))
         });
         match certificates.collect::<Result<Vec<_>>>()? {
+            none if none.is_empty() && bytes.first() == Some(&tag::SEQUENCE) => Ok(vec![Self::from_der(bytes)?]),
             none if none.is_empty() => Err(Error::bad_input("is no certificate, in DER or in PEM (BEGIN CERTIFICATE)")),
             some => Ok(some),
         }
@@ -334,7 +332,7 @@ pub(crate) mod tests {
         assert_eq!(made.sha256(), <[u8; 32]>::from(Sha256::digest(made.der())));
         assert_eq!(Certificate::read(made.der()).unwrap(), [made.clone()]);
 
-        let two = format!("text\r\n{}more{}", made.pem().replace('\n', "\r\n"), own("another", &Scratch::other()).pem());
+        let two = format!("0 text\r\n{}more{}", made.pem().replace('\n', "\r\n"), own("another", &Scratch::other()).pem());
         let read = Certificate::read(two.as_bytes()).unwrap();
         assert_eq!(read.iter().map(Certificate::subject).collect::<Vec<_>>(), ["CN=moby db", "CN=another"]);
         assert!(made.pem().lines().all(|line| line.len() <= 64));

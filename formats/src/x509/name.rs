@@ -38,7 +38,7 @@ fn parts(name: &[u8]) -> Result<String> {
     let sets = Reader::new(name).take(tag::SEQUENCE, "name")?.inside().all()?;
     let set = |set: &Element<'_>| -> Result<String> {
         let attributes = set.inside().all()?;
-        Ok(attributes.iter().map(attribute).collect::<Result<Vec<_>>>()?.join("+"))
+        Ok(attributes.iter().rev().map(attribute).collect::<Result<Vec<_>>>()?.join("+"))
     };
     Ok(sets.iter().rev().map(set).collect::<Result<Vec<_>>>()?.join(","))
 }

@@ -10,7 +10,7 @@ use formats::{
         signature_list::{self, Entry, Item},
     },
     pcr,
-    signer::{Scratch, Signer},
+    signer::Scratch,
     units,
     x509::Certificate,
 };
@@ -73,10 +73,7 @@ pub(super) fn certificates() -> Vec<Vec<u8>> {
 pub(super) fn read_certificates(file: &[u8], _: &mut Env) -> Result<()> {
     for certificate in Certificate::read(file)? {
         assert_eq!(Certificate::read(certificate.pem().as_bytes()).expect("what was just written"), [certificate.clone()]);
-        assert!(
-            certificate.public_key().map_or(true, |key| key.spki() != KNOWN.other.public_key().spki() || key == *KNOWN.other.public_key())
-        );
-        drop((certificate.subject(), certificate.issuer(), certificate.not_after()));
+        drop((certificate.subject(), certificate.issuer(), certificate.public_key()));
     }
     Ok(())
 }

@@ -91,6 +91,7 @@ fn what_is_no_store_says_why() {
         (changed(FIRST + 36, &[0xff; 4]), "record at 0 of the store: name and data of 4294967295 and 1 bytes reach beyond the store"),
         (changed(FIRST + 40, &[0xff; 4]), "record at 0 of the store: name and data of 4 and 4294967295 bytes reach beyond the store"),
         (changed(FIRST + HEAD + 2, &[1]), "record at 0 of the store: its name does not end with NUL"),
+        (changed(FIRST + 36, &[3]), "record at 0 of the store: the name of a variable is no UTF-16"),
         (changed(FIRST + HEAD, &[0, 0xd8]), "record at 0 of the store: the name of a variable is no UTF-16"),
     ] {
         let error = read_bytes(&file).unwrap_err().to_string();

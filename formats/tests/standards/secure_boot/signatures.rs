@@ -105,7 +105,9 @@ fn lists_are_those_of_efitools() {
     assert_eq!(signature_list::write(owner, &[certificate]), fs::read(desk.path("theirs")).unwrap());
     desk.put("plain.efi", &image());
     shell(&desk, "hash-to-efi-sig-list plain.efi theirs");
-    let digest = Entry { owner: Guid::NIL, item: Item::Sha256(authenticode::digest(&image()).unwrap()) };
+    // It names shim as the owner.
+    let shim = Guid::new(0x605dab50_e046_4300_abb6_3dd810dd8b23);
+    let digest = Entry { owner: shim, item: Item::Sha256(authenticode::digest(&image()).unwrap()) };
     assert_eq!(signature_list::write_entries(std::slice::from_ref(&digest)), fs::read(desk.path("theirs")).unwrap());
     assert_eq!(signature_list::read(&fs::read(desk.path("theirs")).unwrap()).unwrap(), [digest]);
 }
