@@ -223,6 +223,7 @@ mod tests {
             cmdline: "console=ttyS0,115200".to_owned(),
             cmdline_max: None,
             has_efi_stub: true,
+            signed: None,
             root: Vec::new(),
         }
     }

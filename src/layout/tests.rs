@@ -16,6 +16,7 @@ fn entry(initrd: u64) -> Entry {
         cmdline: "console=ttyS0".to_owned(),
         cmdline_max: Some(2047),
         has_efi_stub: true,
+        signed: None,
         root: Vec::new(),
     }
 }
