@@ -29,7 +29,7 @@ const RSA_SHA_256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
 const CERTIFICATES_MAX: usize = 32;
 
 /// What is signed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Content<'a> {
     /// Something of a type that goes along: the content of a SEQUENCE.
     Attached { kind: &'a [u8], body: &'a [u8] },

@@ -130,7 +130,9 @@ fn a_chain_is_carried() {
     let signed = sign(&Blob::bytes(file()), &[certificate.clone(), between.clone()], &key).unwrap();
     let found = signatures(&signed).unwrap().remove(0);
     assert_eq!(found.certificates, [certificate, between.clone()]);
-    assert!(found.is_trusted_by(&[ca.clone()]) && found.is_trusted_by(&[between]) && !found.is_trusted_by(&[own("other", &key)]));
+    assert!(
+        found.is_trusted_by(std::slice::from_ref(&ca)) && found.is_trusted_by(&[between]) && !found.is_trusted_by(&[own("other", &key)])
+    );
     let without = sign(&Blob::bytes(file()), &found.certificates[..1], &key).unwrap();
     assert!(!signatures(&without).unwrap()[0].is_trusted_by(&[ca]), "what is between is missing");
 }
