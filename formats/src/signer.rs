@@ -217,8 +217,11 @@ pub(crate) mod tests {
         }
     }
 
+    /// What a signer says to a digest.
+    pub(crate) type Answer = fn(&[u8; 32]) -> Result<Vec<u8>>;
+
     /// What signers answer that do not what they should.
-    pub(crate) const LIES: [fn(&[u8; 32]) -> Result<Vec<u8>>; 6] = [
+    pub(crate) const LIES: [Answer; 6] = [
         |_| Ok(Vec::new()),
         |_| Ok(vec![0xff; 256]),
         // Another key; a digest that was hashed again; a signature with more behind it, or without its end.

@@ -114,7 +114,8 @@ fn reader(pipe: Option<impl Read + Send + 'static>, most: u64) -> mpsc::Receiver
     receive
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -8,6 +8,7 @@ use crate::{
     x509::tests::{issued, own, with_key},
 };
 use sha2::{Digest as _, Sha256};
+use std::slice;
 
 /// Where the optional header is.
 const OPTIONAL: usize = 0x98;
@@ -148,10 +149,13 @@ fn what_cannot_be_signed_says_why() {
     for (file, words) in [
         (Vec::new(), "there are no headers"),
         (pe(&[0x200..0x300, 0x308..0x400], 0), "section .s1 is at 776 in the PE file, must be at 768"),
-        (pe(&[0x208..0x300], 0), "section .s0 is at 520 in the PE file, must be at 512"),
+        (pe(slice::from_ref(&(0x208..0x300)), 0), "section .s0 is at 520 in the PE file, must be at 512"),
         (pe(&[0x200..0x300, 0x2f8..0x400], 0), "section .s1 is at 760 in the PE file, must be at 768"),
-        (pe(&[0x100..0x300], 0), "section .s0 is at 256 in the PE file, must be at 512"),
-        (pe(&[0x200..0x300], 0)[..0x2ff].to_vec(), "the last section of the PE file would lie beyond its end, at byte 767"),
+        (pe(slice::from_ref(&(0x100..0x300)), 0), "section .s0 is at 256 in the PE file, must be at 512"),
+        (
+            pe(slice::from_ref(&(0x200..0x300)), 0)[..0x2ff].to_vec(),
+            "the last section of the PE file would lie beyond its end, at byte 767",
+        ),
         (changed(OPTIONAL, &[0x0b, 1]), "is of form 0x10b, only PE32+"),
         (changed(OPTIONAL + 108, &[4]), "the data directory has 4 entries"),
         (changed(0x94, &[151]), "none for certificates"),
