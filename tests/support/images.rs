@@ -141,6 +141,16 @@ impl Images {
         images.remove();
     }
 
+    /// Boots a unified kernel image with so many MiB of the test kernel.
+    pub fn unified_boots(name: &str, random_mib: u64) {
+        let images = Self::of_test_kernel(name, random_mib, "uki,kernel+initrd");
+        let disk = disk_of_program(&images.path("guest.efi"), "BOOTX64.EFI");
+        let console = Machine::uefi().memory(1536).disk(Bus::VirtioBlk, &disk, "raw").run().exited(TEST_KERNEL_PASSED);
+        let console = console.expect(&format!("TESTKERNEL cmdline [{CMDLINE}]\n")).expect(&images.initrd_line());
+        console.expect("TESTKERNEL hand-over ok");
+        images.remove();
+    }
+
     /// Boots one output of a Debian guest, which checks everything that it was given and finds this firmware.
     pub fn boots_debian(&self, file: &str, format: &str, bus: Bus, machine: Machine, firmware: &str) {
         let console = machine.disk(bus, &self.path(file), format).run_until("MOBY-MARKER-");

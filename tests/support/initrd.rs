@@ -2,7 +2,7 @@
 
 use super::{
     guest::Arch,
-    text,
+    scratch, text,
     tools::{run, tool},
 };
 use std::{
@@ -11,6 +11,20 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
 };
+
+/// A directory with the tar of a Debian guest, which has a directory that is found in by an index.
+pub fn guest(name: &str, arch: Arch) -> PathBuf {
+    let dir = scratch(name);
+    super::guest::write_tagged_tar(&dir.join("guest.tar"), arch, 5).expect("the scratch directory can be written");
+    let many = dir.join("many");
+    fs::create_dir(&many).expect("the scratch directory can be written");
+    for n in 0..2000 {
+        fs::write(many.join(format!("a name of some length, as those of logs have it: {n}")), format!("{n}\n"))
+            .expect("the scratch directory can be written");
+    }
+    run("tar", ["-rf", text(&dir.join("guest.tar")), "-C", text(&dir), "many"]);
+    dir
+}
 
 const INIT: &[u8] = include_bytes!("root_init.sh");
 

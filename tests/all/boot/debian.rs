@@ -36,15 +36,12 @@ fn arm64() {
     images.boots_debian("guest-efi.img", "raw", Bus::VirtioBlk, Machine::arm64().limit(400), "efi");
 }
 
-/// Debian's kernel unpacks each; gzip, zstd and none in `tests/nightly`, and in most tests.
+/// Debian's kernel unpacks each; the others in `tests/nightly`, and in most tests.
 #[test]
-fn initrds_of_other_compressions() {
-    for compression in ["xz", "lz4"] {
-        let name = format!("boot-debian-{compression}");
-        // More than one piece for every compressor that works in pieces.
-        let images = Images::of_debian(&name, Arch::Amd64, 9, &["--format", "raw", "--initrd-compression", compression]);
-        images.boots_debian("guest.img", "raw", Bus::VirtioBlk, Machine::bios(), "bios");
-    }
+fn an_initrd_compressed_with_xz() {
+    // More than one piece for every compressor that works in pieces.
+    let images = Images::of_debian("boot-debian-xz", Arch::Amd64, 9, &["--format", "raw", "--initrd-compression", "xz"]);
+    images.boots_debian("guest.img", "raw", Bus::VirtioBlk, Machine::bios(), "bios");
 }
 
 /// The judge can find guilty: bsdtar's newc drops hard links and makes no missing parent directories, and the guest says so.
