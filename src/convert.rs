@@ -28,7 +28,7 @@ use crate::{
     input::Input,
     layout::Given,
     names,
-    outputs::Output,
+    outputs::{EFI_VARS, Output},
     recipes::{Files, Job},
     request::{self, Heeder, Request, Root, Setting},
     run::Run,
@@ -165,6 +165,11 @@ fn refuse_unheeded(outputs: &[&'static Output], request: &Request) -> Result<()>
     if let (true, Root::Partition(root), false) = (request.secure_boot.signing.is_some(), request.root, request.verity) {
         let what = format!("--root {} with a signature needs --verity: nothing else covers what is in a partition", root.name);
         return Err(Error::unsupported(what).hint("add --verity, or leave --root out"));
+    }
+    // Whoever makes the machine may put them there; else the disk has to, in the form that firmware takes them.
+    let has_variables = outputs.iter().any(|output| EFI_VARS.iter().any(|row| std::ptr::eq(row, *output)));
+    if let (Some(enrolment), Some(_), false) = (&request.secure_boot.enrolment, &request.secure_boot.signing, has_variables) {
+        enrolment.signed()?;
     }
     let heeded: Vec<_> = outputs.iter().flat_map(|output| output.heeds(request)).collect();
     match request.given(Heeder::Output).chain(request.given(Heeder::Artifact)).find(|setting| !heeded.contains(setting)) {

@@ -222,6 +222,11 @@ fn variables_are_what_others_make_of_the_keys() {
     assert!(fs::read(dir.join("public-efivars.fd")).unwrap() == fs::read(dir.join("out-efivars.fd")).unwrap());
     let unsigned = moby_in(&dir, &["convert", "-q", "guest.tar", "-f", "raw", "--enroll-keys", "public", "--efi-vars", "auth"]);
     assert!(unsigned.code() == 2 && unsigned.errors().contains("PK.key that would sign it"), "{unsigned}");
+    let unsigned = moby_in(
+        &dir,
+        &["convert", "-q", "guest.tar", "-f", "raw", "--sign-key", "keys/db.key", "--sign-cert", "keys/db.crt", "--enroll-keys", "public"],
+    );
+    assert!(unsigned.code() == 2 && unsigned.errors().contains("PK.key that would sign it"), "{unsigned}");
     // The disk, and nothing but the disk, where there are no keys on it.
     let none = moby_in(&dir, &["convert", "-q", "guest.tar", "-f", "raw", "--efi-vars", "qemu"]);
     assert!(none.code() == 2 && none.errors().contains("there are no keys to trust"), "{none}");
