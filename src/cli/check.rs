@@ -97,7 +97,7 @@ impl Check {
         if !self.db_cert.is_empty() && findings.corruptions == 0 {
             let disk = format.decode(&file, &Reading::default(), env).at(place)?;
             let loaders = Loaders::of(&disk, &mut env.spool).at(place)?;
-            for refusal in secure_boot::refusals_of_disk(&loaders, &self.certificates(env)?).at(place)? {
+            for refusal in secure_boot::refusals_of_disk(&loaders, &signing::certificates(&self.db_cert, env)?).at(place)? {
                 findings.corrupt(|| refusal);
             }
         }
@@ -112,15 +112,11 @@ impl Check {
             findings.corrupt(|| format!("the signature of {signer} is not of this program"));
         }
         if !self.db_cert.is_empty()
-            && let Some(why) = secure_boot::refusal(program, &self.certificates(env)?)?
+            && let Some(why) = secure_boot::refusal(program, &signing::certificates(&self.db_cert, env)?)?
         {
             findings.corrupt(|| format!("it {why}"));
         }
         Ok(findings)
-    }
-
-    fn certificates(&self, env: &mut Env) -> Result<Vec<Certificate>> {
-        Ok(self.db_cert.iter().map(|path| signing::certificates(path, env)).collect::<Result<Vec<_>>>()?.concat())
     }
 
     fn report(&self, format: &str, findings: &Findings) -> Value {

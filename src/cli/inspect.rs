@@ -67,21 +67,8 @@ impl Inspect {
         let facts = match input::read(&self.input, self.from, &opening, &mut env)?.input {
             Input::Tar(tar) => tar_facts(&tar, &env).at(place)?,
             Input::Container(tree) => image_facts("container image", &tar::of_tree(&tree).contents().at(place)?),
-            Input::Uki(file) => {
-                let mut facts = uki_facts(&file).at(place)?;
-                if self.pcrs {
-                    facts["pcrs"] = self.pcr_facts(std::slice::from_ref(&file), &image::uki::boot(&file).at(place)?, &mut env).at(place)?;
-                }
-                facts
-            }
-            Input::Disk { format, file, disk, .. } => {
-                let mut facts = disk_facts(&self.input, format, &file, &disk, &mut env).at(place)?;
-                if self.pcrs {
-                    let chain = secure_boot::chain(&disk::Loaders::of(&disk, &mut env.spool).at(place)?);
-                    facts["pcrs"] = self.pcr_facts(&chain, &disk::boot_any(&disk, &mut env.spool).at(place)?, &mut env).at(place)?;
-                }
-                facts
-            }
+            Input::Uki(file) => self.uki_facts(&file, &mut env).at(place)?,
+            Input::Disk { format, file, disk, .. } => self.disk_facts(format, &file, &disk, &mut env).at(place)?,
         };
         if self.pcrs && facts.get("pcrs").is_none() {
             return Err(Error::unsupported("is started by no firmware").hint("convert it first").at(place()));
@@ -92,6 +79,75 @@ impl Inspect {
         let mut text = String::new();
         show(&facts, 0, &mut text);
         super::print(&text)
+    }
+
+    fn uki_facts(&self, file: &Blob, env: &mut Env) -> Result<Value> {
+        let sections: Vec<_> = uki::divide(file)?.iter().map(|(name, body)| json!({"name": name, "bytes": body.len()})).collect();
+        let boot = image::uki::boot(file);
+        let mut facts = json!({
+            "format": "uki",
+            "bytes": file.len(),
+            "sections": sections,
+            "signatures": signature_facts(file),
+            "boot": boot_facts(&boot),
+        });
+        if self.pcrs {
+            facts["pcrs"] = self.pcr_facts(std::slice::from_ref(file), &boot?, env)?;
+        }
+        Ok(facts)
+    }
+
+    /// The keys are those of `qemu-img info --output=json` where it has the fact.
+    fn disk_facts(&self, format: &dyn Format, file: &Blob, disk: &Blob, env: &mut Env) -> Result<Value> {
+        let table = disk::table(disk);
+        let partitions = match &table {
+            Err(error) => json!({"error": error.to_string()}),
+            Ok(table) => table.partitions.iter().map(|partition| partition_facts(partition, disk)).collect(),
+        };
+        let info = format.info(file)?;
+        let mut facts = json!({
+            "filename": self.input.to_string_lossy(),
+            "format": format.name(),
+            "virtual-size": disk.len(),
+            "actual-size": input::allocated(&self.input).unwrap_or_else(|| file.data_len()),
+            "bytes": file.len(),
+            "data-size": disk.data_len(),
+            "dirty-flag": info.dirty,
+        });
+        let optional = [
+            ("cluster-size", info.cluster_size.map(Value::from)),
+            ("backing-filename", info.backing_file.map(Value::from)),
+            ("backing-filename-format", info.backing_format.map(Value::from)),
+        ];
+        for (key, value) in optional {
+            if let Some(value) = value {
+                facts[key] = value;
+            }
+        }
+        if !info.snapshots.is_empty() {
+            let row = |s: &SnapshotInfo| json!({"id": s.id, "name": s.name, "date-sec": s.seconds, "disk-size": s.size});
+            facts["snapshots"] = info.snapshots.iter().map(row).collect();
+        }
+        if !info.specific.is_empty() {
+            let data: serde_json::Map<_, _> = info.specific.into_iter().map(|(key, fact)| (key.to_owned(), value(fact))).collect();
+            facts["format-specific"] = json!({"type": format.name(), "data": data});
+        }
+        // A CD, or a disk without partitions.
+        if let Some(name) = file_system::of(disk)? {
+            facts["file-system"] = name.into();
+        }
+        if let Ok(table) = &table {
+            facts["partition-table"] = table.scheme.name().into();
+        }
+        let loaders = disk::Loaders::of(disk, &mut env.spool)?;
+        facts["loaders"] = loader_facts(&loaders);
+        facts["partitions"] = partitions;
+        let boot = disk::boot_any(disk, &mut env.spool);
+        facts["boot"] = boot_facts(&boot);
+        if self.pcrs {
+            facts["pcrs"] = self.pcr_facts(&secure_boot::chain(&loaders), &boot?, env)?;
+        }
+        Ok(facts)
     }
 
     fn pcr_facts(&self, programs: &[Blob], booted: &Booted, env: &mut Env) -> Result<Value> {
@@ -157,65 +213,6 @@ fn doubts(image: &Image) -> Option<Vec<String>> {
     // A plain root file system is not booted by itself.
     let found = if image.kernel.is_empty() { Vec::new() } else { bootable::doubts(image, Start::Initramfs).ok()? };
     (!found.is_empty()).then(|| found.iter().map(Doubt::sentence).collect())
-}
-
-fn uki_facts(file: &Blob) -> Result<Value> {
-    let sections: Vec<_> = uki::divide(file)?.iter().map(|(name, body)| json!({"name": name, "bytes": body.len()})).collect();
-    Ok(json!({
-        "format": "uki",
-        "bytes": file.len(),
-        "sections": sections,
-        "signatures": signature_facts(file),
-        "boot": boot_facts(image::uki::boot(file)),
-    }))
-}
-
-/// The keys are those of `qemu-img info --output=json` where it has the fact.
-fn disk_facts(path: &Path, format: &dyn Format, file: &Blob, disk: &Blob, env: &mut Env) -> Result<Value> {
-    let table = disk::table(disk);
-    let partitions = match &table {
-        Err(error) => json!({"error": error.to_string()}),
-        Ok(table) => table.partitions.iter().map(|partition| partition_facts(partition, disk)).collect(),
-    };
-    let info = format.info(file)?;
-    let mut facts = json!({
-        "filename": path.to_string_lossy(),
-        "format": format.name(),
-        "virtual-size": disk.len(),
-        "actual-size": input::allocated(path).unwrap_or_else(|| file.data_len()),
-        "bytes": file.len(),
-        "data-size": disk.data_len(),
-        "dirty-flag": info.dirty,
-    });
-    let optional = [
-        ("cluster-size", info.cluster_size.map(Value::from)),
-        ("backing-filename", info.backing_file.map(Value::from)),
-        ("backing-filename-format", info.backing_format.map(Value::from)),
-    ];
-    for (key, value) in optional {
-        if let Some(value) = value {
-            facts[key] = value;
-        }
-    }
-    if !info.snapshots.is_empty() {
-        let row = |s: &SnapshotInfo| json!({"id": s.id, "name": s.name, "date-sec": s.seconds, "disk-size": s.size});
-        facts["snapshots"] = info.snapshots.iter().map(row).collect();
-    }
-    if !info.specific.is_empty() {
-        let data: serde_json::Map<_, _> = info.specific.into_iter().map(|(key, fact)| (key.to_owned(), value(fact))).collect();
-        facts["format-specific"] = json!({"type": format.name(), "data": data});
-    }
-    // A CD, or a disk without partitions.
-    if let Some(name) = file_system::of(disk)? {
-        facts["file-system"] = name.into();
-    }
-    if let Ok(table) = &table {
-        facts["partition-table"] = table.scheme.name().into();
-    }
-    facts["loaders"] = loader_facts(&disk::Loaders::of(disk, &mut env.spool)?);
-    facts["partitions"] = partitions;
-    facts["boot"] = boot_facts(disk::boot_any(disk, &mut env.spool));
-    Ok(facts)
 }
 
 fn value(fact: Fact) -> Value {
@@ -285,7 +282,7 @@ fn duplicates(image: &Image) -> Result<String> {
 }
 
 /// What is booted.
-fn boot_facts(boot: Result<Booted>) -> Value {
+fn boot_facts(boot: &Result<Booted>) -> Value {
     let boot = match boot {
         Err(error) => return json!({"error": error.to_string()}),
         Ok(boot) => boot,

@@ -9,6 +9,7 @@ use formats::{Blob, Env, Guid, signer::Signer, units, x509::Certificate};
 use std::{
     env,
     path::{Path, PathBuf},
+    slice,
     sync::Arc,
     time::Duration,
 };
@@ -80,12 +81,13 @@ pub(super) fn read(path: &Path, env: &mut Env) -> Result<Vec<u8>> {
     input::open_plain(path, &Opening::default(), env).and_then(read).at(|| input::show(path))
 }
 
-/// The certificates of a file.
+/// The certificates of files, one behind the other.
 ///
 /// # Errors
-/// When it cannot be read, or holds none.
-pub(super) fn certificates(path: &Path, env: &mut Env) -> Result<Vec<Certificate>> {
-    Certificate::read(&read(path, env)?).at(|| input::show(path))
+/// When one cannot be read, or holds none.
+pub(super) fn certificates(paths: &[PathBuf], env: &mut Env) -> Result<Vec<Certificate>> {
+    let mut of = |path: &PathBuf| Certificate::read(&read(path, env)?).at(|| input::show(path));
+    Ok(paths.iter().map(&mut of).collect::<Result<Vec<_>>>()?.concat())
 }
 
 impl SigningArgs {
@@ -120,8 +122,7 @@ impl SigningArgs {
 
     /// All certificates, the signer's first.
     pub(super) fn certificates(&self, env: &mut Env) -> Result<Vec<Certificate>> {
-        let read = self.sign_cert.iter().map(|path| certificates(path, env)).collect::<Result<Vec<_>>>()?;
-        Ok(read.concat())
+        certificates(&self.sign_cert, env)
     }
 
     /// The key in a file.
@@ -169,7 +170,7 @@ impl SecureBootArgs {
     fn of_directory(&self, directory: &Path, env: &mut Env) -> Result<Signing> {
         let key = self.signing.key(&directory.join("db.key"), env)?;
         let path = directory.join("db.crt");
-        self.signing.with(certificates(&path, env)?, Arc::new(key), &path)
+        self.signing.with(certificates(slice::from_ref(&path), env)?, Arc::new(key), &path)
     }
 
     fn enrolment(&self, directory: &Path, env: &mut Env) -> Result<Enrolment> {
@@ -178,13 +179,13 @@ impl SecureBootArgs {
             let file = |ending: &str| Some(directory.join(format!("{name}.{ending}"))).filter(|path| path.exists());
             let (signed, key) = (file("auth"), file("key"));
             let signed = signed.map(|path| read(&path, env)).transpose()?;
-            let certificates = CERTIFICATES.iter().find_map(|ending| file(ending)).map(|path| certificates(&path, env)).transpose()?;
+            let certificate = CERTIFICATES.iter().find_map(|ending| file(ending));
             let key = key.map(|path| self.signing.key(&path, env)).transpose()?;
-            found.push(OfVariable { name, signed, certificates: certificates.unwrap_or_default(), key });
+            found.push(OfVariable { name, signed, certificates: certificates(certificate.as_slice(), env)?, key });
         }
         let owner = directory.join(OWNER);
         let owner: Option<Guid> = if owner.exists() { Some(guid(&read(&owner, env)?).at(|| input::show(&owner))?) } else { None };
-        let more = self.db_cert.iter().map(|path| certificates(path, env)).collect::<Result<Vec<_>>>()?.concat();
+        let more = certificates(&self.db_cert, env)?;
         Enrolment::new(owner, found, more, env.time, self.enroll_force)
     }
 

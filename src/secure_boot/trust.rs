@@ -4,7 +4,11 @@ use crate::{
     error::{At, Result},
     image::disk::Loaders,
 };
-use formats::{Blob, Kind, authenticode, x509::Certificate};
+use formats::{
+    Blob, Kind,
+    authenticode::{self, Signature},
+    x509::Certificate,
+};
 
 /// Why a machine that trusts these certificates would refuse a program; nothing where it would start it.
 ///
@@ -12,17 +16,16 @@ use formats::{Blob, Kind, authenticode, x509::Certificate};
 /// When it cannot be read, or is no EFI program.
 pub(crate) fn refusal(program: &Blob, db: &[Certificate]) -> Result<Option<String>> {
     let signatures = authenticode::signatures(program)?;
-    if signatures.is_empty() {
-        return Ok(Some("is not signed".to_owned()));
-    }
-    if signatures.iter().any(|signature| signature.digest_matches && signature.is_valid && signature.is_trusted_by(db)) {
+    if signatures.iter().any(|signature| signature.is_trusted_by(db)) {
         return Ok(None);
     }
-    if !signatures.iter().any(|signature| signature.digest_matches && signature.is_valid) {
-        return Ok(Some("was changed after it was signed".to_owned()));
-    }
-    let signers: Vec<_> = signers(program)?;
-    Ok(Some(format!("is signed by {}, which none of the certificates leads to", signers.join(" and "))))
+    Ok(Some(if signatures.is_empty() {
+        "is not signed".to_owned()
+    } else if signatures.iter().any(|signature| signature.digest_matches && signature.is_valid) {
+        format!("is signed by {}, which none of the certificates leads to", names(&signatures).join(" and "))
+    } else {
+        "was changed after it was signed".to_owned()
+    }))
 }
 
 /// Whose certificates signed a program.
@@ -30,8 +33,11 @@ pub(crate) fn refusal(program: &Blob, db: &[Certificate]) -> Result<Option<Strin
 /// # Errors
 /// As [`refusal`].
 pub(crate) fn signers(program: &Blob) -> Result<Vec<String>> {
-    let of = |signature: &authenticode::Signature| signature.certificates.first().map(Certificate::subject);
-    Ok(authenticode::signatures(program)?.iter().filter_map(of).collect())
+    Ok(names(&authenticode::signatures(program)?))
+}
+
+fn names(signatures: &[Signature]) -> Vec<String> {
+    signatures.iter().filter_map(|signature| signature.certificates.first()).map(Certificate::subject).collect()
 }
 
 /// Why a machine that trusts these certificates would refuse what it starts of a disk by itself: a line for each program.

@@ -2,7 +2,7 @@
 
 use crate::support::{
     guest::Arch,
-    images::Disk,
+    images::{Disk, partition},
     initrd,
     qemu::{Bus, Machine},
     text,
@@ -38,16 +38,6 @@ fn linux_mounts_squashfs() {
     for disk in ["vda", "vdb", "vdc", "vdd", "vde"] {
         console = console.expect(&format!("MOBY-ROOT-GOOD {disk}\n"));
     }
-}
-
-/// First byte and bytes of the partition of a name, its number and its GUID.
-fn partition(disk: &Path, name: &str) -> (u64, u64, String) {
-    let table = run("sgdisk", ["-p", text(disk)]);
-    let line = table.lines().find(|line| line.trim_end().ends_with(&format!("  {name}"))).unwrap_or_else(|| panic!("no {name}:\n{table}"));
-    let column = |n: usize| line.split_whitespace().nth(n).unwrap().parse::<u64>().unwrap();
-    let about = run("sgdisk", [&format!("-i{}", column(0)), text(disk)]);
-    let guid = about.lines().find_map(|line| line.strip_prefix("Partition unique GUID: ")).unwrap().to_lowercase();
-    (column(1) * 512, (column(2) + 1 - column(1)) * 512, guid)
 }
 
 /// A partition as a file of its own.
@@ -101,24 +91,13 @@ fn refuses_a_flipped_bit(root: &str, stored: &str, machine: Machine) {
     let verify = |data: &Path| finish(tool("veritysetup").args(["verify", text(data), text(&hashes), root_hash]));
     verify(&data).success();
     // Somewhere in the 5 MiB of random data, which is stored as it is.
-    let bad = with_a_flipped_bit(&good, "root", 4 << 20);
+    let bad = good.with_a_flipped_bit("root", 4 << 20);
     let verdict = verify(&extract(&bad.path, "root"));
     assert!(verdict.code() != 0, "{verdict}");
 
     let machine = machine.disk(Bus::VirtioBlk, &good.path, "raw").disk(Bus::VirtioBlk, &bad.path, "raw");
     let console = machine.run_until("MOBY-MARKER-").expect("MOBY-MARKER-OK").refuse("MOBY-BAD");
     console.expect("MOBY-ROOT-GOOD vda\n").expect("MOBY-ROOT-REFUSED vdb\n").expect("is corrupted");
-}
-
-/// A copy of a disk with a bit changed at a byte of a partition.
-fn with_a_flipped_bit(good: &Disk, name: &str, at: u64) -> Disk {
-    let bad = Disk { path: good.path.with_extension("bad") };
-    fs::copy(&good.path, &bad.path).unwrap();
-    let at = partition(&bad.path, name).0 + at;
-    let mut byte = [0];
-    File::open(&bad.path).unwrap().read_exact_at(&mut byte, at).unwrap();
-    bad.damage(at, &[byte[0] ^ 4]);
-    bad
 }
 
 /// Without a signature programs go on that cannot read a damaged block. With one nothing does; `tests/nightly` damages more.
@@ -132,7 +111,7 @@ fn a_signed_root_that_was_changed_stops_the_machine() {
     let good = Disk { path: dir.join("guest.img") };
     let machine = |disk: &Disk| Machine::bios().disk(Bus::VirtioBlk, &disk.path, "raw");
     machine(&good).run_until("MOBY-MARKER-").expect("MOBY-ROOT-GOOD vda\n").expect("MOBY-MARKER-OK");
-    let console = machine(&with_a_flipped_bit(&good, "root", 4 << 20)).run();
+    let console = machine(&good.with_a_flipped_bit("root", 4 << 20)).run();
     console.expect("Kernel panic").expect("dm-verity device corrupted").refuse("MOBY-MARKER");
 }
 

@@ -5,13 +5,9 @@ use crate::support::{
     images::Disk,
     qemu::{Bus, Machine},
     scratch, text,
-    tools::{finish, moby, run},
+    tools::{finish, moby},
 };
-use std::{
-    fs::{self, File},
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 // A guest of the tests has no /sbin/init, which kernels look for on a root that they mount.
 const CMDLINE: &str = "console=ttyS0 panic=-1 init=/init";
@@ -62,18 +58,10 @@ fn what_is_under_a_signature_runs_whole_or_not_at_all() {
     let disk = disk(&dir, "erofs", &["--secure-boot", text(&keys), "--efi-vars", "qemu", "--opt", "erofs_compression=none"]);
     let machine = |disk: &Path| Machine::guarded().variables(&dir.join("guest-efivars.fd")).disk(Bus::VirtioBlk, disk, "raw");
     comes_up(&machine(&disk), "efi");
-    let table = run("sgdisk", ["-p", text(&disk)]);
-    let start = |name: &str| -> u64 {
-        let line = table.lines().find(|line| line.trim_end().ends_with(&format!("  {name}"))).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 512
-    };
     // Data of a file, the superblock, the tree of hashes.
-    for at in [start("root") + (4 << 20), start("root") + 1124, start("root verity") + 4096 + 4097] {
-        let bad = Disk { path: dir.join("bad.img") };
-        fs::copy(&disk, &bad.path).unwrap();
-        let mut byte = [0];
-        File::open(&bad.path).unwrap().read_exact_at(&mut byte, at).unwrap();
-        bad.damage(at, &[byte[0] ^ 4]);
+    let good = Disk { path: disk };
+    for (name, at) in [("root", 4 << 20), ("root", 1124), ("root verity", 4096 + 4097)] {
+        let bad = good.with_a_flipped_bit(name, at);
         machine(&bad.path).run().expect("Kernel panic").expect("dm-verity device corrupted").refuse("MOBY-MARKER-");
     }
 }

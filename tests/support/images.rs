@@ -189,6 +189,16 @@ pub fn disk_of_program(program: &Path, name: &str) -> PathBuf {
     disk
 }
 
+/// First byte and bytes of the partition of a name, its number and its GUID.
+pub fn partition(disk: &Path, name: &str) -> (u64, u64, String) {
+    let table = run("sgdisk", ["-p", text(disk)]);
+    let line = table.lines().find(|line| line.trim_end().ends_with(&format!("  {name}"))).unwrap_or_else(|| panic!("no {name}:\n{table}"));
+    let column = |n: usize| line.split_whitespace().nth(n).expect("a column").parse::<u64>().expect("a number");
+    let about = run("sgdisk", [&format!("-i{}", column(0)), text(disk)]);
+    let guid = about.lines().find_map(|line| line.strip_prefix("Partition unique GUID: ")).expect("a GUID").to_lowercase();
+    (column(1) * 512, (column(2) + 1 - column(1)) * 512, guid)
+}
+
 /// A raw disk of ours in the hands of a user with mtools, or of fate.
 pub struct Disk {
     pub path: PathBuf,
@@ -267,6 +277,17 @@ impl Disk {
 
     pub fn delete_entry(&self) {
         self.delete(&ENTRY[2..]);
+    }
+
+    /// A copy with a bit changed at a byte of a partition.
+    pub fn with_a_flipped_bit(&self, name: &str, at: u64) -> Self {
+        let bad = Self { path: self.path.with_extension("bad") };
+        fs::copy(&self.path, &bad.path).expect("the scratch directory can be written");
+        let at = partition(&bad.path, name).0 + at;
+        let mut byte = [0];
+        File::open(&bad.path).and_then(|disk| disk.read_exact_at(&mut byte, at)).expect("the partition is there");
+        bad.damage(at, &[byte[0] ^ 4]);
+        bad
     }
 
     /// Overwrites bytes, as a failing disk does.
