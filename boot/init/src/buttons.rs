@@ -1,6 +1,6 @@
 //! The power button: what QEMU's `system_powerdown`, a cloud's "stop" and a finger press. Linux input, `struct input_event` of 64-bit kernels.
 
-use std::{collections::BTreeSet, fs::File, io::Read, sync::mpsc::Sender, thread};
+use std::{collections::BTreeSet, fs::File, io::Read, os::unix::fs::MetadataExt, sync::mpsc::Sender, thread};
 
 use crate::{event::Event, files};
 
@@ -12,7 +12,7 @@ const EVENT_LEN: usize = 24;
 /// The devices with a power button.
 pub(crate) struct Buttons {
     events: Sender<Event>,
-    watched: BTreeSet<String>,
+    watched: BTreeSet<(String, u64)>,
 }
 
 impl Buttons {
@@ -28,7 +28,9 @@ impl Buttons {
                 continue;
             }
             let Ok(mut device) = File::open(format!("/dev/input/{name}")) else { continue };
-            if !self.watched.insert(name) {
+            // One that is plugged in again has the name of another, and a file of its own.
+            let Ok(file) = device.metadata() else { continue };
+            if !self.watched.insert((name, file.ino())) {
                 continue;
             }
             let events = self.events.clone();

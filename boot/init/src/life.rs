@@ -100,8 +100,6 @@ fn prepare(arguments: &mut ArgsOs, first: bool) -> Result<OsString> {
     let (cwd, terminal, limits) = (next()?, next()?, next()?);
     let program = next()?;
     if first {
-        // Not longer than the namespace is kept.
-        prctl::set_pdeathsig(Signal::SIGKILL).at("prctl")?;
         mounts::proc()?;
     }
     // What process 1 waits for in threads is blocked, and would stay so.
@@ -134,6 +132,10 @@ fn prepare(arguments: &mut ArgsOs, first: bool) -> Result<OsString> {
     unistd::setgroups(&groups).at("setgroups")?;
     unistd::setgid(Gid::from_raw(gid)).at("setgid")?;
     unistd::setuid(Uid::from_raw(uid)).at("setuid")?;
+    if first {
+        // Not longer than the namespace is kept. Another user would not have inherited it.
+        prctl::set_pdeathsig(Signal::SIGKILL).at("prctl")?;
+    }
     unistd::chdir(cwd.as_os_str()).at(&shown)?;
     Ok(program)
 }

@@ -31,7 +31,7 @@ const DEPTH_MAX: u32 = 32;
 pub(crate) struct Modules {
     /// By its descriptor, so that they are found when another root is above them.
     dir: PathBuf,
-    _open: Option<File>,
+    open: Option<File>,
     index: Index<'static>,
     /// The aliases that were looked up.
     asked: BTreeSet<Vec<u8>>,
@@ -52,14 +52,11 @@ impl Modules {
         let text = |name: &str| -> &'static [u8] { files::read(dir.join(name), INDEX_MAX).unwrap_or_default().leak() };
         let index = Index::parse(text("modules.alias"), text("modules.dep"), text("modules.softdep"));
         let dir = open.as_ref().map(|open| PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd())));
-        Self { dir: dir.unwrap_or_default(), _open: open, index, asked: BTreeSet::new(), loaded: BTreeSet::new() }
+        Self { dir: dir.unwrap_or_default(), open, index, asked: BTreeSet::new(), loaded: BTreeSet::new() }
     }
 
     /// Loads what drives the devices that are there, until no more appear.
     pub(crate) fn settle(&mut self) {
-        if self._open.is_none() {
-            return;
-        }
         let mut quiet = 0;
         while quiet < QUIET_ROUNDS {
             if self.look() {
@@ -73,6 +70,9 @@ impl Modules {
 
     /// Loads what drives the devices that are there now; whether there were new ones.
     pub(crate) fn look(&mut self) -> bool {
+        if self.open.is_none() {
+            return false;
+        }
         let mut aliases = BTreeSet::new();
         collect(Path::new("/sys/devices"), &mut aliases, 0);
         let mut new = false;
@@ -84,7 +84,7 @@ impl Modules {
 
     /// Loads what drives a device; whether it was not known.
     pub(crate) fn device(&mut self, alias: &[u8]) -> bool {
-        if self._open.is_none() || !self.asked.insert(alias.to_vec()) {
+        if self.open.is_none() || !self.asked.insert(alias.to_vec()) {
             return false;
         }
         let names: Vec<Vec<u8>> = self.index.named(alias).into_iter().map(<[u8]>::to_vec).collect();

@@ -93,6 +93,8 @@ impl Supervisor {
                 State::Running { kill, .. } => kill,
             };
             let event = match due {
+                // What is due is not put off by however many events there are.
+                Some(due) if due <= Instant::now() => Err(RecvTimeoutError::Timeout),
                 Some(due) => self.events.recv_timeout(due.saturating_duration_since(Instant::now())),
                 None => self.events.recv().map_err(RecvTimeoutError::from),
             };
@@ -156,19 +158,21 @@ impl Supervisor {
 
     /// Buries all that ended; how the machine goes on when the main process did.
     fn reap(&mut self) -> Option<Ending> {
+        let mut main = None;
         loop {
             let (pid, code, signal) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid, u8::try_from(code).unwrap_or(life::OURS), None),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
                     (pid, u8::try_from(signal as i32).map_or(life::OURS, |n| n + 128), Some(signal))
                 }
-                Ok(WaitStatus::StillAlive) | Err(_) => return None,
+                Ok(WaitStatus::StillAlive) | Err(_) => break,
                 Ok(_) => continue,
             };
-            if matches!(self.state, State::Running { pid: main, .. } if main == pid) {
-                return self.ended(code, signal);
+            if matches!(self.state, State::Running { pid: running, .. } if running == pid) {
+                main = Some((code, signal));
             }
         }
+        main.and_then(|(code, signal)| self.ended(code, signal))
     }
 
     fn ended(&mut self, code: u8, signal: Option<Signal>) -> Option<Ending> {

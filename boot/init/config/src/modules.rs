@@ -5,7 +5,7 @@
 //!  alias virtio:d00000001v* virtio_net          kernel/drivers/net/virtio_net.ko: kernel/.../net_failover.ko ...
 //!  softdep uhci_hcd pre: ehci_pci post: x       a module's own file, then all that it needs, the nearest first
 //! ```
-//! A name of a module has `_` where a file or a dependency may have `-`.
+//! A name of a module has `_` where a file or a dependency may have `-`. A soft dependency may be an alias: ext4's is `crc32c`.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -64,8 +64,8 @@ impl<'a> Modules<'a> {
                 match (word, &mut to) {
                     (b"pre:", _) => to = Some(false),
                     (b"post:", _) => to = Some(true),
-                    (name, Some(false)) => soft.before.push(normal(name)),
-                    (name, Some(true)) => soft.after.push(normal(name)),
+                    (name, Some(false)) => soft.before.push(name.to_vec()),
+                    (name, Some(true)) => soft.after.push(name.to_vec()),
                     (_, None) => {}
                 }
             }
@@ -81,7 +81,7 @@ impl<'a> Modules<'a> {
     /// The files to load for a module, in their order, itself among them; empty when it is not there, as when it is built in.
     pub fn order(&self, module: &[u8]) -> Vec<&'a [u8]> {
         let mut order = Order { files: Vec::new(), seen: BTreeSet::new() };
-        self.add(&normal(module), &mut order, 0);
+        self.add(module, &mut order, 0);
         order.files
     }
 
@@ -89,9 +89,12 @@ impl<'a> Modules<'a> {
         if depth > DEPTH_MAX || order.files.len() >= ORDER_MAX || !order.seen.insert(name.to_vec()) {
             return;
         }
-        let Some(File { path, needs }) = self.files.get(name) else { return };
-        let soft = self.soft.get(name);
         let deeper = depth.saturating_add(1);
+        let module = normal(name);
+        let Some(File { path, needs }) = self.files.get(&module) else {
+            return self.named(name).into_iter().for_each(|name| self.add(name, order, deeper));
+        };
+        let soft = self.soft.get(&module);
         soft.into_iter().flat_map(|soft| &soft.before).for_each(|name| self.add(name, order, deeper));
         // depmod lists the whole closure, the nearest first.
         needs.iter().rev().for_each(|file| self.add(&self::name(file), order, deeper));
@@ -131,12 +134,12 @@ mod tests {
     use alloc::{string::String, vec::Vec};
 
     const ALIAS: &[u8] = b"# Aliases extracted from modules themselves.\n\
-        alias virtio:d00000001v* virtio_net\nalias fs-ext4 ext4\nalias pci:v*d*sv*sd*bc01sc06i01* ahci\nalias torn\n\
+        alias virtio:d00000001v* virtio_net\nalias fs-ext4 ext4\nalias crypto-crc32c crc32c-intel\nalias pci:v*d*sv*sd*bc01sc06i01* ahci\nalias torn\n\
         alias virtio:d00000001v* second-driver\n";
     const DEP: &[u8] = b"kernel/fs/ext4/ext4.ko: kernel/lib/crc16.ko kernel/fs/mbcache.ko kernel/fs/jbd2/jbd2.ko\n\
         kernel/lib/crc16.ko:\nkernel/fs/mbcache.ko:\nkernel/fs/jbd2/jbd2.ko: kernel/lib/crc16.ko\nkernel/crypto/crc32c-intel.ko.xz:\n\
         kernel/net/virtio-net.ko: kernel/net/failover.ko\nkernel/net/failover.ko:\na.ko:\nb.ko:\ntorn";
-    const SOFT: &[u8] = b"softdep ext4 pre: crc32c-intel\nsoftdep a post: b\nsoftdep b pre: a\nsoftdep torn\n";
+    const SOFT: &[u8] = b"softdep ext4 pre: crypto-crc32c\nsoftdep a post: b\nsoftdep b pre: a\nsoftdep torn\n";
 
     fn order(module: &str) -> Vec<String> {
         let modules = Modules::parse(ALIAS, DEP, SOFT);
