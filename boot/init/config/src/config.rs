@@ -324,7 +324,7 @@ impl core::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::{Config, LIMITS, Limit, Pid1, Restart};
-    use alloc::{format, string::ToString, vec, vec::Vec};
+    use alloc::{string::ToString, vec, vec::Vec};
 
     fn full() -> Config {
         let every: Vec<u8> = (1..=255).collect();
@@ -416,7 +416,7 @@ mod tests {
                 let mut damaged = text.clone();
                 damaged[at] = byte;
                 if let Ok(config) = Config::parse(&damaged) {
-                    assert_eq!(Config::parse(&config.write()), Ok(config), "{}", format!("{at} {byte}"));
+                    assert_eq!(Config::parse(&config.write()), Ok(config), "{at} {byte}");
                 }
             }
         }
