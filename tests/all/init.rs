@@ -18,6 +18,8 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
+    thread,
+    time::Duration,
 };
 
 const CMDLINE: &str = "console=ttyS0 panic=-1 quiet";
@@ -73,7 +75,7 @@ fn it_serves_until_the_power_button_is_pressed() {
     // Not root, and port 80 all the same.
     let machine = boots(&initrd, "").network("virtio-net-pci", Some((port, 80)));
     let console = machine.press_power_at("serving", || {
-        let answers = |_: &u32| {
+        let ask = || {
             let mut answer = String::new();
             let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
             server.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
@@ -81,11 +83,9 @@ fn it_serves_until_the_power_button_is_pressed() {
             (!answer.is_empty()).then_some(answer)
         };
         // It says that it serves before it does.
-        let answer = (0..100).find_map(|attempt| {
-            answers(&attempt).or_else(|| {
-                std::thread::sleep(std::time::Duration::from_millis(200));
-                None
-            })
+        let answer = (0..100).find_map(|_| {
+            thread::sleep(Duration::from_millis(200));
+            ask()
         });
         assert!(answer.as_ref().is_some_and(|answer| answer.contains("served by the guest")), "{answer:?}");
     });
