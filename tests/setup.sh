@@ -151,8 +151,9 @@ download() {
     for deb in "$work"/*.deb; do dpkg-deb --extract "$deb" "$work/unpacked"; done
 }
 
-# What a guest needs to mount its root from a disk: the kernel has drivers and file systems as modules only.
-modules=(virtio_pci virtio_blk virtio_scsi sd_mod sr_mod squashfs erofs isofs overlay dm-verity)
+# What a guest needs to mount its root from a disk, and container images that boot for network, status and power button: the kernel has
+# drivers and file systems as modules only.
+modules=(virtio_pci virtio_blk virtio_scsi sd_mod sr_mod squashfs erofs isofs overlay dm-verity virtio_net virtio_console evdev button)
 
 # guest_modules UNPACKED TO [MODULE...]: these and what they depend on, in TO, with their names in the order of loading in TO/order.
 guest_modules() {
@@ -340,7 +341,6 @@ group_windows() {
 group_dist() {
     group_build
     packages+=(binutils python3)
-    targets+=(aarch64-unknown-linux-musl)
     programs+=(readelf python3 dpkg-deb)
     steps+=(rust_toolchain)
 }

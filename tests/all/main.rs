@@ -20,6 +20,7 @@ mod hostile;
 mod identity;
 mod image;
 mod images;
+mod init;
 mod iso;
 mod kernel;
 mod layout;

@@ -58,10 +58,11 @@ fn unsafe_code_stays_in_the_boot_programs() {
     let bare = ["boot/bios/", "boot/efi/", "boot/testkernel/"];
     let words = words(&[("unsafe", " {"), ("unsafe", " fn "), ("unsafe", " impl"), ("unsafe", " extern"), ("#[unsafe", "(")]);
     let elsewhere = rust_files().filter(|(path, _)| !bare.iter().any(|dir| path.starts_with(dir)));
-    none(
-        "unsafe code outside boot/{bios,efi,testkernel}",
-        elsewhere.flat_map(|(path, text)| lines_with(&path, &text, &words).collect::<Vec<_>>()),
-    );
+    let found = elsewhere.flat_map(|(path, text)| lines_with(&path, &text, &words).collect::<Vec<_>>());
+    // Process 1 has one: device-mapper has no other door than ioctl.
+    let (of_init, others): (Vec<_>, Vec<_>) = found.partition(|line| line.starts_with("boot/init/src/verity.rs:"));
+    none("unsafe code outside boot/{bios,efi,testkernel}", others);
+    assert_eq!(of_init.len(), 1, "{of_init:?}");
 }
 
 #[test]

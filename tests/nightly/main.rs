@@ -7,6 +7,7 @@
 mod containers;
 mod debian;
 mod foreign;
+mod init;
 mod large;
 mod system;
 mod testkernel;

@@ -83,6 +83,8 @@ pub struct Machine {
     variables: Option<PathBuf>,
     tpm: Option<PathBuf>,
     restarts: bool,
+    /// Devices beside the disks.
+    devices: Vec<String>,
 }
 
 /// What a machine said until it was ended.
@@ -113,6 +115,7 @@ impl Machine {
             variables: None,
             tpm: None,
             restarts: false,
+            devices: Vec::new(),
         }
     }
 
@@ -176,6 +179,28 @@ impl Machine {
         self
     }
 
+    /// Has a network card of this model on a network of its own, with a DHCP server; a port of the host leads to one of the guest.
+    pub fn network(mut self, model: &str, forwarded: Option<(u16, u16)>) -> Self {
+        let id = format!("n{}", self.devices.len());
+        let forward = forwarded.map(|(host, guest)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}")).unwrap_or_default();
+        self.devices.extend(["-netdev".into(), format!("user,id={id}{forward}"), "-device".into(), format!("{model},netdev={id}")]);
+        self
+    }
+
+    /// Has a network card on a wire that ends nowhere.
+    pub fn dead_network(mut self) -> Self {
+        self.devices.extend(["-netdev", "hubport,id=dead,hubid=1", "-device", "virtio-net-pci,netdev=dead"].map(String::from));
+        self
+    }
+
+    /// Has a virtio port of this name; what the guest writes there goes to the file.
+    pub fn port(mut self, name: &str, to: &Path) -> Self {
+        let file = format!("file,id=port,path={}", text(to).replace(',', ",,"));
+        self.devices.extend(["-device", "virtio-serial-pci", "-chardev", &file].map(String::from));
+        self.devices.extend(["-device".into(), format!("virtserialport,chardev=port,name={name}")]);
+        self
+    }
+
     /// Shows the console as it comes, for people.
     pub fn echo(mut self) -> Self {
         self.echo = true;
@@ -221,6 +246,18 @@ impl Machine {
         let dir = Directory::new();
         let mut guest = Guest::start(self, &dir);
         guest.watch(goal, self.limit, self.echo)
+    }
+
+    /// Runs the machine until a line contains `goal`, does something, presses its power button, and waits until it leaves by itself.
+    pub fn press_power_at(&self, goal: &str, act: impl FnOnce()) -> Console {
+        let _slot = Slot::take();
+        let dir = Directory::new();
+        let mut guest = Guest::start(self, &dir);
+        let before = guest.watch(goal, self.limit, self.echo);
+        act();
+        guest.ask_monitor("system_powerdown");
+        let after = guest.watch("\0 never printed", self.limit, self.echo);
+        Console { serial: before.serial + &after.serial, ..after }
     }
 
     /// Runs the machine until it leaves by itself.
@@ -280,6 +317,7 @@ impl Machine {
         // A kernel that QEMU loads by itself takes the first place in the boot order.
         let taken = if self.direct.is_empty() { "" } else { ",bootindex=0" };
         command.args(self.disks.iter().map(|argument| argument.strip_suffix(taken).unwrap_or(argument))).args(&self.direct);
+        command.args(&self.devices);
         command
     }
 }
@@ -357,14 +395,12 @@ impl Guest {
         panic!("{why}\n$ {}\n-- screen\n{screen}\n-- qemu\n{errors}\n-- serial\n{serial}", self.shown)
     }
 
-    /// The VGA text buffer: 25 rows of 80 cells of character and attribute.
-    fn screen(&self) -> String {
-        let file = self.monitor.with_file_name("screen");
-        let Ok(mut monitor) = UnixStream::connect(&self.monitor) else { return "(no monitor)".into() };
+    /// Has QEMU's monitor do something.
+    fn ask_monitor(&self, command: &str) {
+        let Ok(mut monitor) = UnixStream::connect(&self.monitor) else { return };
         monitor.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         // The second prompt comes when the first command is done.
-        let asked = writeln!(monitor, "pmemsave 0xb8000 4000 \"{}\"", text(&file));
-        asked.expect("QEMU's monitor listens");
+        writeln!(monitor, "{command}").expect("QEMU's monitor listens");
         let (mut answer, mut buffer) = (Vec::new(), [0; 1024]);
         while String::from_utf8_lossy(&answer).matches("(qemu) ").count() < 2 {
             match monitor.read(&mut buffer) {
@@ -372,6 +408,12 @@ impl Guest {
                 _ => break,
             }
         }
+    }
+
+    /// The VGA text buffer: 25 rows of 80 cells of character and attribute.
+    fn screen(&self) -> String {
+        let file = self.monitor.with_file_name("screen");
+        self.ask_monitor(&format!("pmemsave 0xb8000 4000 \"{}\"", text(&file)));
         let cells = fs::read(&file).unwrap_or_default();
         let rows = cells.chunks(160).map(|row| row.iter().step_by(2).map(|byte| char::from(*byte)).collect::<String>());
         rows.map(|row| row.trim_end_matches([' ', '\0']).to_owned() + "\n").collect()

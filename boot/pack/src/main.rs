@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One route, so that everybody gets the same bytes: the toolchain of `rust-toolchain.toml`, the profile `loader`, no flags
-//! from the environment or from cargo's configuration. A loader is one function in [`ARTIFACTS`]' table.
+//! from the environment or from cargo's configuration. An artifact is one function in [`ARTIFACTS`]' table.
 
 mod sha256;
 mod uninitialised;
@@ -29,10 +29,12 @@ struct Artifact {
     make: fn(&Sources) -> Result<Vec<u8>>,
 }
 
-/// Every loader that is committed.
+/// Every loader that is committed, and process 1 of container images.
 const ARTIFACTS: &[Artifact] = &[
     Artifact { file: "bootaa64.efi", make: bootaa64_efi },
     Artifact { file: "bootx64.efi", make: bootx64_efi },
+    Artifact { file: "init-aarch64", make: |sources| init(sources, "aarch64-unknown-linux-musl") },
+    Artifact { file: "init-x86_64", make: |sources| init(sources, "x86_64-unknown-linux-musl") },
     Artifact { file: "stage1.bin", make: stage1_bin },
     Artifact { file: "stage2.bin", make: stage2_bin },
     Artifact { file: "testkernel.bzimage", make: testkernel_bzimage },
@@ -72,6 +74,28 @@ fn bootx64_efi(sources: &Sources) -> Result<Vec<u8>> {
     sources.build("moby-boot-efi", "boot-efi", "x86_64-unknown-uefi")
 }
 
+/// Longer programs have no business as process 1: it is in every initrd, and in memory.
+const INIT_MAX: usize = 640 << 10;
+
+/// Process 1 of container images that boot. Its library is std, so it is linked, by Rust's own linker, and what std and the crates say of
+/// themselves names no place of this machine.
+fn init(sources: &Sources, target: &str) -> Result<Vec<u8>> {
+    let linked = ["-Clinker=rust-lld", "-Clink-self-contained=yes", "-Crelocation-model=static"];
+    // From the workspace, which is another in every checkout.
+    let without_unwinding = ["-Clink-arg=-Tinit/init.ld", "-Clink-arg=--no-eh-frame-hdr"];
+    let mut flags: Vec<_> = linked.into_iter().chain(without_unwinding).map(OsString::from).collect();
+    for (from, to) in sources.foreign()? {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.extend([from.as_os_str(), "=".as_ref(), to.as_ref()]);
+        flags.push(flag);
+    }
+    let program = sources.build_with("moby-init", "init", target, &flags)?;
+    match program.len() {
+        0..=INIT_MAX => Ok(program),
+        len => Err(format!("process 1 for {target} is {len} bytes, not at most {INIT_MAX}").into()),
+    }
+}
+
 /// The test kernel: both halves in one file.
 fn testkernel_bzimage(sources: &Sources) -> Result<Vec<u8>> {
     let bios = sources.build("moby-testkernel", "testkernel-bios", "x86_64-unknown-none")?;
@@ -87,19 +111,31 @@ struct Sources {
 }
 
 impl Sources {
+    /// Where the sources are that are not ours, and what they are called instead.
+    fn foreign(&self) -> Result<Vec<(PathBuf, &'static str)>> {
+        let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"))).ok_or("neither CARGO_HOME nor HOME is set")?;
+        let fetch = self.cargo(&["fetch", "--quiet", "--locked"]).status().map_err(|error| format!("cargo: {error}"))?;
+        if !fetch.success() {
+            return Err(format!("cargo fetch failed: {fetch}").into());
+        }
+        let registries = fs::read_dir(home.join("registry/src"))?.map(|entry| Ok((entry?.path(), "registry")));
+        let sysroot = Command::new("rustc").args(["--print", "sysroot"]).env("RUSTUP_TOOLCHAIN", &self.toolchain).output()?;
+        let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout)?.trim_end());
+        registries.chain([Ok((sysroot.join("lib/rustlib/src/rust"), "rust"))]).collect()
+    }
+
     /// Builds one binary and returns its bytes.
     fn build(&self, package: &str, binary: &str, target: &str) -> Result<Vec<u8>> {
-        let mut command = Command::new("cargo");
-        command.current_dir(&self.workspace);
-        command.args(["build", "--quiet", "--locked", "--profile", "loader"]);
+        self.build_with(package, binary, target, &[])
+    }
+
+    /// Builds one binary with flags for the compiler.
+    fn build_with(&self, package: &str, binary: &str, target: &str, flags: &[OsString]) -> Result<Vec<u8>> {
+        let mut command = self.cargo(&["build", "--quiet", "--locked", "--profile", "loader"]);
         command.args(["--package", package, "--bin", binary, "--target", target, "--target-dir"]).arg(&self.target_dir);
-        for (name, _) in env::vars_os() {
-            if is_build_setting(&name) {
-                command.env_remove(name);
-            }
-        }
-        // Set but empty: goes before what a user's cargo configuration says.
-        command.env("CARGO_ENCODED_RUSTFLAGS", "").env("RUSTUP_TOOLCHAIN", &self.toolchain);
+        // Set even if empty: goes before what a user's cargo configuration says.
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}".as_ref()));
         let status = command.status().map_err(|error| format!("cargo: {error}"))?;
         if !status.success() {
             return Err(format!("cargo build of {package} for {target} failed: {status}").into());
@@ -109,6 +145,16 @@ impl Sources {
         let mut file = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         uninitialised::mark(&mut file);
         Ok(file)
+    }
+
+    /// cargo, in our sources, with the pinned toolchain and without settings of the environment.
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("cargo");
+        command.current_dir(&self.workspace).args(arguments).env("RUSTUP_TOOLCHAIN", &self.toolchain);
+        for (name, _) in env::vars_os().filter(|(name, _)| is_build_setting(name)) {
+            command.env_remove(name);
+        }
+        command
     }
 }
 

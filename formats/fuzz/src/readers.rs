@@ -4,7 +4,7 @@ mod signed;
 
 use crate::{corpus::Random, mutants::splice};
 use formats::{
-    Blob, Env, FORMATS, Kind, Options, Result, Silent, compress,
+    Blob, Env, Error, FORMATS, Kind, Options, Result, Silent, compress,
     compress::{Codec, Encoding},
     cpio, fat, gpt, iso9660,
     kernel::Kernel,
@@ -122,6 +122,9 @@ pub(crate) fn all() -> Vec<Reader> {
             .into(),
         ),
         reader("yml", |text, _| moby::linuxkit::metadata("fuzz.yml", text).map(drop), files(&|path, _| path.ends_with(".yml"))),
+        reader("process 1", read_init, vec![init_config()]),
+        reader("dhcp", read_dhcp, vec![dhcp_packet()]),
+        reader("modules", read_modules, vec![MODULES.to_vec()]),
         reader("options", read_options, vec![b"subformat=streamOptimized\nlevel=9\ncluster_size=64k".to_vec()]),
     ]
 }
@@ -452,6 +455,68 @@ fn read_cosign(text: &[u8], _: &mut Env) -> Result<()> {
 fn read_reference(text: &[u8], _: &mut Env) -> Result<()> {
     let reference: Reference = String::from_utf8_lossy(text).parse()?;
     assert_eq!(reference.to_string().parse::<Reference>().expect("what was shown"), reference);
+    Ok(())
+}
+
+/// What process 1 of a container image reads.
+fn read_init(text: &[u8], _: &mut Env) -> Result<()> {
+    let config = initconfig::Config::parse(text).map_err(|error| Error::bad_input(error.to_string()))?;
+    assert_eq!(initconfig::Config::parse(&config.write()), Ok(config.clone()));
+    let line = initconfig::cmdline::Cmdline::new(text);
+    _ = (line.arguments(), line.value("ip").map(|value| initconfig::address::Ip::parse(&value)));
+    _ = initconfig::identity::Identity::find(&config.user, text, text);
+    Ok(())
+}
+
+fn init_config() -> Vec<u8> {
+    let config = initconfig::Config {
+        entrypoint: vec![b"/bin/a\\\n".to_vec()],
+        env: vec![b"A=b".to_vec()],
+        user: b"1:adm".to_vec(),
+        root: Some(b"/dev/vda".to_vec()),
+        ..initconfig::Config::default()
+    };
+    config.write()
+}
+
+const XID: u32 = 0x0102_0304;
+const MAC: [u8; 6] = [0x52, 0x54, 0, 1, 2, 3];
+
+/// A packet of a hostile server: to a client that asks, and to one that has a lease.
+fn read_dhcp(packet: &[u8], _: &mut Env) -> Result<()> {
+    use initconfig::{dhcp, lease::Client};
+    let message = dhcp::payload(packet).unwrap_or(packet);
+    let mut client = Client::new(MAC, XID, 0);
+    for now in [0, 10_000, 4_000_000, 5_000_000] {
+        client.tick(now);
+        client.receive(message, now);
+        let settings = client.lease().map(|lease| &lease.settings);
+        let text = settings.map(|settings| settings.resolv_conf()).unwrap_or_default();
+        assert!(text.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\n')), "{}", text.escape_ascii());
+    }
+    dhcp::Answer::parse(message, XID, MAC).map(drop).ok_or_else(|| Error::bad_input("no answer to us"))
+}
+
+/// An acknowledgement with every option that is read.
+fn dhcp_packet() -> Vec<u8> {
+    let mut message = initconfig::dhcp::message(initconfig::dhcp::Ask::Discover, XID, MAC, 0);
+    message.truncate(240);
+    message[0] = 2;
+    message[16..20].copy_from_slice(&[10, 0, 2, 15]);
+    message.extend([
+        53, 1, 5, 54, 4, 10, 0, 2, 2, 51, 4, 0, 0, 14, 16, 58, 4, 0, 0, 7, 8, 59, 4, 0, 0, 12, 78, 1, 4, 255, 255, 255, 0, 52, 1, 3,
+    ]);
+    message.extend([3, 4, 10, 0, 2, 2, 6, 4, 10, 0, 2, 3, 15, 3, b'l', b'a', b'n', 12, 1, b'a', 121, 8, 24, 10, 1, 2, 10, 0, 2, 2, 255]);
+    message
+}
+
+const MODULES: &[u8] = b"alias virtio:d[0-9]*v?[!a] a-b\na/a_b.ko: c.ko\nc.ko:\nsoftdep a_b pre: c post: d\n";
+
+/// One text as all three indexes: what is another's line is passed over.
+fn read_modules(text: &[u8], _: &mut Env) -> Result<()> {
+    let modules = initconfig::modules::Modules::parse(text, text, text);
+    let names = modules.named(b"virtio:d00000001v00001AF4");
+    names.into_iter().for_each(|name| drop(modules.order(name)));
     Ok(())
 }
 
