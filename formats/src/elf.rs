@@ -140,7 +140,7 @@ mod tests {
             (47, 1, "its section headers are 192 bytes at"),
             (58, 40, "its section headers have 40 bytes"),
             (62, 9, "are in section 9, it has 3"),
-            (whole.len() - 128 + 24 + 7, 1, "its names of sections are 21 bytes at"),
+            (whole.len() - 128 + 24 + 7, 1, "its names of sections are 20 bytes at"),
             (whole.len() - 64 + 24 + 7, 1, "its .modinfo are 4 bytes at"),
         ] {
             let mut broken = whole.clone();

@@ -108,13 +108,13 @@ mod tests {
     #[test]
     fn a_directory_has_a_kernel_and_the_modules_of_its_release() {
         for files in [
-            &["vmlinuz-9", "lib/modules/9-test/kernel/a.ko", "home/vmlinuz"][..],
-            &["boot/vmlinuz", "usr/lib/modules/9-test/kernel/a.ko", "boot/grub/vmlinuz"],
-            &["usr/lib/modules/9-test/vmlinuz", "boot/vmlinuz-9", "usr/lib/modules/9-test/kernel/a.ko", "usr/lib/other"],
+            &["vmlinuz-9", "lib/modules/moby-testkernel/kernel/a.ko", "home/vmlinuz"][..],
+            &["boot/vmlinuz", "usr/lib/modules/moby-testkernel/kernel/a.ko", "boot/grub/vmlinuz"],
+            &["usr/lib/modules/moby-testkernel/vmlinuz", "boot/vmlinuz-9", "usr/lib/modules/moby-testkernel/kernel/a.ko", "usr/lib/other"],
         ] {
             let desk = system(files);
             let found = read(&[desk.path()]).unwrap();
-            assert_eq!(found.release.as_deref(), Some("9-test"), "{files:?}");
+            assert_eq!(found.release.as_deref(), Some("moby-testkernel"), "{files:?}");
             assert_eq!(found.kernel.len(), fs::metadata(KERNEL).unwrap().len());
             assert_eq!(Modules::of(&found.modules).unwrap().names().collect::<Vec<_>>(), ["a"]);
         }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_module_that_is_not_there_has_its_neighbour() {
-        let desk = system(&["vmlinuz", "lib/modules/9/wireguard.ko", "lib/modules/9/nf_tables.ko"]);
+        let desk = system(&["vmlinuz", "lib/modules/moby-testkernel/wireguard.ko", "lib/modules/moby-testkernel/nf_tables.ko"]);
         let modules = Modules::of(&read(&[desk.path()]).unwrap().modules).unwrap();
         let refused = |set: &str| refuse_unknown(&set.parse().unwrap(), &modules);
         assert!(refused("boot").is_ok() && refused("+nf-tables,wireguard").is_ok());
