@@ -3,7 +3,7 @@
 //! ```text
 //!  lib/modules/RELEASE/  kernel/.../NAME.ko[.gz|.xz|.zst], or in updates/    modules.order    modules.builtin
 //! ```
-//! Everything is told by the modules' own `.modinfo` ([`modinfo`]), as packages come without indexes: `depends=`, `softdep=`, `alias=`. Names
+//! Everything is told by the modules' own `.modinfo`, as packages come without indexes: `depends=`, `softdep=`, `alias=`. Names
 //! are compared as Linux has them, `_` for `-`; of two modules of one name that in `updates/` counts, as for depmod.
 //!
 //! Modules are handed out unpacked, for few kernels unpack them by themselves (`CONFIG_MODULE_DECOMPRESS`); what stands behind the ELF file, a

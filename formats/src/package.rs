@@ -9,7 +9,7 @@
 //! Told by content, never by name. Several packages become one kernel, as the distribution has cut it: [`Packages`]. A package that only
 //! names others is refused, and says which.
 //!
-//! What is unpacked is bounded by [`UNPACKED_MAX`] a package, and goes to the spool.
+//! What is unpacked goes to the spool, at most 4 GiB a package.
 
 mod deb;
 mod rpm;

@@ -53,9 +53,14 @@ fn lines(text: &str) -> BTreeMap<(String, BTreeSet<String>), usize> {
 fn as_depmod_has_it(all: &Selection, root: &Path, release: &str) {
     run("depmod", &[&"-b", &root, &release]);
     let index = |name: &str| fs::read_to_string(root.join("lib/modules").join(release).join(name)).unwrap();
-    // Of text without a colon nothing is a set: the lines of these two are the same ones, in the same order.
+    // Where there is no modules.order, depmod has the order of the directory.
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
     for (ours, name) in [(&all.alias, "modules.alias"), (&all.softdep, "modules.softdep")] {
-        assert!(*ours == index(name), "{name}");
+        assert!(sorted(ours) == sorted(&index(name)), "{name}");
     }
     // depmod names files as they are there, compressed or not.
     let dep: String = index("modules.dep").replace(".ko.xz", ".ko").replace(".ko.zst", ".ko").replace(".ko.gz", ".ko");
