@@ -131,15 +131,7 @@ impl Run {
         match &opened {
             Input::Uki(file) => {
                 let arch = Kernel::identify(&crate::image::uki::boot(file).at(place)?.kernel.1).at(place)?.arch;
-                Ok(Subject {
-                    file: self.image.clone(),
-                    format: None,
-                    is_cd: false,
-                    sector: SECTOR,
-                    arch,
-                    has_bios_loader: false,
-                    has_keys: false,
-                })
+                Ok(Subject { file: self.image.clone(), format: None, is_cd: false, sector: SECTOR, arch, has_bios_loader: false, has_keys: false })
             }
             Input::Disk { format, file, disk, .. } => {
                 if !is_the_file(file, &self.image) {

@@ -34,10 +34,7 @@ fn disk(dir: &Path, root: &str, arguments: &[&str]) -> PathBuf {
 
 /// The guest finds all of its root but for the devices in it, over which this kernel mounts its own.
 fn comes_up(machine: &Machine, firmware: &str) {
-    let console = machine
-        .run_until("MOBY-MARKER-")
-        .expect(&format!("MOBY-FIRMWARE {firmware}\n"))
-        .expect("device-mapper: ioctl: dm-0 (root) is ready");
+    let console = machine.run_until("MOBY-MARKER-").expect(&format!("MOBY-FIRMWARE {firmware}\n")).expect("device-mapper: ioctl: dm-0 (root) is ready");
     let bad = console.serial.lines().filter(|line| line.starts_with("MOBY-BAD") && !line.contains("/dev/test"));
     assert_eq!(bad.count(), 0, "{console}");
 }
