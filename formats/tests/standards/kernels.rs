@@ -172,7 +172,7 @@ fn kernels_in_rpms_cut_into_packages() {
     let root = desk.path("root");
     let (_, boot) = small(&root);
     let spec = format!(
-        "Name: kernel\nVersion: 9\nRelease: test\nSummary: s\nLicense: l\nBuildArch: noarch\nRequires: kernel-core-uname-r = 9\n\
+        "Name: kernel\nVersion: 9\nRelease: test\nSummary: s\nLicense: l\nRequires: kernel-core-uname-r = 9\n\
          %description\nd\n%package core\nSummary: s\n%description core\nd\n%package modules-core\nSummary: s\n%description modules-core\nd\n\
          %install\nmkdir -p %{{buildroot}}/lib\ncp -a '{root}/lib/modules' %{{buildroot}}/lib/\n\
          cp '{root}/boot/vmlinuz-9-test' %{{buildroot}}/lib/modules/9-test/vmlinuz\nln -s ../source %{{buildroot}}/lib/modules/9-test/build\n\
