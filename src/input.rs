@@ -4,6 +4,7 @@ pub(crate) mod container;
 mod directory;
 mod file_id;
 mod firmware;
+mod kernel;
 mod ovf;
 mod packed;
 mod parts;
@@ -21,7 +22,7 @@ use formats::{
     blob::Backing,
     compress::{self, Codec},
     gcp, iso9660,
-    kernel::{self, Arch},
+    kernel::{Arch, is_bzimage},
     oci::{Platform, Reference},
     ova, raw, tar as archive, uki, zip,
 };
@@ -35,6 +36,7 @@ use std::{
 pub use directory::directory;
 pub use file_id::FileId;
 pub use firmware::firmware;
+pub use kernel::{kernel, refuse_unknown as refuse_unknown_modules};
 pub use packed::disk as packed;
 use parts::Parts;
 pub use tar::Tar;
@@ -313,7 +315,7 @@ pub fn probe(file: &Blob) -> Result<Option<&'static dyn Format>> {
 
 /// Whether a file that no container claims is a disk as it is.
 fn is_raw(file: &Blob) -> Result<bool> {
-    Ok(!archive::probe(file)? && !kernel::is_bzimage(file)? && (has_boot_signature(file)? || iso9660::probe(file)?))
+    Ok(!archive::probe(file)? && !is_bzimage(file)? && (has_boot_signature(file)? || iso9660::probe(file)?))
 }
 
 /// As [`probe`], where there must be one.

@@ -8,7 +8,8 @@
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
 #   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them.
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
-#      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture.
+#      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture. The kernel's
+#      package as it comes, 25 MiB, in .cache/debian/kernel-packages.
 #   5. runc and containerd, which run in guests, in .cache/debian/amd64-containers.
 #   6. Boot loaders of others, in .cache/debian/amd64-loaders.
 #   7. What reads EROFS compressed by zstd, of Debian 13: a kernel in .cache/debian/amd64-trixie, programs in .cache/erofs-utils.
@@ -273,6 +274,22 @@ verity_kernel() {
     rm -rf "$work"
 }
 
+# What a kernel of Debian comes in, 25 MiB, and the package that only names it: linux-image.deb, linux-image-cloud.deb.
+kernel_packages() {
+    local to=$cache/debian/kernel-packages work=$cache/debian/kernel-packages.partial apt kernel
+    [ -s "$to/linux-image.deb" ] && [ -s "$to/linux-image-cloud.deb" ] && return
+    say "downloading the package of Debian's cloud kernel"
+    rm -rf "$work" "$to"
+    apt_for "$suite" amd64 "$work"
+    kernel=$(cloud_kernel amd64)
+    mkdir "$work/debs"
+    (cd "$work/debs" && apt-get "${apt[@]}" download "$kernel" linux-image-cloud-amd64 >&2) || die "apt-get could not download $kernel"
+    mkdir "$to"
+    mv "$work"/debs/linux-image-cloud-amd64_*.deb "$to/linux-image-cloud.deb"
+    mv "$work/debs/${kernel}"_*.deb "$to/linux-image.deb"
+    rm -rf "$work"
+}
+
 guest_amd64() { guest amd64; }
 
 guest_arm64() { guest arm64; }
@@ -372,14 +389,16 @@ group_test() {
         p7zip-full libxml2-utils python3-venv # readers of containers
         acl # access control lists
         sbsigntool osslsigncode efitools systemd swtpm # signatures of EFI programs, keys of firmware, registers of a TPM, a TPM
+        rpm # packages of kernels
         apache2-utils umoci openssl tinyproxy # users of a registry, what unpacks images, certificates, a proxy
     )
     programs+=(
+        rpmbuild rpm2cpio dpkg-deb depmod
         qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
         veritysetup dmsetup 7z xmllint objdump htpasswd umoci openssl tinyproxy setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd /usr/lib/systemd/systemd-measure)
-    steps+=(python_oracles guest_arm64 ukify erofs_zstd foreign_loaders)
+    steps+=(python_oracles guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
 }
 
 # `make bench`: what it compares with.

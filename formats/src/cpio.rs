@@ -22,8 +22,10 @@
 //!
 //! Oracle: GNU cpio and lsinitramfs.
 
+mod extract;
 mod read;
 
+pub use extract::add_to;
 pub use read::{Member, Members};
 
 use crate::{

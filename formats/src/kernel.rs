@@ -140,6 +140,11 @@ impl Kernel {
         }
     }
 
+    /// The release, where a header has it (bzImage only): what `lib/modules` calls its directory.
+    pub fn release(&self) -> Option<&str> {
+        self.version.as_deref()?.split_whitespace().next()
+    }
+
     /// The most bytes of command line that it takes, without the final zero, where that is known: an x86 kernel says it, arm64 has
     /// 2048 bytes for it (`COMMAND_LINE_SIZE`).
     pub fn cmdline_max(&self) -> Option<u32> {

@@ -17,6 +17,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+pub mod ar;
 pub mod authenticode;
 pub mod blob;
 mod blocks;
@@ -30,6 +31,7 @@ mod crc32c;
 mod der;
 pub mod dump;
 pub mod efivars;
+pub mod elf;
 mod env;
 pub mod erofs;
 pub mod error;
@@ -42,10 +44,12 @@ pub mod info;
 pub mod iso9660;
 pub mod kernel;
 pub mod mbr;
+pub mod modules;
 mod numbers;
 pub mod oci;
 pub mod options;
 pub mod ova;
+pub mod package;
 pub mod parallel;
 pub mod parallels;
 pub mod pcr;

@@ -9,11 +9,7 @@ use crate::{
     names::find,
     outputs::Output,
 };
-use formats::{
-    Blob, Env, Silent,
-    kernel::{Arch, Kernel},
-    oci::Reference,
-};
+use formats::{Env, Silent, kernel::Arch, oci::Reference};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,7 +23,7 @@ Examples:
   moby convert - -o app.qcow2 -c --opt compression_type=zstd < image.tar
   moby convert rootfs.tar --kernel vmlinuz --cmdline 'console=ttyS0' -f raw
   moby convert image.tar -f rpi4 --firmware firmware/boot
-  moby convert oci://ghcr.io/me/app:1 --kernel vmlinuz -f qcow2,iso
+  moby convert oci://ghcr.io/me/app:1 --kernel linux-image.deb -f qcow2,iso
   moby convert disk.vmdk -f qcow2,vhdx
 
 A file that exists is replaced only once the new one is complete, however the program ends; see --sync for power cuts.";
@@ -47,9 +43,10 @@ pub(super) struct Convert {
     #[command(flatten)]
     making: Making,
 
-    /// A kernel that goes before the tar's boot/kernel
+    /// A kernel that goes before the tar's boot/kernel: a bzImage or an Image, a distribution's package (.deb, .rpm, .apk) or a directory
+    /// of an installed system; repeated for packages that belong together
     #[arg(long, value_name = "FILE", help_heading = "Image")]
-    kernel: Option<PathBuf>,
+    kernel: Vec<PathBuf>,
     /// A kernel command line that goes before the tar's boot/cmdline
     #[arg(long, value_name = "TEXT", help_heading = "Image")]
     cmdline: Option<String>,
@@ -138,12 +135,11 @@ impl Convert {
 
     /// What goes before what the input has.
     fn overrides(&self, env: &mut Env) -> Result<Overrides> {
-        let mut open = |path: &Option<PathBuf>| {
-            path.as_deref().map(|path| input::open_plain(path, &Opening::default(), env).at(|| input::show(path))).transpose()
-        };
+        let kernel = if self.kernel.is_empty() { None } else { Some(input::kernel(&self.kernel, env)?.kernel) };
+        let ucode = self.ucode.as_deref();
         Ok(Overrides {
-            kernel: self.given_kernel(&mut open)?,
-            ucode: open(&self.ucode)?,
+            kernel,
+            ucode: ucode.map(|path| input::open_plain(path, &Opening::default(), env).at(|| input::show(path))).transpose()?,
             cmdline: self.cmdline.clone(),
             append: self.append.clone(),
             consoles: None,
@@ -151,18 +147,9 @@ impl Convert {
         })
     }
 
-    /// The kernel of `--kernel`, which must be one.
-    fn given_kernel(&self, open: &mut impl FnMut(&Option<PathBuf>) -> Result<Option<Blob>>) -> Result<Option<Blob>> {
-        let kernel = open(&self.kernel)?;
-        if let (Some(kernel), Some(path)) = (&kernel, &self.kernel) {
-            Kernel::identify(kernel).at(|| format!("--kernel {}", path.display()))?;
-        }
-        Ok(kernel)
-    }
-
     /// The files that are read, as far as the command line names them.
     fn inputs(&self) -> Vec<FileId> {
-        let named = [Some(&self.input), self.kernel.as_ref(), self.ucode.as_ref()].into_iter().flatten();
+        let named = [&self.input].into_iter().chain(&self.kernel).chain(&self.ucode);
         named.filter_map(|path| FileId::of(path)).chain(self.making.inputs()).collect()
     }
 }

@@ -6,10 +6,10 @@ use formats::{
     Blob, Spool, Tree,
     compress::{self, Codec},
     cpio,
-    tree::{Builder, Content, Device, Inode, ShowPath},
+    tree::Builder,
     units,
 };
-use std::{collections::HashMap, io::Read};
+use std::io::Read;
 
 /// Where the kernel looks for microcode in an early archive (x86/microcode.rst).
 const MICROCODE: &[u8] = b"kernel/x86/microcode";
@@ -84,7 +84,7 @@ fn archives(blob: &Blob, tree: &mut Builder, ucode: &mut Option<Blob>) -> Result
             if early {
                 *ucode = Some(blob.slice(start..end));
             } else {
-                add(members, tree)?;
+                cpio::add_to(members, tree)?;
             }
             (number, start) = (number + 1, end);
         }
@@ -99,56 +99,14 @@ fn archives(blob: &Blob, tree: &mut Builder, ucode: &mut Option<Blob>) -> Result
     }
 }
 
+const S_IFMT: u32 = 0o170_000;
+const S_IFREG: u32 = 0o100_000;
+
 /// Whether an archive has microcode and nothing else.
 fn is_microcode(members: &[cpio::Member]) -> bool {
     let is_file = |member: &&cpio::Member| member.mode & S_IFMT == S_IFREG;
     let leads_there = |path: &[u8]| path == b"." || MICROCODE.starts_with(path) || path.starts_with(MICROCODE);
     members.iter().any(|member| is_file(&member)) && members.iter().all(|member| leads_there(&member.name))
-}
-
-const S_IFMT: u32 = 0o170_000;
-const S_IFREG: u32 = 0o100_000;
-
-/// Adds the members of one archive. Names that share an inode number are hard links, and any of them may carry the body.
-fn add(members: Vec<cpio::Member>, tree: &mut Builder) -> Result<()> {
-    let is_link = |member: &cpio::Member| member.nlink > 1 && member.mode & S_IFMT != 0o040_000;
-    let mut bodies: HashMap<(u32, u32), Blob> = HashMap::new();
-    for member in members.iter().filter(|member| is_link(member) && !member.body.is_empty()) {
-        bodies.insert((member.ino, member.mode & S_IFMT), member.body.clone());
-    }
-    let mut first: HashMap<(u32, u32), Vec<u8>> = HashMap::new();
-    for mut member in members {
-        let place = member.name.clone();
-        let place = || format!("initrd member {}", ShowPath(&place));
-        let key = (member.ino, member.mode & S_IFMT);
-        if is_link(&member) {
-            if let Some(target) = first.get(&key) {
-                tree.hard_link(&member.name, target).at(place)?;
-                continue;
-            }
-            first.insert(key, member.name.clone());
-            member.body = bodies.get(&key).cloned().unwrap_or_default();
-        }
-        let inode = inode(&member).at(place)?;
-        tree.add(&member.name, inode).at(place)?;
-    }
-    Ok(())
-}
-
-fn inode(member: &cpio::Member) -> Result<Inode> {
-    let Device { major, minor } = member.rdev;
-    let content = match member.mode & S_IFMT {
-        S_IFREG => Content::File(member.body.clone()),
-        0o040_000 => Content::Directory,
-        0o120_000 => Content::Symlink(member.body.to_vec(4096)?),
-        0o020_000 => Content::CharacterDevice(Device { major, minor }),
-        0o060_000 => Content::BlockDevice(Device { major, minor }),
-        0o010_000 => Content::Fifo,
-        other => return Err(Error::unsupported(format!("a file of type {other:#o}, which no root file system has"))),
-    };
-    let mut inode = Inode::new(content, member.mode & 0o7777);
-    (inode.uid, inode.gid, inode.mtime) = (member.uid, member.gid, member.mtime.into());
-    Ok(inode)
 }
 
 /// The content of the stream that a blob begins with, and how long that is. A second frame or member is unpacked on its own.

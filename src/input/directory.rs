@@ -19,6 +19,11 @@ use std::{
 /// # Errors
 /// When something cannot be read, is neither a file nor a directory nor a link, or there are more names than a tree holds.
 pub fn directory(path: &Path, env: &mut Env) -> Result<Tree> {
+    part_of(path, |_| true, env)
+}
+
+/// The same of what is wanted, by paths below the directory; nothing else is looked at.
+pub(super) fn part_of(path: &Path, is_wanted: impl Fn(&[u8]) -> bool, env: &mut Env) -> Result<Tree> {
     let mut builder = Builder::default();
     let root = fs::metadata(path).at(|| path.display())?;
     if !root.is_dir() {
@@ -33,6 +38,9 @@ pub fn directory(path: &Path, env: &mut Env) -> Result<Tree> {
         for entry in entries {
             let (path, place) = (entry.path(), || entry.path().display().to_string());
             let name = [below.as_slice(), entry.file_name().as_encoded_bytes()].concat();
+            if !is_wanted(&name) {
+                continue;
+            }
             let metadata = entry.metadata().at(place)?;
             let content = content(&path, &metadata, env).at(place)?;
             if matches!(content, Content::Directory) {

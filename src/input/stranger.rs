@@ -27,7 +27,8 @@ const CONVERT: &str = "have it converted to qcow2 or raw by the program that mad
 const DISK: &str = "give the disk itself";
 const DECOMPRESS: &str = "decompress it first";
 const BOOTED: &str = "put it into the tar of a root file system as boot/kernel, or give it with --kernel beside one";
-const PACKAGE: &str = "install it into a root file system, and give a tar of that";
+const PACKAGE: &str =
+    "install it into a root file system, and give a tar of that; one of a kernel goes with --kernel beside a root file system";
 const DOCUMENT: &str = "if it was downloaded, look whether a server sent a message in the file's place";
 
 const MAGICS: &[Magic] = &[

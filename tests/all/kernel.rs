@@ -6,7 +6,7 @@ use crate::support::{
     scratch, text,
     tools::{Finished, finish, moby, run},
 };
-use std::path::Path;
+use std::{fs, path::Path};
 
 fn convert(dir: &Path, arguments: &[&str]) -> Finished {
     finish(moby().args(["convert", "--quiet", "--dir", text(dir)]).arg(dir.join("guest.tar")).args(arguments))
@@ -80,4 +80,33 @@ fn what_an_output_does_not_heed_is_refused() {
     let refused = convert(&dir, &["-f", "raw", "--root", "squashfs", "--initrd-level", "1"]);
     assert!(refused.code() == 3 && refused.errors().contains("--initrd-level has no effect on raw"), "{refused}");
     convert(&dir, &["-f", "iso,raw", "--size", "300M"]).success();
+}
+
+/// A kernel goes in as its distribution hands it out, or as it is installed, and comes out as if it had been given alone.
+#[test]
+fn a_kernel_in_its_package() {
+    let dir = scratch("kernel-package");
+    write_test_tar(&dir.join("guest.tar"), 1);
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/debian/kernel-packages");
+    let (deb, root) = (packages.join("linux-image.deb"), dir.join("root"));
+    run("dpkg-deb", ["-x", text(&deb), text(&root)]);
+    let bare = run("sh", ["-c", "ls -d \"$1\"/boot/vmlinuz-*", "sh", text(&root)]);
+    for (name, kernel) in [("bare", bare.trim()), ("deb", text(&deb)), ("directory", text(&root))] {
+        convert(&dir, &["-f", "kernel+initrd", "--kernel", kernel, "--name", name]).success();
+        run("cmp", [&dir.join(format!("{name}-kernel")), Path::new(bare.trim())]);
+        run("cmp", [dir.join(format!("{name}-initrd.img")), dir.join("bare-initrd.img")]);
+    }
+    let refused = |kernels: &[&str], words: &str| {
+        let kernels: Vec<_> = kernels.iter().flat_map(|kernel| ["--kernel", kernel]).collect();
+        let refused = convert(&dir, &[&["-f", "raw"], kernels.as_slice()].concat());
+        assert!(refused.code() == 2 && refused.errors().contains(words), "{words} is not in\n{refused}");
+    };
+    let named = packages.join("linux-image-cloud.deb");
+    refused(&[text(&named)], &format!("--kernel {}: there is no kernel in it", named.display()));
+    refused(&[text(&named)], "it depends on these, one of which may have it: linux-image-6.1.");
+    refused(&[text(&deb), bare.trim()], "is a kernel, and others are given with it");
+    let cut = dir.join("cut.deb");
+    fs::write(&cut, &fs::read(&deb).unwrap()[..1 << 20]).unwrap();
+    refused(&[text(&cut)], "cut.deb: archive member at byte ");
+    refused(&[text(&dir.join("guest.tar"))], "guest.tar: there is no kernel in it");
 }

@@ -11,6 +11,7 @@
 
 mod corpus;
 mod mutants;
+mod packages;
 mod qemu;
 mod readers;
 mod verdicts;

@@ -2,7 +2,11 @@
 
 mod signed;
 
-use crate::{corpus::Random, mutants::splice};
+use crate::{
+    corpus::Random,
+    mutants::splice,
+    packages::{apks, debs, module, read_module, read_package, rpms},
+};
 use formats::{
     Blob, Env, Error, FORMATS, Kind, Options, Result, Silent, compress,
     compress::{Codec, Encoding},
@@ -88,6 +92,10 @@ pub(crate) fn all() -> Vec<Reader> {
         reader("iso9660", read_iso, trees.iter().filter_map(volume).map(bytes).collect()),
         reader("compressed", read_compressed, compressed()),
         reader("kernel", read_kernel, vec![bzimage(), prebuilt("testkernel.bzimage")]),
+        reader("deb", read_package, debs()),
+        reader("rpm", read_package, rpms()),
+        reader("apk", read_package, apks()),
+        reader("module", read_module, vec![module()]),
         reader("uki", |file, _| uki::divide(&Blob::bytes(file)).map(drop), vec![pe()]),
         reader("signed program", signed::read_program, signed::programs(&pe())),
         reader("certificate", signed::read_certificates, signed::certificates()),
@@ -178,7 +186,7 @@ fn zipped() -> Vec<u8> {
     bytes
 }
 
-fn archive_of(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn archive_of(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut writer = Writer::new(Dialect::Pax);
     for (path, bytes) in files {
         let body = Content::File(Blob::bytes(bytes.as_slice()));
@@ -199,7 +207,7 @@ fn compressed() -> Vec<Vec<u8>> {
     Codec::written().filter(|codec| *codec != Codec::None).map(|codec| compressed_by(codec, &plain)).collect()
 }
 
-fn compressed_by(codec: Codec, plain: &[u8]) -> Vec<u8> {
+pub(crate) fn compressed_by(codec: Codec, plain: &[u8]) -> Vec<u8> {
     let mut packed = Vec::new();
     let encoding = Encoding::new(codec, None).expect("a default level");
     encoding.write(&Blob::bytes(plain), NonZeroUsize::MIN, &Silent, &mut packed).expect("memory takes it");
@@ -223,7 +231,7 @@ fn volume(tree: &Tree) -> Option<Blob> {
 }
 
 /// The fields that identify a kernel (Documentation/arch/x86/boot.rst), and a payload.
-fn bzimage() -> Vec<u8> {
+pub(crate) fn bzimage() -> Vec<u8> {
     let payload = compressed().swap_remove(0);
     let mut file = vec![0; 2 * 512];
     file[0x1f1] = 1;

@@ -10,6 +10,7 @@ mod containers;
 mod cpio_oracle;
 mod erofs;
 mod iso_oracle;
+mod kernels;
 mod oci;
 mod secure_boot;
 mod squashfs;
