@@ -1,5 +1,9 @@
 use super::*;
-use formats::{Silent, compress::Encoding};
+use formats::{
+    Silent,
+    compress::Encoding,
+    tree::{Content, Inode},
+};
 use std::{
     io::Write,
     num::NonZeroUsize,
