@@ -81,7 +81,7 @@ pub(crate) fn doubts(image: &Image, start: Start) -> Result<Vec<Doubt>> {
         Start::Initramfs => "name what starts the system with --append rdinit=/PATH, or let the kernel mount the root with --root squashfs",
         Start::Mounted => "name what starts the system with --append init=/PATH",
     };
-    Ok(runnable(rootfs, init, arch, SCRIPTS_MAX)?
+    Ok(runnable(rootfs, init, arch)?
         .err()
         .map(|found| Doubt::new(format!("{shown} {found}"), "a program that Linux can run there", fix))
         .into_iter()
@@ -92,7 +92,15 @@ pub(crate) fn doubts(image: &Image, start: Start) -> Result<Vec<Doubt>> {
 const SCRIPTS_MAX: u32 = 4;
 
 /// Whether a kernel could run the file at a path; why not.
-fn runnable(tree: &Tree, path: &[u8], arch: Option<Arch>, scripts: u32) -> Result<std::result::Result<(), String>> {
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn runnable(tree: &Tree, path: &[u8], arch: Option<Arch>) -> Result<std::result::Result<(), String>> {
+    runnable_by(tree, path, arch, SCRIPTS_MAX)
+}
+
+/// The same of a script of this many.
+fn runnable_by(tree: &Tree, path: &[u8], arch: Option<Arch>, scripts: u32) -> Result<std::result::Result<(), String>> {
     /// As much of a script's first line as Linux reads.
     const HEAD: u64 = 256;
     let Some(inode) = find(tree, path) else {
@@ -109,7 +117,7 @@ fn runnable(tree: &Tree, path: &[u8], arch: Option<Arch>, scripts: u32) -> Resul
         let interpreter = line.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
         return Ok(match scripts {
             0 => Err("is a script of a script and so on".into()),
-            _ => runnable(tree, interpreter, arch, scripts - 1)?
+            _ => runnable_by(tree, interpreter, arch, scripts - 1)?
                 .map_err(|why| format!("is a script for {}, which {why}", ShowPath(interpreter))),
         });
     }
@@ -144,7 +152,7 @@ fn runs(arch: Arch) -> &'static [u16] {
 }
 
 /// The inode that a path leads to, through symbolic links.
-fn find<'a>(tree: &'a Tree, path: &[u8]) -> Option<&'a Inode> {
+pub(crate) fn find<'a>(tree: &'a Tree, path: &[u8]) -> Option<&'a Inode> {
     /// Linux's own limit, path_resolution(7).
     const LINKS_MAX: u32 = 40;
     let parts = |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();

@@ -18,6 +18,7 @@ mod making;
 mod man;
 mod notes;
 mod place;
+mod process;
 #[cfg(feature = "net")]
 mod pull;
 #[cfg(feature = "net")]

@@ -29,11 +29,12 @@ use crate::{
     layout::Given,
     names,
     outputs::{EFI_VARS, Output},
+    process,
     recipes::{Files, Job},
     request::{self, Heeder, Request, Root, Setting},
     run::Run,
 };
-use formats::{Blob, Env, Options, Progress, Silent, compress::Encoding, zeros};
+use formats::{Blob, Env, Progress, Silent, compress::Encoding, zeros};
 use std::{fmt, sync::Arc};
 
 pub use crate::run::Source;
@@ -64,7 +65,6 @@ pub struct Conversion {
     outputs: Vec<&'static Output>,
     jobs: Vec<Job>,
     encoding: Encoding,
-    root_options: Options,
     request: Request,
 }
 
@@ -95,9 +95,8 @@ impl Conversion {
     pub fn new(outputs: Vec<&'static Output>, request: Request) -> Result<Self> {
         refuse_unknown_options(&outputs, &request)?;
         refuse_unheeded(&outputs, &request)?;
-        let root_options = request.root_options()?;
         if let Root::Partition(root) = request.root {
-            root.check(&root_options)?;
+            root.check(&request.options_of(root.options, &[])?)?;
         }
         for part in request.filled() {
             let options = request.options_of(part.options(), &[])?;
@@ -106,7 +105,7 @@ impl Conversion {
         let plan = |output: &&'static Output| output.recipe.plan(&request).at(|| format!("format {}", output.name));
         let jobs = outputs.iter().map(plan).collect::<Result<_>>()?;
         let encoding = request.output_encoding()?;
-        Ok(Self { outputs, jobs, encoding, root_options, request })
+        Ok(Self { outputs, jobs, encoding, request })
     }
 
     /// What the user asked for.
@@ -129,7 +128,7 @@ impl Conversion {
         }
         let step = reporter.step("build");
         env.progress = Arc::clone(&step);
-        let mut run = Run::new(source, self.request, self.root_options, env);
+        let mut run = Run::new(source, self.request, env);
         let mut artifacts = Vec::new();
         for (output, job) in self.outputs.into_iter().zip(&self.jobs) {
             let Files { rows: files, extents } = job(&mut run).at(|| format!("format {}", output.name))?;
@@ -159,7 +158,7 @@ fn refuse_unknown_options(outputs: &[&'static Output], request: &Request) -> Res
 }
 
 fn refuse_unheeded(outputs: &[&'static Output], request: &Request) -> Result<()> {
-    if request.verity && matches!(request.root, Root::Initrd) {
+    if request.verity && !matches!(request.root, Root::Partition(_)) {
         return Err(Error::bad_input("--verity is for a root in a partition").hint("say which, with --root squashfs"));
     }
     if let (true, Root::Partition(root), false) = (request.secure_boot.signing.is_some(), request.root, request.verity) {
@@ -217,8 +216,10 @@ pub fn source(input: &Input, request: &Request, env: &mut Env) -> Result<Source>
         }
         Input::Tar(tar) => tar.draft(env)?,
         Input::Uki(file) => image::uki::boot(file)?.image(env)?.into(),
-        Input::Container(tree) => image::tar::of_tree(tree),
+        Input::Container(container) => process::draft(container, request),
     };
-    let image = bootable::mend_console(draft.with(&request.overrides)?, &mut |text| env.progress.warn(text))?;
+    let execution = if let Input::Container(container) = input { Some(&container.execution) } else { None };
+    let image = process::image(draft, execution, request, env)?;
+    let image = bootable::mend_console(image, &mut |text| env.progress.warn(text))?;
     Ok(Source::Image(Arc::new(image)))
 }

@@ -4,6 +4,7 @@ mod booted;
 pub mod cmdline;
 pub mod disk;
 pub mod file_system;
+pub mod init;
 pub mod initrd;
 pub mod tar;
 pub mod uki;
@@ -11,14 +12,17 @@ pub mod uki;
 use crate::{
     error::{Error, Result},
     platforms::Consoles,
+    process::Wishes,
 };
 
 pub use booted::Booted;
 pub use cmdline::Cmdline;
+pub use init::Init;
 
 use formats::{
     Blob, Tree,
     kernel::{Arch, Kernel},
+    package::KernelPackage,
     tree::{Content, Inode, Origin},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -32,7 +36,7 @@ pub struct Image {
     pub cmdline: Cmdline,
     /// CPU microcode.
     pub ucode: Option<Blob>,
-    /// The root file system, without what is in `boot/`.
+    /// The root file system, without what is in `boot/`; with process 1 of ours in front of it where it has none ([`Init`]).
     pub rootfs: Tree,
     /// `boot/` alone, with everything that a tar has there: device trees and the like.
     pub boot: Tree,
@@ -41,8 +45,8 @@ pub struct Image {
 /// What a user gives beside an input; it goes before what the input has.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// The kernel: a plain root file system needs one.
-    pub kernel: Option<Blob>,
+    /// The kernel, and its modules: a plain root file system needs one.
+    pub kernel: Option<KernelPackage>,
     /// The command line.
     pub cmdline: Option<String>,
     /// The consoles of the platform, which take the place of those that the command line has.
@@ -53,6 +57,8 @@ pub struct Overrides {
     pub ucode: Option<Blob>,
     /// What the kernel must be for.
     pub arch: Option<Arch>,
+    /// The process of a container image, and what starts it.
+    pub process: Wishes,
 }
 
 /// An image as an input has it. What is wrong with a part matters only where nothing is given in its place.
@@ -72,6 +78,43 @@ impl From<Image> for Draft {
 }
 
 impl Draft {
+    /// A tree that is the root as a whole, what is in its `boot/` with it.
+    pub fn of_root(rootfs: Tree) -> Self {
+        let kernel = Err(tar::no_kernel());
+        Self { kernel, cmdline: Ok(Cmdline::default()), ucode: Ok(None), rootfs, boot: Tree::default() }
+    }
+
+    /// The root file system.
+    pub fn rootfs(&self) -> &Tree {
+        &self.rootfs
+    }
+
+    /// The same with another root file system.
+    #[must_use]
+    pub fn with_root(self, rootfs: Tree) -> Self {
+        Self { rootfs, ..self }
+    }
+
+    /// The kernel, where there is one.
+    pub fn kernel(&self) -> Option<&Blob> {
+        self.kernel.as_ref().ok()
+    }
+
+    /// Puts a command line where there is none.
+    pub fn or_cmdline(&mut self, make: impl FnOnce() -> Cmdline) {
+        if self.cmdline.as_ref().is_ok_and(|cmdline| cmdline.as_str().is_empty()) {
+            self.cmdline = Ok(make());
+        }
+    }
+
+    /// Puts more arguments behind the command line that it has.
+    ///
+    /// # Errors
+    /// As [`Cmdline::append`].
+    pub fn append(&mut self, argument: &str) -> Result<()> {
+        self.cmdline.as_mut().map_or(Ok(()), |cmdline| cmdline.append(argument))
+    }
+
     /// The image as far as there is one: a plain root file system has no kernel, and its files are no less there.
     ///
     /// # Errors
@@ -88,7 +131,7 @@ impl Draft {
     /// When a part is missing or malformed and nothing is given for it, or what is given is malformed or for another architecture.
     pub fn with(self, given: &Overrides) -> Result<Image> {
         let Self { kernel, cmdline, ucode, rootfs, mut boot } = self;
-        let kernel = given.kernel.clone().map_or(kernel, Ok)?;
+        let kernel = given.kernel.as_ref().map_or(kernel, |package| Ok(package.kernel.clone()))?;
         if kernel.is_empty() {
             return Err(Error::bad_input("the kernel has 0 bytes"));
         }

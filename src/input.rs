@@ -23,7 +23,7 @@ use formats::{
     compress::{self, Codec},
     gcp, iso9660,
     kernel::{Arch, is_bzimage},
-    oci::{Platform, Reference},
+    oci::{Execution, Platform, Reference},
     ova, raw, tar as archive, uki, zip,
 };
 use std::{
@@ -85,8 +85,8 @@ pub enum Input {
     Tar(Tar),
     /// A unified kernel image.
     Uki(Blob),
-    /// A container image, its layers over one another.
-    Container(Tree),
+    /// A container image.
+    Container(Container),
     /// A disk, out of its container.
     Disk {
         /// The container's format.
@@ -109,10 +109,19 @@ impl Input {
         match self {
             Self::Tar(tar) => tar.draft(env)?.contents(),
             Self::Uki(file) => image::uki::boot(file)?.image(env),
-            Self::Container(tree) => image::tar::of_tree(tree).contents(),
+            Self::Container(Container { tree, .. }) => image::tar::of_tree(tree).contents(),
             Self::Disk { disk, .. } => image::disk::image(disk, env),
         }
     }
+}
+
+/// A container image.
+#[derive(Debug)]
+pub struct Container {
+    /// Its layers over one another.
+    pub tree: Tree,
+    /// What it says is to be run.
+    pub execution: Execution,
 }
 
 /// An input, and every file that was opened for it.

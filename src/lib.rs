@@ -24,6 +24,7 @@ pub mod names;
 pub mod outputs;
 mod payload;
 pub mod platforms;
+pub mod process;
 mod recipes;
 pub mod request;
 mod root;

@@ -11,7 +11,7 @@ mod archives;
 
 use crate::{
     error::{Error, Kind, Result},
-    image::{Cmdline, Image, initrd::ALIGNMENT},
+    image::{Cmdline, Image, Init, initrd::ALIGNMENT},
     layout::Entry,
     losses,
     names::Named,
@@ -71,21 +71,22 @@ impl Named for InitrdCompression {
 }
 
 impl Payload {
-    /// Makes the initrd of an image.
+    /// Makes the initrd of an image, for a kernel that says this of itself: it is only asked where it matters what it can unpack.
     ///
     /// # Errors
     /// When the kernel is none, an initrd cannot hold a file (the error names it), the level is not one of the codec, or
     /// reading or spooling fails.
-    pub(crate) fn build(image: &Image, compression: InitrdCompression, level: Option<u32>, env: &mut Env) -> Result<Self> {
+    pub(crate) fn build(
+        image: &Image,
+        compression: InitrdCompression,
+        level: Option<u32>,
+        facts: Option<&Result<Facts>>,
+        env: &mut Env,
+    ) -> Result<Self> {
         let kernel = Kernel::identify(&image.kernel)?;
         image.cmdline.check(kernel.cmdline_max())?;
-        // Asking an xz kernel takes most of a second: `none` needs no answer.
-        let facts = match compression {
-            InitrdCompression::Fixed(Codec::None) => None,
-            _ => Some(kernel.facts()),
-        };
         let mut warnings = Vec::new();
-        let codec = choose(compression, facts.as_ref(), &mut warnings);
+        let codec = choose(compression, facts, &mut warnings);
         let encoding = Encoding::new(codec, level)?;
         warnings.extend(losses::warnings("an initrd", "1970 to 2106", &cpio::losses(&image.rootfs)));
         let kernel = loadable(&image.kernel, &kernel, env)?;
@@ -184,11 +185,21 @@ fn initrd(image: &Image, encoding: Encoding, env: &mut Env) -> Result<(Option<Bl
     let mut initrd = Blob::default();
     let mut digest = Sha256::new();
     push_ucode(image, &mut initrd, &mut digest)?;
-    if !is_empty(&image.rootfs) {
-        for (archive, of_archive) in archives::compressed(&image.rootfs, encoding, env)? {
+    let mut push = |tree: &Tree| {
+        if tree.names.is_empty() {
+            return Ok::<_, Error>(());
+        }
+        // Where Linux may look for the next one.
+        initrd.pad_to(ALIGNMENT);
+        for (archive, of_archive) in archives::compressed(tree, encoding, env)? {
             initrd.append(&archive);
             digest.update(of_archive);
         }
+        Ok(())
+    };
+    match Init::of(&image.rootfs)? {
+        Some(init) => init.parts()?.iter().try_for_each(push)?,
+        None => push(&image.rootfs)?,
     }
     initrd.pad_to(ALIGNMENT);
     Ok(((!initrd.is_empty()).then_some(initrd), digest.finalize().into()))
@@ -203,10 +214,6 @@ fn push_ucode(image: &Image, initrd: &mut Blob, digest: &mut Sha256) -> Result<(
         digest.update(ucode.sha256()?);
     }
     Ok(())
-}
-
-fn is_empty(tree: &Tree) -> bool {
-    tree.names.is_empty()
 }
 
 /// Microcode is looked for before anything can be unpacked: only a plain archive is any use.

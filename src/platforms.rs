@@ -101,6 +101,8 @@ impl Consoles {
     }
 }
 
+/// Those of a machine of which nothing is known: a screen, and a serial port that logs are read from.
+pub(crate) const CONSOLES: Consoles = Consoles { x86: &["tty0", "ttyS0"], arm64: &["tty0", "ttyAMA0"] };
 /// Logs are read from the serial port.
 const SERIAL: Consoles = Consoles { x86: &["tty0", "ttyS0,115200n8"], arm64: &["tty0", "ttyAMA0,115200n8"] };
 /// People look at the screen; the serial port, where there is one, gets a copy.

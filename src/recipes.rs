@@ -97,7 +97,7 @@ fn heeded_by_disks(request: &Request, firmware: Firmware) -> Vec<&'static Settin
         &request::SEED,
     ];
     match request.root {
-        Root::Initrd => heeded.extend(HEEDED_BY_INITRDS),
+        Root::Auto | Root::Initrd => heeded.extend(HEEDED_BY_INITRDS),
         Root::Partition(_) => heeded.push(&request::VERITY),
     }
     heeded.extend(heeded_by_signed(request, firmware));

@@ -7,6 +7,7 @@ use crate::{
     layout::{Firmware, Part, SectorSize, Size},
     names::Named,
     platforms::Platform,
+    process::Starter,
     secure_boot::SecureBoot,
 };
 pub use crate::{payload::InitrdCompression, root::Root};
@@ -110,6 +111,8 @@ pub enum Heeder {
     Artifact,
     /// Every image, before it becomes anything.
     Image,
+    /// The process of an image, where moby starts it.
+    Process,
 }
 
 const fn setting(option: &'static str, of: Heeder, is_given: fn(&Request) -> bool) -> Setting {
@@ -143,6 +146,17 @@ static CMDLINE: Setting = setting("--cmdline", Heeder::Image, |request| request.
 static APPEND: Setting = setting("--append", Heeder::Image, |request| !request.overrides.append.is_empty());
 static UCODE: Setting = setting("--ucode", Heeder::Image, |request| request.overrides.ucode.is_some());
 static ARCH: Setting = setting("--arch", Heeder::Image, |request| request.overrides.arch.is_some());
+static INIT: Setting = setting("--init", Heeder::Image, |request| request.overrides.process.starter != Starter::Auto);
+static ENTRYPOINT: Setting = setting("--entrypoint", Heeder::Process, |request| request.overrides.process.entrypoint.is_some());
+static CMD: Setting = setting("--cmd", Heeder::Process, |request| request.overrides.process.cmd.is_some());
+static ENV: Setting = setting("--env", Heeder::Process, |request| !request.overrides.process.env.is_empty());
+static USER: Setting = setting("--user", Heeder::Process, |request| request.overrides.process.user.is_some());
+static WORKDIR: Setting = setting("--workdir", Heeder::Process, |request| request.overrides.process.workdir.is_some());
+static TTY: Setting = setting("--tty", Heeder::Process, |request| request.overrides.process.tty);
+static RESTART: Setting = setting("--restart", Heeder::Process, |request| request.overrides.process.restart.is_some());
+static PID1: Setting = setting("--pid1", Heeder::Process, |request| request.overrides.process.pid1.is_some());
+static HOSTNAME: Setting = setting("--hostname", Heeder::Process, |request| request.overrides.process.hostname.is_some());
+static MODULES: Setting = setting("--modules", Heeder::Process, |request| request.overrides.process.modules.is_some());
 
 /// What a disk as the input heeds, too: its container has identifiers, it can be made larger, and its GPT be counted anew.
 static OF_DISKS: [&Setting; 3] = [&SEED, &SIZE, &SECTOR_SIZE];
@@ -174,6 +188,17 @@ pub static SETTINGS: &[&Setting] = &[
     &APPEND,
     &UCODE,
     &ARCH,
+    &INIT,
+    &ENTRYPOINT,
+    &CMD,
+    &ENV,
+    &USER,
+    &WORKDIR,
+    &TTY,
+    &RESTART,
+    &PID1,
+    &HOSTNAME,
+    &MODULES,
 ];
 
 impl PartialEq for Setting {
@@ -193,7 +218,8 @@ impl Request {
     /// # Errors
     /// Names the first option that would be ignored.
     pub(crate) fn refuse_for_disk(&self) -> Result<()> {
-        match self.given(Heeder::Output).chain(self.given(Heeder::Image)).find(|setting| !OF_DISKS.contains(setting)) {
+        let given = [Heeder::Output, Heeder::Image, Heeder::Process].into_iter().flat_map(|of| self.given(of));
+        match given.into_iter().find(|setting| !OF_DISKS.contains(setting)) {
             Some(setting) => Err(Error::unsupported(format!("{} is for a tar, and this is a disk", setting.option))
                 .hint("moby extract IMAGE tar gives the tar of a disk of ours, to be converted anew")),
             None => Ok(()),
@@ -235,14 +261,6 @@ impl Request {
     pub(crate) fn filled(&self) -> impl Iterator<Item = &Filled> {
         self.filled_parts.iter().chain(&self.cloud_init)
     }
-
-    /// The options of the root file system.
-    ///
-    /// # Errors
-    /// As [`Request::options_of`].
-    pub(crate) fn root_options(&self) -> Result<Options> {
-        self.options_of(self.root.option_specs(), &[])
-    }
 }
 
 #[cfg(test)]
@@ -253,7 +271,7 @@ mod tests {
     #[test]
     fn nothing_is_asked_for_by_default_and_every_setting_has_one_name() {
         let nothing = Request::default();
-        for of in [Heeder::Output, Heeder::Artifact, Heeder::Image] {
+        for of in [Heeder::Output, Heeder::Artifact, Heeder::Image, Heeder::Process] {
             assert_eq!(nothing.given(of).count(), 0);
         }
         assert_eq!(SETTINGS.iter().map(|setting| setting.option).collect::<HashSet<_>>().len(), SETTINGS.len());

@@ -3,7 +3,7 @@
 
 use crate::{
     error::{At, Error, Result},
-    image::Cmdline,
+    image::{Cmdline, init::RootDevice},
     layout::{self, Part},
     losses,
     names::Named,
@@ -36,6 +36,8 @@ pub struct RootFs {
     write: fn(&Tree, &Options, &Result<Facts>, &Ids, &mut Env) -> Result<Blob>,
     /// What may keep a kernel from mounting it as its root.
     doubts: fn(&Options, &Result<Facts>) -> Result<Vec<String>>,
+    /// Whether a kernel has it built in, as far as it says.
+    pub(crate) is_built_in: fn(&Result<Facts>) -> bool,
     /// What it cannot hold of a tree.
     losses: fn(&Tree) -> Vec<String>,
 }
@@ -51,6 +53,7 @@ pub(crate) static SQUASHFS: RootFs = RootFs {
     check: check_squashfs,
     write: write_squashfs,
     doubts: squashfs_doubts,
+    is_built_in: |facts| !squashfs_codecs(facts).is_empty(),
     losses: |tree| losses::warnings("squashfs", "1970 to 2106", &squashfs::losses(tree)),
 };
 
@@ -62,6 +65,7 @@ pub(crate) static EROFS: RootFs = RootFs {
     check: erofs::check_options,
     write: |tree, options, _, ids, env| erofs::write(tree, options, ids, env),
     doubts: |options, facts| Ok(erofs_doubts(options, facts)),
+    is_built_in: |facts| facts.as_ref().is_ok_and(|facts| facts.config.is_some()) && missing(facts, &["CONFIG_EROFS_FS"], "").is_none(),
     losses: |tree| losses::warnings("EROFS", "any year", &erofs::losses(tree)),
 };
 
@@ -77,8 +81,10 @@ pub struct RootImage {
 /// Where the root file system of a disk is.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Root {
-    /// In an initrd.
+    /// In an initrd; of a container image that would take much memory there, in a partition.
     #[default]
+    Auto,
+    /// In an initrd.
     Initrd,
     /// In a partition.
     Partition(&'static RootFs),
@@ -88,11 +94,12 @@ impl Named for Root {
     const WHAT: &'static str = "root";
 
     fn all() -> Vec<Self> {
-        [Self::Initrd].into_iter().chain(ROOT_FILE_SYSTEMS.iter().map(|root| Self::Partition(root))).collect()
+        [Self::Auto, Self::Initrd].into_iter().chain(ROOT_FILE_SYSTEMS.iter().map(|root| Self::Partition(root))).collect()
     }
 
     fn name(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Initrd => "initrd",
             Self::Partition(root) => root.name,
         }
@@ -100,6 +107,7 @@ impl Named for Root {
 
     fn about(self) -> &'static str {
         match self {
+            Self::Auto => "the initrd, but a partition for container images above 64 MiB",
             Self::Initrd => "unpacked into memory",
             Self::Partition(_) => "a partition that the kernel mounts by itself",
         }
@@ -110,7 +118,7 @@ impl Root {
     /// What `--opt` can say of it.
     pub fn option_specs(self) -> &'static [OptionSpec] {
         match self {
-            Self::Initrd => &[],
+            Self::Auto | Self::Initrd => &[],
             Self::Partition(root) => root.options,
         }
     }
@@ -211,7 +219,17 @@ fn missing(facts: &Result<Facts>, needed: &[&str], purpose: &str) -> Option<Stri
     (!missing.is_empty()).then_some(what)
 }
 
-/// The partitions of a root, for the kernel's architecture, and what the command line needs to say of them.
+/// A root in partitions.
+pub(crate) struct Placed {
+    /// The partitions.
+    pub(crate) parts: Vec<Part>,
+    /// What finds it there.
+    pub(crate) device: RootDevice,
+    /// What the command line needs to say of it where no process 1 of ours does.
+    pub(crate) arguments: String,
+}
+
+/// A root in partitions, for the kernel's architecture.
 ///
 /// # Errors
 /// When the image cannot be read, or the command line has a root of its own beside `--verity`.
@@ -223,7 +241,7 @@ pub(crate) fn partitions(
     cmdline: &Cmdline,
     ids: &Ids,
     env: &mut Env,
-) -> Result<(Vec<Part>, String)> {
+) -> Result<Placed> {
     let (root_type, verity_type) = match arch {
         Arch::Aarch64 => (gpt::LINUX_ROOT_ARM64, gpt::LINUX_ROOT_ARM64_VERITY),
         _ => (gpt::LINUX_ROOT_X86_64, gpt::LINUX_ROOT_X86_64_VERITY),
@@ -231,9 +249,10 @@ pub(crate) fn partitions(
     let mut parts = vec![Part::around(ROOT_NAME, root_type, image.clone())];
     let has_root = cmdline.has_root();
     let mount = format!("rootfstype={} ro rootwait", root.name);
+    let data = part_uuid(ids, ROOT_NAME);
     let Some(on_damage) = verified else {
-        let arguments = format!("root={} {mount}", part_uuid(ids, ROOT_NAME));
-        return Ok((parts, if has_root { String::new() } else { arguments }));
+        let arguments = if has_root { String::new() } else { format!("root={data} {mount}") };
+        return Ok(Placed { parts, device: RootDevice { name: data, verity: None }, arguments });
     };
     if has_root {
         return Err(Error::bad_input("the command line has a root= of its own, which would not be verified")
@@ -241,13 +260,14 @@ pub(crate) fn partitions(
     }
     let verity = Verity { salt: *ids.guid("verity salt").as_bytes(), uuid: ids.guid("verity") };
     let hashed = verity.hash(image, env)?;
-    let (data, hashes) = (part_uuid(ids, ROOT_NAME), part_uuid(ids, VERITY_NAME));
+    let hashes = part_uuid(ids, VERITY_NAME);
     let table = hashed.table(&data, &hashes, on_damage);
     let sectors = image.len() / units::SECTOR;
     parts.push(Part::around(VERITY_NAME, verity_type, hashed.image));
     // The kernel makes the device before it mounts the root (Documentation/admin-guide/device-mapper/dm-init.rst).
     let create = format!("dm-mod.create=\"root,,0,ro,0 {sectors} {table}\" dm-mod.waitfor={data},{hashes}");
-    Ok((parts, format!("{create} root=/dev/dm-0 {mount}")))
+    let arguments = format!("{create} root=/dev/dm-0 {mount}");
+    Ok(Placed { parts, device: RootDevice { name: data, verity: Some(format!("0 {sectors} {table}")) }, arguments })
 }
 
 fn part_uuid(ids: &Ids, name: &str) -> String {

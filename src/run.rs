@@ -4,20 +4,23 @@
 use crate::{
     bootable::{self, Doubt, Start},
     error::{Error, Kind, Result},
-    image::{self, Image},
+    image::{self, Image, Init, content_size},
     layout::{self, Entry, Firmware, Fitted, Given, Layout, Part, Sectors},
     names::Named,
     payload::Payload,
-    request::Request,
-    root::{self, Root, RootFs, RootImage},
+    request::{InitrdCompression, Request},
+    root::{self, Placed, ROOT_FILE_SYSTEMS, Root, RootFs, RootImage},
     unified,
 };
 use formats::{
-    Blob, Env, Identity, Ids, Limits, Options, Plan, Silent, guid,
+    Blob, Env, Identity, Ids, Limits, Options, Plan, Silent,
+    compress::Codec,
+    cpio, guid,
     kernel::{Facts, Kernel},
-    units::SECTOR,
+    units::{MIB, SECTOR},
     verity::OnDamage,
 };
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// What a run starts from.
@@ -82,10 +85,10 @@ impl Disk {
 pub(crate) struct Run {
     source: Source,
     request: Request,
-    /// Of a root in a partition.
-    root_options: Options,
     /// For the outputs' own work.
     pub(crate) env: Env,
+    init: Option<Option<Arc<Init>>>,
+    facts: Option<Arc<Result<Facts>>>,
     payload: Option<Arc<Payload>>,
     roots: Vec<((&'static str, Options), RootImage)>,
     entries: Vec<(&'static str, Entry, Ids)>,
@@ -96,12 +99,13 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run over a source.
-    pub(crate) fn new(source: Source, request: Request, root_options: Options, env: Env) -> Self {
+    pub(crate) fn new(source: Source, request: Request, env: Env) -> Self {
         Self {
             source,
             request,
-            root_options,
             env,
+            init: None,
+            facts: None,
             payload: None,
             roots: Vec::new(),
             entries: Vec::new(),
@@ -159,7 +163,8 @@ impl Run {
                 Disk { blob: disk, identity: self.identity_of(&given.disk), sectors }
             }
             Source::Image(_) | Source::Tagged(..) => {
-                let (entry, ids) = self.entry(self.request.root)?;
+                let place = self.place()?;
+                let (entry, ids) = self.entry(place)?;
                 self.doubt_stub(firmware, &entry);
                 let sector_size = self.request.sector_size.unwrap_or_default();
                 let parts = self.parts(&ids)?;
@@ -180,9 +185,15 @@ impl Run {
         if let Some(payload) = &self.payload {
             return Ok(Arc::clone(payload));
         }
-        let payload = Payload::build(self.source.image()?, self.request.compression, self.request.level, &mut self.env)?;
+        let payload = self.build(&*self.image()?)?;
         self.doubt(Start::Initramfs)?;
         Ok(Arc::clone(self.payload.insert(Arc::new(payload))))
+    }
+
+    fn build(&mut self, image: &Image) -> Result<Payload> {
+        let compression = self.request.compression;
+        let facts = if compression == InitrdCompression::Fixed(Codec::None) { None } else { Some(self.facts()?) };
+        Payload::build(image, compression, self.request.level, facts.as_deref(), &mut self.env)
     }
 
     /// The kernel as a file of its own: as it was given, or unpacked where the user wants that.
@@ -194,23 +205,50 @@ impl Run {
         if self.request.decompress_kernel { Kernel::identify(kernel)?.unpack(&mut self.env.spool) } else { Ok(kernel.clone()) }
     }
 
-    /// The root file system as an image, made when first asked for.
+    /// The root file system as an image that a kernel mounts by itself, made when first asked for.
     ///
     /// # Errors
-    /// When the file system cannot hold a file, or reading or spooling fails.
+    /// When nobody would start its process, the file system cannot hold a file, or reading or spooling fails.
     pub(crate) fn root(&mut self, root: &'static RootFs, options: &Options) -> Result<Blob> {
+        self.refuse_init()?;
+        self.mounted(root, options)
+    }
+
+    /// Refuses an image whose process is started out of an initrd, for an output that has none.
+    ///
+    /// # Errors
+    /// Says what to make instead.
+    pub(crate) fn refuse_init(&mut self) -> Result<()> {
+        match self.init()? {
+            None => Ok(()),
+            Some(_) => Err(Error::unsupported("the image's process is started out of an initrd, and here is none")
+                .hint("make a disk with --root squashfs, or kernel+initrd; or start the image's own init: --init none")),
+        }
+    }
+
+    /// The same, whoever mounts it.
+    fn mounted(&mut self, root: &'static RootFs, options: &Options) -> Result<Blob> {
         if let Some((_, made)) = self.roots.iter().find(|((name, with), _)| *name == root.name && with == options) {
             return Ok(made.image.clone());
         }
-        let image = self.image()?;
-        let facts = Kernel::identify(&image.kernel)?.facts();
-        let ids = self.ids_of(&image.rootfs.fingerprint());
-        let mut made = root.make(&image.rootfs, options, &facts, &ids, &mut self.env)?;
-        if self.request.verity {
-            made.warnings.extend(root::verity_warning(&facts));
+        let (image, init, mut facts) = (self.image()?, self.init()?, self.facts()?);
+        let tree = init.as_ref().map_or(&image.rootfs, |init| &init.own);
+        let ids = self.ids_of(&tree.fingerprint());
+        let made = match init.as_ref().filter(|init| init.has_module(root.name)) {
+            Some(init) => {
+                let squashfs_codecs = init.squashfs_codecs()?;
+                facts = Arc::new(Ok(Facts { squashfs_codecs, ..(*facts).as_ref().map_or_else(|_| Facts::default(), Facts::clone) }));
+                root.write(tree, options, &facts, &ids, &mut self.env)?
+            }
+            None => root.make(tree, options, &facts, &ids, &mut self.env)?,
+        };
+        if self.request.verity && !init.as_ref().is_some_and(|init| init.has_module("dm-verity")) {
+            self.warn(root::verity_warning(&facts).into_iter().collect());
         }
         let blob = made.image.clone();
-        self.doubt(Start::Mounted)?;
+        if init.is_none() {
+            self.doubt(Start::Mounted)?;
+        }
         self.roots.push(((root.name, options.clone()), made));
         Ok(blob)
     }
@@ -224,7 +262,7 @@ impl Run {
             return Ok((entry.clone(), ids.clone()));
         }
         let (mut entry, ids) = match root {
-            Root::Initrd => {
+            Root::Auto | Root::Initrd => {
                 let payload = self.payload()?;
                 (payload.entry()?, self.ids_of(payload.digest()))
             }
@@ -239,18 +277,64 @@ impl Run {
         Ok((entry, ids))
     }
 
-    /// The same when the root is in a partition.
+    /// The same when the root is in a partition: the kernel mounts it by what the command line says, or process 1 of ours, which is all
+    /// that is unpacked into memory then, by what it is told.
     fn rooted(&mut self, root: &'static RootFs) -> Result<(Entry, Ids)> {
-        let blob = self.root(root, &self.root_options.clone())?;
-        let mut payload = Payload::without_rootfs(self.source.image()?, &guid::digest(&blob, &self.env)?, &mut self.env)?;
-        let ids = self.ids_of(payload.digest());
+        let (image, init) = (self.image()?, self.init()?);
+        let options = self.request.options_of(root.options, &[])?;
+        let blob = self.mounted(root, &options)?;
+        let mut payload = Payload::without_rootfs(&image, &guid::digest(&blob, &self.env)?, &mut self.env)?;
+        let mut digest = Sha256::new_with_prefix(payload.digest());
+        if let Some(init) = &init {
+            digest.update(cpio::archive(&init.alone(None)?)?.sha256()?);
+        }
+        let ids = if init.is_some() { self.ids_of(&digest.finalize()) } else { self.ids_of(payload.digest()) };
         let arch = Kernel::identify(&payload.kernel)?.arch;
         // Whoever signs says that nothing else runs: what is damaged stops, for programs would go on without what they cannot read.
         let on_damage = if self.request.secure_boot.signing.is_some() { OnDamage::Panic } else { OnDamage::Error };
         let verified = self.request.verity.then_some(on_damage);
-        let (parts, arguments) = root::partitions(root, &blob, verified, arch, &payload.cmdline, &ids, &mut self.env)?;
-        payload.cmdline.append(&arguments)?;
+        let Placed { parts, device, arguments } = root::partitions(root, &blob, verified, arch, &payload.cmdline, &ids, &mut self.env)?;
+        match &init {
+            Some(init) => {
+                let alone = Image { rootfs: init.alone(Some(&device))?, ..Image::clone(&image) };
+                payload = self.build(&alone)?;
+            }
+            None => payload.cmdline.append(&arguments)?,
+        }
         Ok((Entry { root: parts, ..payload.entry()? }, ids))
+    }
+
+    /// Where the root file system of disks is: where the user says, else where it takes no memory that is worth a word.
+    fn place(&mut self) -> Result<Root> {
+        /// More content than this is not unpacked into memory unasked.
+        const UNPACKED_MAX: u64 = 64 * MIB;
+        let (Root::Auto, Some(init)) = (self.request.root, self.init()?) else { return Ok(self.request.root) };
+        let is_large = content_size(&init.own) > UNPACKED_MAX;
+        // A signature does not cover what is in a partition.
+        if !is_large || self.request.secure_boot.signing.is_some() {
+            return Ok(Root::Initrd);
+        }
+        let facts = self.facts()?;
+        let has = |root: &&&RootFs| init.has_module(root.name) || (root.is_built_in)(&facts);
+        Ok(ROOT_FILE_SYSTEMS.iter().find(has).map_or(Root::Initrd, |root| Root::Partition(root)))
+    }
+
+    /// Process 1 of ours, where the image has it.
+    fn init(&mut self) -> Result<Option<Arc<Init>>> {
+        if let Some(init) = &self.init {
+            return Ok(init.clone());
+        }
+        let init = Init::of(&self.source.image()?.rootfs)?.map(Arc::new);
+        Ok(self.init.insert(init).clone())
+    }
+
+    /// What the kernel says of itself: to ask it means to unpack it.
+    fn facts(&mut self) -> Result<Arc<Result<Facts>>> {
+        if let Some(facts) = &self.facts {
+            return Ok(Arc::clone(facts));
+        }
+        let facts = Kernel::identify(&self.source.image()?.kernel)?.facts();
+        Ok(Arc::clone(self.facts.insert(Arc::new(facts))))
     }
 
     /// The user's partitions, made when first asked for: those that are filled, then the empty ones, which may grow at the end.
@@ -259,9 +343,8 @@ impl Run {
             return Ok(parts.clone());
         }
         let filled: Vec<_> = self.request.filled().cloned().collect();
-        // To ask a kernel means to unpack it.
         let has_file_system = filled.iter().any(|part| part.root().is_some());
-        let facts = if has_file_system { Kernel::identify(&self.source.image()?.kernel)?.facts() } else { Ok(Facts::default()) };
+        let facts = if has_file_system { self.facts()? } else { Arc::new(Ok(Facts::default())) };
         let sector = self.request.sector_size.unwrap_or_default().bytes();
         let mut parts = Vec::new();
         for filled in filled {

@@ -12,7 +12,7 @@
 
 mod scan;
 
-pub use scan::{Config, Facts};
+pub use scan::{Config, Facts, squashfs_codecs};
 
 use crate::{
     At, Blob, Error, Result, Spool,

@@ -47,6 +47,13 @@ pub struct KernelPackage {
     pub modules: Tree,
 }
 
+/// A kernel without modules.
+impl From<Blob> for KernelPackage {
+    fn from(kernel: Blob) -> Self {
+        Self { kernel, release: None, modules: Tree::default() }
+    }
+}
+
 /// A kind of package.
 #[derive(Debug)]
 pub struct Kind {

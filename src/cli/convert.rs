@@ -1,6 +1,6 @@
 //! `moby convert`: an input becomes artifacts.
 
-use super::{Global, images::ImageArgs, making::Making, values::named};
+use super::{Global, images::ImageArgs, making::Making, process::ProcessArgs, values::named};
 use crate::{
     convert::{self, Conversion, Reporter, Source},
     error::{At, Error, Result},
@@ -9,7 +9,11 @@ use crate::{
     names::find,
     outputs::Output,
 };
-use formats::{Env, Silent, kernel::Arch, oci::Reference};
+use formats::{
+    Env, Silent,
+    kernel::{Arch, Kernel},
+    oci::Reference,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -64,6 +68,8 @@ pub(super) struct Convert {
     #[arg(long, help_heading = "Image")]
     decompress_kernel: bool,
     #[command(flatten)]
+    process: ProcessArgs,
+    #[command(flatten)]
     reading: super::ReadingArgs,
     #[command(flatten)]
     tar: super::StrictArgs,
@@ -81,7 +87,10 @@ impl Convert {
         made.refuse_inputs(self.inputs())?;
         let read = made.ui().step("read");
         env.progress = Arc::clone(&read);
-        let opening = Opening { arch: self.arch, strict: self.tar.strict, ..self.reading.of(&self.input) };
+        // Of an image for several machines that for the kernel's.
+        let of_kernel = conversion.request().overrides.kernel.as_ref().and_then(|package| Kernel::identify(&package.kernel).ok());
+        let arch = self.arch.or(of_kernel.map(|kernel| kernel.arch));
+        let opening = Opening { arch, strict: self.tar.strict, ..self.reading.of(&self.input) };
         let opened = match self.registry_name() {
             Some(name) => self.pulled(name, &opening, &mut env).at(|| input::show(&self.input))?,
             None => input::read(&self.input, self.from, &opening, &mut env)?,
@@ -135,7 +144,7 @@ impl Convert {
 
     /// What goes before what the input has.
     fn overrides(&self, env: &mut Env) -> Result<Overrides> {
-        let kernel = if self.kernel.is_empty() { None } else { Some(input::kernel(&self.kernel, env)?.kernel) };
+        let kernel = if self.kernel.is_empty() { None } else { Some(input::kernel(&self.kernel, env)?) };
         let ucode = self.ucode.as_deref();
         Ok(Overrides {
             kernel,
@@ -144,6 +153,7 @@ impl Convert {
             append: self.append.clone(),
             consoles: None,
             arch: self.arch,
+            process: self.process.wishes()?,
         })
     }
 

@@ -11,6 +11,7 @@ use crate::{
 };
 use formats::{
     Blob, Env, Silent,
+    kernel::Kernel,
     tree::{self, Content, ShowPath},
     units,
 };
@@ -61,7 +62,7 @@ impl Extract {
         targets::refuse_inputs([&target], &opened.files)?;
         let body = match opened.input {
             Input::Tar(tar) => self.of_tree(tar.draft(&env).at(place)?, &mut env).at(place)?,
-            Input::Container(tree) => self.of_tree(tar::of_tree(&tree), &mut env).at(place)?,
+            Input::Container(container) => self.of_tree(tar::of_tree(&container.tree), &mut env).at(place)?,
             Input::Uki(file) => self.of_boot(uki::boot(&file).at(place)?, &mut env).at(place)?,
             Input::Disk { disk, .. } => self.of_disk(&disk, &mut env).at(place)?,
         };
@@ -87,7 +88,8 @@ impl Extract {
         let image = draft.contents()?;
         match self.what.as_str() {
             "initrd" => {
-                let payload = Payload::build(&image, InitrdCompression::Auto, None, env)?;
+                let facts = Kernel::identify(&image.kernel)?.facts();
+                let payload = Payload::build(&image, InitrdCompression::Auto, None, Some(&facts), env)?;
                 payload.initrd.ok_or_else(|| Error::bad_input("there is nothing to put into an initrd"))
             }
             "disk" => Err(Error::unsupported("the input is a tar, not a disk").hint("make a disk with moby convert")),

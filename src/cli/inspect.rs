@@ -66,7 +66,7 @@ impl Inspect {
         let place = || input::show(&self.input);
         let facts = match input::read(&self.input, self.from, &opening, &mut env)?.input {
             Input::Tar(tar) => tar_facts(&tar, &env).at(place)?,
-            Input::Container(tree) => image_facts("container image", &tar::of_tree(&tree).contents().at(place)?),
+            Input::Container(container) => image_facts("container image", &tar::of_tree(&container.tree).contents().at(place)?),
             Input::Uki(file) => self.uki_facts(&file, &mut env).at(place)?,
             Input::Disk { format, file, disk, .. } => self.disk_facts(format, &file, &disk, &mut env).at(place)?,
         };

@@ -76,7 +76,7 @@ pub(super) struct Making {
     #[arg(long, value_name = "DIR", help_heading = "Disk")]
     cloud_init: Option<PathBuf>,
     /// Where the root file system is: in the initrd, or, as one of the others, in a partition that the kernel mounts by itself
-    #[arg(long, default_value = "initrd", value_name = "WHERE", value_parser = named::<Root>(), help_heading = "Disk")]
+    #[arg(long, default_value = "auto", value_name = "WHERE", value_parser = named::<Root>(), help_heading = "Disk")]
     root: Root,
     /// Let the kernel verify a root in a partition (dm-verity); the root hash goes on the command line
     #[arg(long, help_heading = "Disk")]

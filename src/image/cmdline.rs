@@ -47,6 +47,13 @@ impl Cmdline {
         Ok(())
     }
 
+    /// That of a machine for which nobody says one: these consoles, and a restart half a minute after a panic, which nobody may see.
+    pub(crate) fn of_machine(consoles: &[&str]) -> Self {
+        let mut cmdline = Self("panic=30".to_owned());
+        cmdline.set_consoles(consoles);
+        cmdline
+    }
+
     /// Puts these consoles in the place of those that it has; nothing changes where there are none.
     pub fn set_consoles(&mut self, consoles: &[&str]) {
         if consoles.is_empty() {

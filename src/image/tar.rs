@@ -115,11 +115,14 @@ pub fn write(image: &Image) -> Result<Blob> {
 }
 
 fn kernel(boot: &Tree, entries: &[Inode]) -> Result<Blob> {
-    let missing = || Error::bad_input("there is no entry boot/kernel").hint("give a kernel with --kernel, or a tar built by LinuxKit");
-    let inode = boot.get(KERNEL).ok_or_else(missing)?;
+    let inode = boot.get(KERNEL).ok_or_else(no_kernel)?;
     let kernel = file(KERNEL, inode)?;
     refuse_another(inode, kernel, entries)?;
     Ok(kernel.clone())
+}
+
+pub(super) fn no_kernel() -> Error {
+    Error::bad_input("there is no entry boot/kernel").hint("give a kernel with --kernel, or a tar built by LinuxKit")
 }
 
 /// Two kernels are a mistake in a build; the same one twice is not, because duplicate entries are normal in LinuxKit's tars.
@@ -176,7 +179,7 @@ fn file<'a>(path: &[u8], inode: &'a Inode) -> Result<&'a Blob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::{error::Kind, process::Wishes};
     use formats::tree::Origin;
     use std::sync::Arc;
 
@@ -234,7 +237,7 @@ mod tests {
             let mut writer = Writer::new(Dialect::Pax);
             writer.add(b"real/z", &inode(b"z", "a")).unwrap();
             writer.add(b"boot", &boot).unwrap();
-            let given = Overrides { kernel: Some(Blob::bytes(*b"vmlinuz")), cmdline: Some("quiet".into()), ..Overrides::default() };
+            let given = Overrides { kernel: Some(Blob::bytes(*b"vmlinuz").into()), cmdline: Some("quiet".into()), ..Overrides::default() };
             let first = draft(&writer.finish()).unwrap().0.with(&given).unwrap();
             assert_eq!(
                 (paths(&first.rootfs), paths(&first.boot)),
@@ -305,12 +308,13 @@ mod tests {
     #[test]
     fn what_is_given_beside_the_tar_goes_first() {
         let options = Overrides {
-            kernel: Some(Blob::bytes(*b"mine")),
+            kernel: Some(Blob::bytes(*b"mine").into()),
             cmdline: Some("console=hvc0".into()),
             append: vec!["debug".into(), " a=b ".into()],
             ucode: Some(Blob::bytes(*b"070701 mine")),
             consoles: None,
             arch: None,
+            process: Wishes::default(),
         };
         let plain = tar(&[("bin/sh", "shell", "a"), ("boot/vmlinuz", "theirs", "a")]);
         let tagged =
@@ -326,7 +330,7 @@ mod tests {
         let cmdline = |files: &[(&str, &str, &str)]| draft(&tar(files)).unwrap().0.with(&append).unwrap().cmdline.to_string();
         assert_eq!(cmdline(&[("boot/kernel", "k", "a"), ("boot/cmdline", "quiet\n", "a")]), "quiet debug");
         assert_eq!(cmdline(&[("boot/kernel", "k", "a")]), "debug");
-        let empty = Overrides { kernel: Some(Blob::default()), ..Overrides::default() };
+        let empty = Overrides { kernel: Some(Blob::default().into()), ..Overrides::default() };
         assert!(draft(&tar(&[("x", "", "a")])).unwrap().0.with(&empty).is_err());
     }
 
@@ -342,7 +346,7 @@ mod tests {
         let same = boot(&Overrides::default());
         assert_eq!((of(&same, CMDLINE).as_str(), of(&same, b"boot/dtb").as_str()), ("quiet\n", "d"));
         assert!(same.get(CMDLINE).unwrap().origin.is_some());
-        let given = boot(&Overrides { kernel: Some(Blob::bytes(*b"mine")), append: vec!["debug".into()], ..Overrides::default() });
+        let given = boot(&Overrides { kernel: Some(Blob::bytes(*b"mine").into()), append: vec!["debug".into()], ..Overrides::default() });
         assert_eq!((of(&given, KERNEL).as_str(), of(&given, CMDLINE).as_str()), ("mine", "quiet debug"));
         assert!(given.get(CMDLINE).unwrap().origin.is_none() && given.get(b"boot/dtb").unwrap().origin.is_some());
     }

@@ -1,14 +1,14 @@
 //! A container image as an input: a root file system.
 
-use super::{Input, Opening};
+use super::{Container, Input, Opening};
 use crate::{
     error::{At, Error, Result},
     images::Layout,
 };
 use formats::{
-    Blob, Env, Tree,
-    oci::{self, Execution, Image, Store, archive::Archive, layer, merge},
-    tree::{Content, ShowPath},
+    Blob, Env,
+    oci::{self, Image, Store, archive::Archive, layer, merge},
+    tree::ShowPath,
 };
 use std::{path::Path, sync::Arc};
 
@@ -53,7 +53,7 @@ fn of_store(store: &dyn Store, opening: &Opening, env: &mut Env) -> Result<Input
     of_image(oci::select(store, chosen, &opening.platform())?, env)
 }
 
-/// A container image as a root file system: its layers over one another by OCI's rules. Where nothing in it would start, that is said.
+/// A container image as a root file system: its layers over one another by OCI's rules.
 ///
 /// # Errors
 /// When a layer is damaged.
@@ -62,28 +62,5 @@ pub(crate) fn of_image(image: Image, env: &mut Env) -> Result<Input> {
     let tar = |layer: &oci::Layer| Ok((format!("layer {}", layer.descriptor.digest), layer::unpack(layer, &mut env.spool, &*progress)?));
     let layers = image.layers.iter().map(tar).collect::<Result<Vec<_>>>()?;
     let tree = merge::tree(&layers).at(|| "layers")?;
-    if !has_init(&tree) {
-        env.progress.warn(&format!("the image has no /init that could run: {}", nobody_starts(&image.config.execution)));
-    }
-    Ok(Input::Container(tree))
-}
-
-/// Whether there is an `/init` that the kernel could run, as far as its inode tells.
-fn has_init(tree: &Tree) -> bool {
-    tree.get(b"init").is_some_and(|inode| match inode.content {
-        Content::File(_) => inode.mode & 0o111 != 0,
-        Content::Symlink(_) => true,
-        _ => false,
-    })
-}
-
-/// What the image wants to be run, and that nothing does it.
-fn nobody_starts(Execution { entrypoint, cmd, env, user, .. }: &Execution) -> String {
-    let list = |texts: &[String]| texts.iter().map(|text| format!("'{}'", ShowPath(text.as_bytes()))).collect::<Vec<_>>().join(" ");
-    let parts = [("Entrypoint", list(entrypoint)), ("Cmd", list(cmd)), ("Env", list(env)), ("User", ShowPath(user.as_bytes()).to_string())];
-    let said: Vec<_> = parts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name} {text}")).collect();
-    match said.is_empty() {
-        true => "nor does it say what to start".into(),
-        false => format!("its {}; nothing will start that", said.join(", ")),
-    }
+    Ok(Input::Container(Container { tree, execution: image.config.execution }))
 }

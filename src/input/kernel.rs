@@ -6,7 +6,7 @@ use crate::{
     names::nearest,
 };
 use formats::{
-    Blob, Env, Tree,
+    Blob, Env,
     kernel::Kernel,
     modules::{Modules, Set},
     package::{self, KernelPackage, Packages},
@@ -40,7 +40,7 @@ pub fn kernel(paths: &[PathBuf], env: &mut Env) -> Result<KernelPackage> {
 /// A kernel as it is booted. It has no modules.
 fn bare(kernel: Blob) -> Result<KernelPackage> {
     Kernel::identify(&kernel)?;
-    Ok(KernelPackage { kernel, release: None, modules: Tree::default() })
+    Ok(kernel.into())
 }
 
 fn not_a_part(file: &Blob) -> Error {

@@ -44,7 +44,8 @@ fn image(kernel: Blob) -> Image {
 }
 
 fn build(image: &Image, compression: InitrdCompression, threads: usize) -> Result<Payload> {
-    Payload::build(image, compression, None, &mut env(threads))
+    let facts = Kernel::identify(&image.kernel)?.facts();
+    Payload::build(image, compression, None, Some(&facts), &mut env(threads))
 }
 
 /// The archives of an initrd, unpacked, as Linux would: each in turn by its magic, zeros between them skipped.

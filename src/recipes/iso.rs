@@ -63,6 +63,7 @@ impl Recipe for Iso {
 
 /// The ISO that boots the kernel with the root file system on the ISO itself.
 fn root_iso(run: &mut Run, firmware: Firmware, options: &Options) -> Result<Blob> {
+    run.refuse_init()?;
     let image = run.image()?;
     let entry = root_entry(&image, &mut run.env)?;
     run.doubt(Start::Mounted)?;
@@ -110,6 +111,7 @@ impl Recipe for KernelIso {
     fn plan(&self, request: &Request) -> Result<Job> {
         let options = request.options_of(&OPTIONS, &[])?;
         Ok(Box::new(move |run| {
+            run.refuse_init()?;
             let image = run.image()?;
             let volume = Volume {
                 tree: &image.rootfs,

@@ -1,7 +1,7 @@
 //! What an unpacked kernel says about itself, found by its strings in one pass and in little memory.
 
 use crate::{
-    Result,
+    Blob, Result,
     compress::{CODECS, Codec, Linux, Row},
     units,
 };
@@ -64,6 +64,14 @@ impl Config {
     pub fn get(&self, option: &str) -> Option<&str> {
         self.0.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('='))
     }
+}
+
+/// What the module of squashfs reads it with; it has the words of a kernel in which that is built in.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn squashfs_codecs(module: &Blob) -> Result<Vec<Codec>> {
+    facts(&mut module.reader()).map(|facts| facts.squashfs_codecs)
 }
 
 pub(super) fn facts(kernel: &mut dyn Read) -> Result<Facts> {

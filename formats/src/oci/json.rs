@@ -67,6 +67,11 @@ impl<'a> Object<'a> {
         value.ok_or_else(|| Error::bad_input(format!("{name} is missing")))
     }
 
+    /// The names of all fields, in order.
+    pub(super) fn names(self) -> impl Iterator<Item = &'a str> {
+        self.fields.keys().map(String::as_str)
+    }
+
     /// All pairs of a map of strings, in order; what is no string is left out.
     pub(super) fn pairs(self, name: &str) -> Result<Vec<(String, String)>> {
         let Some(object) = self.object(name)? else { return Ok(Vec::new()) };

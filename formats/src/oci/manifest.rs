@@ -108,6 +108,12 @@ pub struct Execution {
     pub working_dir: String,
     /// As whom; empty for root.
     pub user: String,
+    /// The signal that asks it to end; empty for SIGTERM.
+    pub stop_signal: String,
+    /// Seconds until it is killed then.
+    pub stop_timeout: Option<u64>,
+    /// Where it keeps what outlives a container.
+    pub volumes: Vec<String>,
 }
 
 impl Descriptor {
@@ -275,6 +281,9 @@ impl Execution {
             env: texts("Env")?,
             working_dir: text("WorkingDir")?,
             user: text("User")?,
+            stop_signal: text("StopSignal")?,
+            stop_timeout: object.size("StopTimeout")?,
+            volumes: object.object("Volumes")?.map(|volumes| volumes.names().map(str::to_owned).collect()).unwrap_or_default(),
         })
     }
 
