@@ -206,7 +206,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "net")]
         Command::Pull(command) => command.run(&cli.global),
         Command::Cache(command) => command.run(&cli.global),
-        Command::Run(command) => command.run(&cli.global),
+        Command::Run(command) => return command.run(&cli.global),
         Command::Keys(command) => command.run(&cli.global),
         Command::Sign(command) => command.run(&cli.global),
         Command::Inspect(command) => command.run(&cli.global),

@@ -216,10 +216,14 @@ pub fn source(input: &Input, request: &Request, env: &mut Env) -> Result<Source>
         }
         Input::Tar(tar) => tar.draft(env)?,
         Input::Uki(file) => image::uki::boot(file)?.image(env)?.into(),
-        Input::Container(container) => process::draft(container, request),
+        Input::Container(container) => process::draft(container, &request.process),
     };
     let execution = if let Input::Container(container) = input { Some(&container.execution) } else { None };
-    let image = process::image(draft, execution, request, env)?;
+    if let (false, Some(setting)) = (request.process.is_ours(execution), request.given(Heeder::Process).next()) {
+        let what = format!("{} is for a process that moby starts, and here it starts none", setting.option);
+        return Err(Error::unsupported(what).hint("leave it out, or say what to start with --entrypoint"));
+    }
+    let image = process::image(draft, execution, &request.process, &request.overrides, env)?;
     let image = bootable::mend_console(image, &mut |text| env.progress.warn(text))?;
     Ok(Source::Image(Arc::new(image)))
 }

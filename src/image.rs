@@ -12,7 +12,6 @@ pub mod uki;
 use crate::{
     error::{Error, Result},
     platforms::Consoles,
-    process::Wishes,
 };
 
 pub use booted::Booted;
@@ -57,8 +56,6 @@ pub struct Overrides {
     pub ucode: Option<Blob>,
     /// What the kernel must be for.
     pub arch: Option<Arch>,
-    /// The process of a container image, and what starts it.
-    pub process: Wishes,
 }
 
 /// An image as an input has it. What is wrong with a part matters only where nothing is given in its place.

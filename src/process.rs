@@ -16,7 +16,6 @@ use crate::{
     input::{Container, refuse_unknown_modules},
     names::Named,
     platforms,
-    request::{Heeder, Request},
 };
 use formats::{
     Env, Tree,
@@ -169,7 +168,7 @@ impl Named for Pid1 {
 
 impl Wishes {
     /// Whether ours is process 1 of an image that wants this to be run.
-    fn is_ours(&self, image: Option<&Execution>) -> bool {
+    pub(crate) fn is_ours(&self, image: Option<&Execution>) -> bool {
         match self.starter {
             Starter::Moby => true,
             Starter::Auto => self.entrypoint.is_some() || image.is_some_and(|image| !image.args().is_empty() || self.cmd.is_some()),
@@ -239,24 +238,24 @@ impl Wishes {
 }
 
 /// A container image as it is to be started: what moby runs finds all of it, and one that starts by itself may be a tagged tree.
-pub(crate) fn draft(Container { tree, execution }: &Container, request: &Request) -> Draft {
-    match request.overrides.process.is_ours(Some(execution)) {
-        true => Draft::of_root(tree.clone()),
-        false => image::tar::of_tree(tree),
-    }
+pub(crate) fn draft(Container { tree, execution }: &Container, wishes: &Wishes) -> Draft {
+    if wishes.is_ours(Some(execution)) { Draft::of_root(tree.clone()) } else { image::tar::of_tree(tree) }
+}
+
+/// What a container image says of its process; nothing where it says nothing to run.
+///
+/// # Errors
+/// When a value is none.
+pub(crate) fn said(execution: &Execution) -> Result<Option<Config>> {
+    if execution.args().is_empty() { Ok(None) } else { Wishes::default().config(execution).map(Some) }
 }
 
 /// The image in a draft, with process 1 of ours where the container image, or the user, says what to run.
 ///
 /// # Errors
-/// When it has no kernel, or the process could not run; wishes that nobody meets are refused.
-pub(crate) fn image(mut draft: Draft, execution: Option<&Execution>, request: &Request, env: &mut Env) -> Result<Image> {
-    let (given, wishes) = (&request.overrides, &request.overrides.process);
+/// When it has no kernel, or the process could not run.
+pub(crate) fn image(mut draft: Draft, execution: Option<&Execution>, wishes: &Wishes, given: &Overrides, env: &mut Env) -> Result<Image> {
     if !wishes.is_ours(execution) {
-        if let Some(setting) = request.given(Heeder::Process).next() {
-            let what = format!("{} is for a process that moby starts, and here it starts none", setting.option);
-            return Err(Error::unsupported(what).hint("leave it out, or say what to start with --entrypoint"));
-        }
         if let Starter::Program(path) = &wishes.starter {
             // The first of a root that is unpacked, the second of one that is mounted.
             draft.append(&format!("rdinit={path} init={path}"))?;

@@ -7,7 +7,7 @@ use crate::{
     layout::{Firmware, Part, SectorSize, Size},
     names::Named,
     platforms::Platform,
-    process::Starter,
+    process::{Starter, Wishes},
     secure_boot::SecureBoot,
 };
 pub use crate::{payload::InitrdCompression, root::Root};
@@ -62,6 +62,8 @@ pub struct Request {
     pub secure_boot: SecureBoot,
     /// What goes before what the input has.
     pub overrides: Overrides,
+    /// The process of a container image, and what starts it.
+    pub process: Wishes,
 }
 
 /// How an output is compressed as a whole, by what its name then ends with.
@@ -146,17 +148,17 @@ static CMDLINE: Setting = setting("--cmdline", Heeder::Image, |request| request.
 static APPEND: Setting = setting("--append", Heeder::Image, |request| !request.overrides.append.is_empty());
 static UCODE: Setting = setting("--ucode", Heeder::Image, |request| request.overrides.ucode.is_some());
 static ARCH: Setting = setting("--arch", Heeder::Image, |request| request.overrides.arch.is_some());
-static INIT: Setting = setting("--init", Heeder::Image, |request| request.overrides.process.starter != Starter::Auto);
-static ENTRYPOINT: Setting = setting("--entrypoint", Heeder::Process, |request| request.overrides.process.entrypoint.is_some());
-static CMD: Setting = setting("--cmd", Heeder::Process, |request| request.overrides.process.cmd.is_some());
-static ENV: Setting = setting("--env", Heeder::Process, |request| !request.overrides.process.env.is_empty());
-static USER: Setting = setting("--user", Heeder::Process, |request| request.overrides.process.user.is_some());
-static WORKDIR: Setting = setting("--workdir", Heeder::Process, |request| request.overrides.process.workdir.is_some());
-static TTY: Setting = setting("--tty", Heeder::Process, |request| request.overrides.process.tty);
-static RESTART: Setting = setting("--restart", Heeder::Process, |request| request.overrides.process.restart.is_some());
-static PID1: Setting = setting("--pid1", Heeder::Process, |request| request.overrides.process.pid1.is_some());
-static HOSTNAME: Setting = setting("--hostname", Heeder::Process, |request| request.overrides.process.hostname.is_some());
-static MODULES: Setting = setting("--modules", Heeder::Process, |request| request.overrides.process.modules.is_some());
+static INIT: Setting = setting("--init", Heeder::Image, |request| request.process.starter != Starter::Auto);
+static ENTRYPOINT: Setting = setting("--entrypoint", Heeder::Process, |request| request.process.entrypoint.is_some());
+static CMD: Setting = setting("--cmd", Heeder::Process, |request| request.process.cmd.is_some());
+static ENV: Setting = setting("--env", Heeder::Process, |request| !request.process.env.is_empty());
+static USER: Setting = setting("--user", Heeder::Process, |request| request.process.user.is_some());
+static WORKDIR: Setting = setting("--workdir", Heeder::Process, |request| request.process.workdir.is_some());
+static TTY: Setting = setting("--tty", Heeder::Process, |request| request.process.tty);
+static RESTART: Setting = setting("--restart", Heeder::Process, |request| request.process.restart.is_some());
+static PID1: Setting = setting("--pid1", Heeder::Process, |request| request.process.pid1.is_some());
+static HOSTNAME: Setting = setting("--hostname", Heeder::Process, |request| request.process.hostname.is_some());
+static MODULES: Setting = setting("--modules", Heeder::Process, |request| request.process.modules.is_some());
 
 /// What a disk as the input heeds, too: its container has identifiers, it can be made larger, and its GPT be counted anew.
 static OF_DISKS: [&Setting; 3] = [&SEED, &SIZE, &SECTOR_SIZE];

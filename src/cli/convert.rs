@@ -8,6 +8,7 @@ use crate::{
     input::{self, FileId, Opened, Opening},
     names::find,
     outputs::Output,
+    request::Request,
 };
 use formats::{
     Env, Silent,
@@ -83,6 +84,7 @@ impl Convert {
         let mut env = super::env(global, &made.directory())?;
         let overrides = self.overrides(&mut env)?;
         let request = self.making.request(&made, overrides, self.decompress_kernel, &mut env)?;
+        let request = Request { process: self.process.wishes()?, ..request };
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(self.inputs())?;
         let read = made.ui().step("read");
@@ -153,7 +155,6 @@ impl Convert {
             append: self.append.clone(),
             consoles: None,
             arch: self.arch,
-            process: self.process.wishes()?,
         })
     }
 

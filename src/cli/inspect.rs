@@ -4,9 +4,9 @@ use super::{Global, files, values::named};
 use crate::{
     bootable::{self, Doubt, Start},
     error::{At, Error, Result},
-    image::{self, Booted, Image, content_size, disk, file_system, tar},
+    image::{self, Booted, Image, Init, content_size, disk, file_system, tar},
     input::{self, Input, Opening, Tar},
-    secure_boot,
+    process, secure_boot,
 };
 use formats::{
     Blob, Env, Format,
@@ -66,7 +66,11 @@ impl Inspect {
         let place = || input::show(&self.input);
         let facts = match input::read(&self.input, self.from, &opening, &mut env)?.input {
             Input::Tar(tar) => tar_facts(&tar, &env).at(place)?,
-            Input::Container(container) => image_facts("container image", &tar::of_tree(&container.tree).contents().at(place)?),
+            Input::Container(container) => {
+                let mut facts = image_facts("container image", &tar::of_tree(&container.tree).contents().at(place)?);
+                facts["process"] = process::said(&container.execution).at(place)?.map(|config| super::process::facts(&config)).into();
+                facts
+            }
             Input::Uki(file) => self.uki_facts(&file, &mut env).at(place)?,
             Input::Disk { format, file, disk, .. } => self.disk_facts(format, &file, &disk, &mut env).at(place)?,
         };
@@ -204,6 +208,7 @@ fn image_facts(format: &str, image: &Image) -> Value {
             "bytes": content_size(&image.rootfs),
         },
         "components": components,
+        "process": Init::of(&image.rootfs).ok().flatten().map(|init| super::process::facts(&init.config)),
         "doubts": doubts(image),
     })
 }

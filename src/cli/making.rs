@@ -16,6 +16,7 @@ use crate::{
     names::find,
     outputs::{self, EfiVarsOutput, Output},
     platforms::Platform,
+    process::Wishes,
     request::{InitrdCompression, OutputCompression, Request, Root},
     targets::{self, Naming, Place},
     ui::{Summary, Ui},
@@ -216,6 +217,7 @@ impl Making {
             pi_firmware: self.firmware.as_deref().map(input::firmware).transpose()?.unwrap_or_default(),
             secure_boot: self.secure_boot.secure_boot(env)?,
             overrides: Overrides { consoles: self.target.map(|platform| platform.consoles), ..overrides },
+            process: Wishes::default(),
         })
     }
 

@@ -3,10 +3,15 @@
 use super::values::named;
 use crate::{
     error::{Error, Result},
+    names::Named,
     process::{Starter, Wishes, Words},
 };
 use formats::modules::Set;
-use initconfig::config::{Pid1, Restart};
+use initconfig::{
+    Config,
+    config::{Pid1, Restart},
+};
+use serde_json::{Value, json};
 
 /// What a container image runs.
 #[derive(Debug, clap::Args)]
@@ -81,4 +86,26 @@ fn variable(text: &str) -> Result<Option<String>> {
     }
     let refuse = |_| Error::bad_input(format!("--env {}: this machine's value is not UTF-8", text.escape_debug()));
     std::env::var_os(text).map(|value| value.into_string().map(|value| format!("{text}={value}")).map_err(refuse)).transpose()
+}
+
+/// The process that process 1 of ours runs, or would.
+pub(super) fn facts(config: &Config) -> Value {
+    let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
+    let texts = |list: &[Vec<u8>]| {
+        (!list.is_empty()).then(|| list.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect::<Vec<_>>())
+    };
+    json!({
+        "entrypoint": texts(&config.entrypoint),
+        "cmd": texts(&config.cmd),
+        "env": texts(&config.env),
+        "user": text(&config.user),
+        "working-dir": text(&config.cwd),
+        "stop-signal": config.stop,
+        "tty": config.tty.then_some(true),
+        "pid1": config.pid1.name(),
+        "restart": config.restart.name(),
+        "hostname": text(&config.hostname),
+        "root": config.root.as_deref().and_then(text),
+        "volumes": texts(&config.volumes),
+    })
 }

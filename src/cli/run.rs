@@ -18,7 +18,7 @@ use formats::{
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
 const EXAMPLES: &str = "\
@@ -28,6 +28,7 @@ Examples:
   moby run app.qcow2 --efi-vars app-efivars.fd       with Secure Boot on
   moby run app.tar --memory 2G --publish 8080:80     a tagged tar becomes a disk first
   moby run app.qcow2 --disk data.img --keep          what the guest writes stays
+  moby run web.qcow2 --publish 8080:80               a container image: ends with the exit code of its process
   moby run app.qcow2 --dry-run                       the command, to be changed and run by hand";
 
 /// Start QEMU on an image
@@ -101,26 +102,35 @@ const AAVMF: &[(&str, &str)] = &[
 ];
 
 impl Run {
-    pub(super) fn run(&self, global: &Global) -> Result<()> {
+    pub(super) fn run(&self, global: &Global) -> ExitCode {
+        self.machine(global).map_or_else(|error| super::fail(&error), ExitCode::from)
+    }
+
+    /// Runs the machine to its end. What the process of a container image ended with is what this ends with.
+    fn machine(&self, global: &Global) -> Result<u8> {
         let scratch = tempfile::tempdir().at(|| "cannot create a directory for temporary files")?;
         let mut env = super::env(global, scratch.path())?;
         let subject = self.subject(scratch.path(), &mut env, global)?;
-        let command = self.command(&subject, scratch.path(), &mut env)?;
+        let mut command = self.command(&subject, scratch.path(), &mut env)?;
         if self.dry_run {
-            return super::print(&format!("{}\n", command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")));
+            super::print(&format!("{}\n", command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")))?;
+            return Ok(0);
         }
+        let status = scratch.path().join("status");
+        command.extend(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=status,name=moby.status"].map(String::from));
+        command.extend(["-chardev".into(), format!("file,id=status,path={}", escaped(&status))]);
         let (program, arguments) = command.split_first().ok_or_else(|| Error::new(Kind::Bug, "a command without a program"))?;
         let missing = |error: std::io::Error| {
             let package = if subject.arch == Arch::Aarch64 { "qemu-system-arm" } else { "qemu-system-x86" };
             let error = Error::new(Kind::Environment, format!("{program} cannot be run")).because(error);
             error.hint(format!("it is in Debian's package {package}, in QEMU elsewhere"))
         };
-        let status = Command::new(program).args(arguments).status().map_err(missing)?;
-        match status.success() {
-            true => Ok(()),
+        let ended = Command::new(program).args(arguments).status().map_err(missing)?;
+        match ended.success() {
+            true => Ok(said(&fs::read_to_string(status).unwrap_or_default())),
             false => {
                 let hint = "where KVM is at fault, --accel tcg goes without it; --dry-run shows the command";
-                Err(Error::new(Kind::Io, format!("{program} ended with {status}")).hint(hint))
+                Err(Error::new(Kind::Io, format!("{program} ended with {ended}")).hint(hint))
             }
         }
     }
@@ -266,6 +276,11 @@ fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
+/// What process 1 said on its port that the image's process ended with: the last word counts, for it may have been started again.
+fn said(status: &str) -> u8 {
+    status.lines().filter_map(|line| line.strip_prefix("exit ")?.parse().ok()).next_back().unwrap_or(0)
+}
+
 /// A word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
@@ -297,6 +312,11 @@ mod tests {
     fn words_reach_a_shell_whole() {
         assert_eq!(["a-b=c,d", "", "it's", "a b"].map(quoted), ["a-b=c,d", "''", r"'it'\''s'", "'a b'"]);
         assert_eq!(escaped(Path::new("a,b")), "a,,b");
+    }
+
+    #[test]
+    fn the_last_word_of_a_guest_counts() {
+        assert_eq!(["", "exit 3\n", "exit 1\nexit 0\n", "exit 7\nexit", "exit 300\n", "exit 125"].map(said), [0, 3, 0, 7, 0, 125]);
     }
 
     #[test]

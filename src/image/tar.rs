@@ -5,7 +5,7 @@
 //! | `boot/kernel` | the kernel |
 //! | `boot/cmdline` | its command line, up to the first newline |
 //! | `boot/ucode.cpio` | CPU microcode, an early cpio, not compressed |
-//! | anything else in `boot/` | kept apart, as LinuxKit keeps it out of its initrd; the directory `boot` itself stays |
+//! | anything else in `boot/` | kept apart, as LinuxKit keeps it out of its initrd; the directory `boot` itself stays where the tar has it |
 //! | everything else | the root file system |
 //!
 //! The three may stand anywhere in the tar, with or without a leading `./` or `/`. A root file system whose `boot` is no directory has it
@@ -43,7 +43,7 @@ pub fn read(archive: &Blob) -> Result<Image> {
 /// When the archive is malformed or has no entries.
 pub fn draft(archive: &Blob) -> Result<(Draft, Vec<String>)> {
     let mut builder = tree::Builder::default();
-    let (mut kernels, mut apart, mut is_empty) = (Vec::new(), None, true);
+    let (mut kernels, mut apart, mut is_empty, mut has_boot) = (Vec::new(), None, true, false);
     let mut members = Members::new(archive);
     for member in members.by_ref() {
         let member = member?;
@@ -52,8 +52,11 @@ pub fn draft(archive: &Blob) -> Result<(Draft, Vec<String>)> {
             let path = tree::components(&member.path).map(|path| path.join(&b'/')).unwrap_or_default();
             if path == KERNEL {
                 kernels.push(inode.clone());
-            } else if path == BOOT && !matches!(inode.content, Content::Directory) && apart.is_none() {
-                (builder, apart) = without_parts(builder)?;
+            } else if path == BOOT {
+                has_boot = true;
+                if !matches!(inode.content, Content::Directory) && apart.is_none() {
+                    (builder, apart) = without_parts(builder)?;
+                }
             }
         }
         member.add_to(&mut builder)?;
@@ -61,7 +64,10 @@ pub fn draft(archive: &Blob) -> Result<(Draft, Vec<String>)> {
     if is_empty {
         return Err(Error::bad_input("the archive has no entries").hint("whatever wrote it wrote nothing, or it was cut"));
     }
-    Ok((split(builder.finish(), apart, &kernels), members.warnings()))
+    let draft = split(builder.finish(), apart, &kernels);
+    // A directory of which nothing is known but that something lies in it is no file of the root.
+    let rootfs = if has_boot { draft.rootfs } else { draft.rootfs.retain(|path| path != BOOT) };
+    Ok((Draft { rootfs, ..draft }, members.warnings()))
 }
 
 /// What is in a tree, tagged or plain.
@@ -179,7 +185,7 @@ fn file<'a>(path: &[u8], inode: &'a Inode) -> Result<&'a Blob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::Kind, process::Wishes};
+    use crate::error::Kind;
     use formats::tree::Origin;
     use std::sync::Arc;
 
@@ -225,7 +231,7 @@ mod tests {
             assert_eq!(text(&image.kernel), "vmlinuz");
             assert_eq!(image.cmdline.as_str(), "console=ttyS0 quiet");
             assert_eq!(text(&image.ucode.unwrap()), "070701...");
-            assert_eq!(paths(&image.rootfs), ["boot", "bootstrap", "etc", "etc/os-release"]);
+            assert_eq!(paths(&image.rootfs), ["bootstrap", "etc", "etc/os-release"]);
             assert_eq!(paths(&image.boot), ["boot", "boot/cmdline", "boot/dtb", "boot/dtb/board.dtb", "boot/kernel", "boot/ucode.cpio"]);
         }
     }
@@ -290,7 +296,7 @@ mod tests {
         writer.hard_link(b"vmlinuz", b"boot/kernel", &kernel).unwrap();
         let image = super::read(&writer.finish()).unwrap();
         assert_eq!(text(&image.kernel), "vmlinuz");
-        assert_eq!(paths(&image.rootfs), ["boot", "vmlinuz"]);
+        assert_eq!(paths(&image.rootfs), ["vmlinuz"]);
         let mut writer = Writer::new(Dialect::Pax);
         writer.add(b"boot/kernel", &Inode::new(Content::Symlink(b"vmlinuz".into()), 0o777)).unwrap();
         let error = super::read(&writer.finish()).unwrap_err();
@@ -314,7 +320,6 @@ mod tests {
             ucode: Some(Blob::bytes(*b"070701 mine")),
             consoles: None,
             arch: None,
-            process: Wishes::default(),
         };
         let plain = tar(&[("bin/sh", "shell", "a"), ("boot/vmlinuz", "theirs", "a")]);
         let tagged =

@@ -1,35 +1,28 @@
-//! A container image that boots, as far as process 1 is concerned: a root with busybox, `/.moby`, and Debian's modules.
+//! A container image with busybox in it, and the kernels that it boots with.
 
-use super::guest::Arch;
+use super::{guest::Arch, layouts, text};
 use formats::{
-    Blob, cpio,
+    Blob, Tree,
+    tar::{Dialect, Writer},
     tree::{Builder, Content, Inode},
 };
-use initconfig::Config;
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-const WHOLE: &str = "the guest can be made";
+const WHOLE: &str = "the image can be made";
 const APPLETS: &str = "sh cat id env pwd ls sleep httpd echo ip ps kill head reboot poweroff init sort hostname grep stat";
 const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\n";
 const GROUP: &[u8] = b"root:x:0:\nadm:x:4:www-data\nwww-data:x:33:\n";
-
-/// What `/.moby` lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lacks {
-    Nothing,
-    /// The image: it is on a disk.
-    Root,
-}
 
 fn file(bytes: impl Into<Vec<u8>>, mode: u32) -> Inode {
     Inode::new(Content::File(Blob::bytes(bytes.into())), mode)
 }
 
-/// The image: busybox, files of this content, and links where mounts and files of ours have to go.
-pub fn image(arch: Arch, files: &[(&str, &str)]) -> Builder {
+/// Busybox, files of this content, and links where mounts and files of ours have to go.
+pub fn tree(arch: Arch, files: &[(&str, &str)]) -> Tree {
     let mut tree = Builder::default();
     let mut add = |path: &str, inode| tree.add(path.as_bytes(), inode).expect(WHOLE);
     let link = |to: &str| Inode::new(Content::Symlink(to.as_bytes().to_vec()), 0o777);
@@ -42,52 +35,40 @@ pub fn image(arch: Arch, files: &[(&str, &str)]) -> Builder {
     // A hostile image: a mount would go elsewhere.
     add("proc", link("/etc"));
     add("etc/resolv.conf", link("/nowhere/at/all"));
-    tree
+    tree.finish()
 }
 
-/// The initrd with process 1 and this configuration, and with the image if it is not elsewhere.
-pub fn initrd(dir: &Path, arch: Arch, config: &Config, files: &[(&str, &str)], lacks: Lacks) -> PathBuf {
-    let mut tree = if lacks == Lacks::Root { Builder::default() } else { image(arch, files) };
-    let init = match arch {
-        Arch::Amd64 => prebuilt::INIT_X86_64,
-        Arch::Arm64 => prebuilt::INIT_AARCH64,
-    };
-    tree.add(b".moby", Inode::new(Content::Directory, 0o700)).expect(WHOLE);
-    tree.add(b".moby/init", file(init, 0o755)).expect(WHOLE);
-    tree.add(b".moby/config", file(config.write(), 0o600)).expect(WHOLE);
-    modules(&mut tree, arch);
-    tree.add(b"init", Inode::new(Content::Symlink(b".moby/init".to_vec()), 0o777)).expect(WHOLE);
-    let mut whole = Builder::default();
-    whole.add(b".moby/whole", file("", 0o644)).expect(WHOLE);
-    let path = dir.join("initrd");
-    let archives = [tree, whole].map(|tree| cpio::archive(&tree.finish()).expect(WHOLE).to_vec(u64::MAX).expect(WHOLE));
-    fs::write(&path, archives.concat()).expect(WHOLE);
-    path
+/// Writes an image as a layout in a directory, and says where.
+pub fn image(dir: &Path, arch: Arch, config: Value, files: &[(&str, &str)]) -> PathBuf {
+    let mut layer = Writer::new(Dialect::Pax);
+    layer.tree(&tree(arch, files)).expect(WHOLE);
+    let layer = layer.finish();
+    let digest = format!("sha256:{}", formats::units::hex(&layer.sha256().expect(WHOLE)));
+    let architecture = if arch == Arch::Amd64 { "amd64" } else { "arm64" };
+    let rootfs = json!({"type": "layers", "diff_ids": [digest]});
+    let config = json!({"architecture": architecture, "os": "linux", "config": config, "rootfs": rootfs});
+    let layout = dir.join("layout");
+    let entry = layouts::image(&layout, "lab/app:1", config.to_string().as_bytes(), &[layouts::packed(&layer)]);
+    layouts::write_index(&layout, &[entry]);
+    layout
 }
 
-/// Debian's modules with the indexes that depmod would make, out of what each says of itself.
-fn modules(tree: &mut Builder, arch: Arch) {
+/// Debian's cloud kernel with its modules: its package, or, where that is not at hand, a directory that is like an installed system's.
+pub fn kernel(dir: &Path, arch: Arch) -> PathBuf {
+    if arch == Arch::Amd64 {
+        return Arch::Amd64.debian("../kernel-packages/linux-image.deb");
+    }
     let release = fs::read_to_string(arch.debian("version")).expect(WHOLE);
-    let release = release.trim().trim_start_matches("linux-image-");
-    let (mut alias, mut dep, mut softdep) = (String::new(), String::new(), String::new());
+    let (system, release) = (dir.join("system"), release.trim().trim_start_matches("linux-image-").to_owned());
+    let modules = system.join("lib/modules").join(&release).join("kernel");
+    fs::create_dir_all(&modules).expect(WHOLE);
+    fs::create_dir_all(system.join("boot")).expect(WHOLE);
+    fs::copy(arch.debian("kernel"), system.join(format!("boot/vmlinuz-{release}"))).expect(WHOLE);
     for entry in fs::read_dir(arch.debian("modules")).expect(WHOLE) {
         let path = entry.expect(WHOLE).path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".ko")) else { continue };
-        let module = fs::read(&path).expect(WHOLE);
-        let mut needs = Vec::new();
-        for field in module.split(|byte| *byte == 0).filter_map(|field| str::from_utf8(field).ok()) {
-            if let Some(pattern) = field.strip_prefix("alias=") {
-                alias += &format!("alias {pattern} {name}\n");
-            } else if let Some(names) = field.strip_prefix("softdep=") {
-                softdep += &format!("softdep {name} {names}\n");
-            } else if let Some(names) = field.strip_prefix("depends=") {
-                needs.extend(names.split(',').filter(|name| !name.is_empty()).map(|name| format!("{name}.ko")));
-            }
+        if text(&path).ends_with(".ko") {
+            fs::copy(&path, modules.join(path.file_name().expect(WHOLE))).expect(WHOLE);
         }
-        dep += &format!("{name}.ko: {}\n", needs.join(" "));
-        tree.add(format!(".moby/modules/{release}/{name}.ko").as_bytes(), file(module, 0o644)).expect(WHOLE);
     }
-    for (name, text) in [("alias", alias), ("dep", dep), ("softdep", softdep)] {
-        tree.add(format!(".moby/modules/{release}/modules.{name}").as_bytes(), file(text, 0o644)).expect(WHOLE);
-    }
+    system
 }
