@@ -354,7 +354,7 @@ fn value<'a>(config: &'a str, option: &str) -> Option<&'a str> {
 struct Modules {
     /// Built into the kernel, as `modules.builtin` lists them.
     builtin: Vec<String>,
-    /// Files below `lib/modules`.
+    /// Files below `lib/modules`, or where process 1 of ours has them.
     files: Vec<String>,
 }
 
@@ -363,7 +363,7 @@ impl Modules {
         let mut modules = Self::default();
         for name in &image.rootfs.names {
             let path = name.path.strip_prefix(b"usr/").unwrap_or(&name.path);
-            if !path.starts_with(b"lib/modules/") {
+            if ![&b"lib/modules/"[..], b".moby/modules/"].iter().any(|start| path.starts_with(start)) {
                 continue;
             }
             if let Some(module) = module(path) {

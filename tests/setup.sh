@@ -11,6 +11,7 @@
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture. The kernel's
 #      package as it comes, 25 MiB, in .cache/debian/kernel-packages.
 #   5. runc and containerd, which run in guests, in .cache/debian/amd64-containers.
+#      Servers, for container images that boot (nightly), in .cache/debian/amd64-servers.
 #   6. Boot loaders of others, in .cache/debian/amd64-loaders.
 #   7. What reads EROFS compressed by zstd, of Debian 13: a kernel in .cache/debian/amd64-trixie, programs in .cache/erofs-utils.
 #
@@ -219,6 +220,13 @@ container_runtime() {
     unpacked amd64-containers usr/bin/containerd "runc and containerd" runc containerd libc6 libseccomp2
 }
 
+# Servers as container images have them: what these run, with the libraries that they name, in one tree.
+servers() {
+    unpacked amd64-servers usr/sbin/nginx "servers for container images" \
+        nginx nginx-common redis-server redis-tools python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 libcrypt1 libpcre2-8-0 libssl3 zlib1g \
+        libexpat1 libbz2-1.0 libuuid1 libatomic1 libgcc-s1 libstdc++6 libjemalloc2 liblzf1 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libzstd1
+}
+
 # What starts the disks of others: packages that would install themselves on this machine.
 foreign_loaders() {
     unpacked amd64-loaders usr/bin/syslinux "boot loaders of others" \
@@ -370,7 +378,7 @@ group_nightly() {
     packages+=(qemu-user-static)
     packages+=(bc flex bison libelf-dev) # a kernel
     programs+=(qemu-aarch64-static)
-    steps+=(cargo_deny verity_kernel)
+    steps+=(cargo_deny verity_kernel servers)
 }
 
 # `make test`: foreign programs that judge, and machines that boot.

@@ -76,6 +76,8 @@ pub struct Modules {
     /// Where in `files` a name is.
     places: BTreeMap<String, usize>,
     builtin: BTreeSet<String>,
+    /// The list of these.
+    builtin_list: Option<Blob>,
 }
 
 /// A module's file.
@@ -99,6 +101,8 @@ pub struct Selection {
     pub alias: String,
     /// `modules.softdep`: what else is to be loaded before or behind some.
     pub softdep: String,
+    /// `modules.builtin`: what needs no module, as far as the kernel's package says.
+    pub builtin: Option<Blob>,
 }
 
 impl Selection {
@@ -108,6 +112,7 @@ impl Selection {
         if !files.is_empty() {
             let indexes = [("modules.dep", self.dep), ("modules.alias", self.alias), ("modules.softdep", self.softdep)];
             files.extend(indexes.map(|(name, text)| (name.to_owned(), Blob::from(text.into_bytes()))));
+            files.extend(self.builtin.map(|list| ("modules.builtin".to_owned(), list)));
         }
         files
     }
@@ -120,14 +125,17 @@ impl Modules {
     /// When a path cannot stand in an index, or a list is damaged.
     pub fn of(tree: &Tree) -> Result<Self> {
         let mut files = Vec::new();
-        let (mut order, mut builtin) = (HashMap::new(), BTreeSet::new());
+        let (mut order, mut builtin, mut builtin_list) = (HashMap::new(), BTreeSet::new(), None);
         for entry in &tree.names {
             let Content::File(body) = &tree.inodes[entry.inode].content else { continue };
             let Some(path) = entry.path.splitn(4, |byte| *byte == b'/').nth(3) else { continue };
             let place = || format!("entry {}", ShowPath(&entry.path));
             match path {
                 b"modules.order" => order = (0..).zip(list(body).at(place)?).map(|(nth, path)| (path, nth)).collect(),
-                b"modules.builtin" => builtin = list(body).at(place)?.iter().map(|path| name(path)).collect(),
+                b"modules.builtin" => {
+                    builtin = list(body).at(place)?.iter().map(|path| name(path)).collect();
+                    builtin_list = Some(body.clone());
+                }
                 _ if is_module(path) => {
                     let path = fit(path).at(place)?;
                     let (path, _) = Codec::of_name(path);
@@ -145,7 +153,7 @@ impl Modules {
                 *known = place;
             }
         }
-        Ok(Self { files, places, builtin })
+        Ok(Self { files, places, builtin, builtin_list })
     }
 
     /// The names of all, without those that are built in.
@@ -185,6 +193,7 @@ impl Modules {
         let chosen: Vec<usize> = chosen.into_iter().collect();
         let bodies = if *set == Set::All { bodies } else { self.read(&chosen, true, env)?.1 };
         let mut selection = graph.indexes(&chosen)?;
+        selection.builtin = self.builtin_list.clone();
         selection.modules = chosen.iter().map(|file| self.files[*file].path.clone()).zip(bodies).collect();
         Ok(selection)
     }

@@ -7,8 +7,8 @@
 mod containers;
 mod debian;
 mod foreign;
-mod init;
 mod large;
+mod process;
 mod system;
 mod testkernel;
 mod verity;

@@ -9,13 +9,36 @@ use formats::{
 use serde_json::{Value, json};
 use std::{
     fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 const WHOLE: &str = "the image can be made";
 const APPLETS: &str = "sh cat id env pwd ls sleep httpd echo ip ps kill head reboot poweroff init sort hostname grep stat";
 const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\n";
 const GROUP: &[u8] = b"root:x:0:\nadm:x:4:www-data\nwww-data:x:33:\n";
+
+/// The answer of a server on a port of this machine that leads to the guest: it is asked until it gives one, for a while.
+pub fn answer(port: u16, request: &[u8]) -> Option<String> {
+    (0..150).find_map(|_| {
+        thread::sleep(Duration::from_millis(200));
+        let mut answer = [0; 512];
+        let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        server.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        server.write_all(request).ok()?;
+        let len = server.read(&mut answer).ok().filter(|len| *len > 0)?;
+        let more = server.read(&mut answer[len..]).unwrap_or(0);
+        Some(String::from_utf8_lossy(&answer[..len + more]).into_owned())
+    })
+}
+
+/// A port of this machine that nobody listens at.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there are ports").port()
+}
 
 fn file(bytes: impl Into<Vec<u8>>, mode: u32) -> Inode {
     Inode::new(Content::File(Blob::bytes(bytes.into())), mode)
@@ -38,10 +61,23 @@ pub fn tree(arch: Arch, files: &[(&str, &str)]) -> Tree {
     tree.finish()
 }
 
-/// Writes an image as a layout in a directory, and says where.
+/// nginx, redis and Python, with files of this content.
+pub fn servers(files: &[(&str, &str)]) -> Tree {
+    let mut tree = Builder::default();
+    layouts::of_directory(&mut tree, &super::guest::servers(), "");
+    files.iter().for_each(|(path, text)| tree.add(path.as_bytes(), file(*text, 0o644)).expect(WHOLE));
+    tree.finish()
+}
+
+/// Writes an image of busybox as a layout in a directory, and says where.
 pub fn image(dir: &Path, arch: Arch, config: Value, files: &[(&str, &str)]) -> PathBuf {
+    layout(dir, arch, config, &tree(arch, files))
+}
+
+/// The same of any tree.
+pub fn layout(dir: &Path, arch: Arch, config: Value, tree: &Tree) -> PathBuf {
     let mut layer = Writer::new(Dialect::Pax);
-    layer.tree(&tree(arch, files)).expect(WHOLE);
+    layer.tree(tree).expect(WHOLE);
     let layer = layer.finish();
     let digest = format!("sha256:{}", formats::units::hex(&layer.sha256().expect(WHOLE)));
     let architecture = if arch == Arch::Amd64 { "amd64" } else { "arm64" };

@@ -42,6 +42,11 @@ pub fn newer_debian(file: &str) -> PathBuf {
     debian(&format!("amd64-trixie/{file}"))
 }
 
+/// nginx, redis and Python with their libraries, as Debian's packages hold them.
+pub fn servers() -> PathBuf {
+    debian("amd64-servers")
+}
+
 /// runc and containerd with their libraries, as Debian's packages hold them.
 pub fn containers() -> PathBuf {
     debian("amd64-containers")

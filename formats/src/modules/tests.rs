@@ -72,7 +72,7 @@ fn a_set_is_closed_over_hard_and_soft_dependencies() {
                 softdep virtio ignored post: after-all\n";
     assert_eq!(boot.softdep, soft);
     let files: Vec<_> = boot.files().into_iter().map(|(path, _)| path).collect();
-    assert_eq!(files[6..], ["modules.dep", "modules.alias", "modules.softdep"]);
+    assert_eq!(files[6..], ["modules.dep", "modules.alias", "modules.softdep", "modules.builtin"]);
 }
 
 #[test]

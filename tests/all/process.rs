@@ -2,7 +2,7 @@
 //! what its process found, and how the machine ended. `tests/nightly` has more of it.
 
 use crate::support::{
-    container::{image, kernel, tree},
+    container::{answer, free_port, image, kernel, tree},
     guest::Arch,
     qemu::{Bus, Machine},
     scratch, text,
@@ -10,20 +10,13 @@ use crate::support::{
 };
 use formats::tar::{Dialect, Writer};
 use serde_json::{Value, json};
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    path::PathBuf,
-    thread,
-    time::Duration,
-};
+use std::{fs, path::PathBuf};
 
 const QUIET: [&str; 2] = ["--append", "quiet"];
 
 /// Converts an image with this configuration and these files, into a directory of its own.
 fn made(name: &str, arch: Arch, config: Value, files: &[(&str, &str)], arguments: &[&str]) -> (PathBuf, Finished) {
-    let dir = scratch(&format!("container-{name}"));
+    let dir = scratch(&format!("process-{name}"));
     let (layout, kernel) = (image(&dir, arch, config, files), kernel(&dir, arch));
     let convert = [&["convert", "--kernel", text(&kernel), text(&layout), "--name", "app"], arguments].concat();
     let done = finish(moby().current_dir(&dir).args(convert));
@@ -96,23 +89,11 @@ fn it_serves_until_the_power_button_is_pressed() {
     let arguments = [&["-f", "iso", "--restart", "on-failure"], &QUIET[..]].concat();
     let (dir, done) = made("serves", Arch::Amd64, config, &[("bin/serve", serve)], &arguments);
     done.success();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     // Not root, and port 80 all the same.
     let machine = Machine::uefi().disk(Bus::Cd, &dir.join("app.iso"), "raw").network("virtio-net-pci", Some((port, 80)));
     let console = machine.press_power_at("serving", || {
-        let ask = || {
-            let mut answer = String::new();
-            let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
-            server.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-            server.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
-            server.read_to_string(&mut answer).ok()?;
-            (!answer.is_empty()).then_some(answer)
-        };
-        // It says that it serves before it does.
-        let answer = (0..50).find_map(|_| {
-            thread::sleep(Duration::from_millis(200));
-            ask()
-        });
+        let answer = answer(port, b"GET / HTTP/1.0\r\n\r\n");
         assert!(answer.as_ref().is_some_and(|answer| answer.contains("served by the guest")), "{answer:?}");
     });
     console.exited(0).expect("asked to end").expect("moby: main process: exit 7").refuse("started again").expect("Power down");
@@ -180,7 +161,7 @@ fn too_little_memory_is_told_in_words() {
 /// The root file system of `docker export` has no configuration.
 #[test]
 fn an_exported_root_says_nothing_of_its_process() {
-    let dir = scratch("container-export");
+    let dir = scratch("process-export");
     let mut tar = Writer::new(Dialect::Pax);
     tar.tree(&tree(Arch::Amd64, &[])).unwrap();
     fs::write(dir.join("root.tar"), tar.finish().to_vec(u64::MAX).unwrap()).unwrap();
@@ -200,7 +181,7 @@ fn an_exported_root_says_nothing_of_its_process() {
 
 #[test]
 fn what_could_not_run_is_refused() {
-    let dir = scratch("container-refused");
+    let dir = scratch("process-refused");
     let kernel = kernel(&dir, Arch::Amd64);
     let files = [("bin/script", "#!/bin/none\n"), ("etc/text", "text"), ("bin/arm", "\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\u{37}\0")];
     let refused_by = |code: i32, config: Value, arguments: &[&str], words: &str| {
@@ -228,7 +209,7 @@ fn what_could_not_run_is_refused() {
 /// A disk is converted as it is.
 #[test]
 fn a_disk_has_its_process_already() {
-    let dir = scratch("container-disk");
+    let dir = scratch("process-disk");
     fs::write(dir.join("disk.img"), vec![0; 1 << 20]).unwrap();
     run("sgdisk", ["--clear", text(&dir.join("disk.img"))]);
     for option in [&["--entrypoint", "sh"][..], &["--init", "none"], &["--modules", "all"]] {
