@@ -5,7 +5,7 @@ use std::{
     any::Any,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -33,37 +33,127 @@ where
     if threads.get() == 1 {
         return items.map(run).try_for_each(|result| sink(result?));
     }
-    // Each item travels with a slot for its result; the queue of slots keeps the order, and its bound limits what is in flight.
-    let (queue, slots) = mpsc::sync_channel(threads.get() * 2);
-    let source = Mutex::new(Some((items, queue)));
-    let draw = || {
-        let mut source = source.lock().ok()?;
-        let (items, queue) = source.as_mut()?;
-        let item = catch_unwind(AssertUnwindSafe(|| items.next())).unwrap_or_else(|panic| Some(Err(panicked(&*panic))));
-        let (result, slot) = mpsc::sync_channel(1);
-        // A failed send means that the sink gave up. Dropping the queue at the end is what ends the loop below.
-        match item.filter(|_| queue.send(slot).is_ok()) {
-            Some(item) => Some((item, result)),
-            None => {
-                *source = None;
-                None
+    let window = Window::new(threads.get() * 3);
+    let slots: Vec<_> = (0..window.len).map(|_| Mutex::new(None)).collect();
+    let items = Mutex::new(items);
+    let worker = || {
+        loop {
+            let mut items = lock(&items);
+            let Some(place) = window.draw() else { return };
+            match catch_unwind(AssertUnwindSafe(|| items.next())).unwrap_or_else(|panic| Some(Err(panicked(&*panic)))) {
+                None => return window.end(),
+                Some(item) => {
+                    drop(items);
+                    let result = run(item);
+                    *lock(&slots[place]) = Some(result);
+                    window.done(place);
+                }
             }
         }
     };
+    on_threads(threads, &worker, &mut || {
+        let _given_up = GiveUp(&window);
+        while let Some(place) = window.wait() {
+            let lost = || Err(Error::new(Kind::Bug, "a worker ended without a result"));
+            let result = lock(&slots[place]).take();
+            sink(result.unwrap_or_else(lost)?)?;
+            window.take();
+        }
+        Ok(())
+    })
+}
+
+/// Runs a worker on so many threads and something else on this one, until all are done. Nothing here depends on what they work on, so that
+/// it is compiled once.
+fn on_threads(threads: NonZeroUsize, worker: &(dyn Fn() + Sync), here: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     thread::scope(|scope| {
         for _ in 0..threads.get() {
-            scope.spawn(|| {
-                while let Some((item, result)) = draw() {
-                    // A failed send means that the sink gave up.
-                    let _: Result<_, _> = result.send(run(item));
-                }
-            });
+            scope.spawn(worker);
         }
-        slots.into_iter().try_for_each(|slot: mpsc::Receiver<Result<R>>| {
-            let lost = |_| Err(Error::new(Kind::Bug, "a worker ended without a result"));
-            sink(slot.recv().unwrap_or_else(lost)?)
-        })
+        here()
     })
+}
+
+/// Which items are in flight: they are drawn, done in any order, and taken in the order in which they were drawn.
+struct Window {
+    /// Most items in flight. An item's place is its number modulo this.
+    len: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// How many were drawn, and how many of these were taken.
+    drawn: usize,
+    taken: usize,
+    /// Whether an item is done, by its place.
+    is_done: Vec<bool>,
+    /// Whether none is drawn any more.
+    is_over: bool,
+}
+
+impl Window {
+    fn new(len: usize) -> Self {
+        let state = State { drawn: 0, taken: 0, is_done: vec![false; len], is_over: false };
+        Self { len, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// The place of the next item, once there is room for it; nothing when none is drawn any more.
+    fn draw(&self) -> Option<usize> {
+        let full = |state: &mut State| !state.is_over && state.drawn - state.taken == self.len;
+        let mut state = self.changed.wait_while(lock(&self.state), full).unwrap_or_else(PoisonError::into_inner);
+        if state.is_over {
+            return None;
+        }
+        state.drawn += 1;
+        Some((state.drawn - 1) % self.len)
+    }
+
+    /// What was drawn last is no item, and none comes behind it.
+    fn end(&self) {
+        let mut state = lock(&self.state);
+        state.drawn -= 1;
+        state.is_over = true;
+        self.changed.notify_all();
+    }
+
+    fn done(&self, place: usize) {
+        lock(&self.state).is_done[place] = true;
+        self.changed.notify_all();
+    }
+
+    /// The place of the next item in order, once it is done; nothing behind the last.
+    fn wait(&self) -> Option<usize> {
+        let pending = |state: &mut State| match state.taken == state.drawn {
+            true => !state.is_over,
+            false => !state.is_done[state.taken % self.len],
+        };
+        let state = self.changed.wait_while(lock(&self.state), pending).unwrap_or_else(PoisonError::into_inner);
+        (state.taken < state.drawn).then_some(state.taken % self.len)
+    }
+
+    /// That item was taken.
+    fn take(&self) {
+        let mut state = lock(&self.state);
+        let place = state.taken % self.len;
+        state.is_done[place] = false;
+        state.taken += 1;
+        self.changed.notify_all();
+    }
+}
+
+/// Has nobody draw another item when nobody takes them any more.
+struct GiveUp<'a>(&'a Window);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).is_over = true;
+        self.0.changed.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The same items, up to `most` at a time: for work that is over too soon to be handed out one by one. An error comes alone, after
@@ -98,23 +188,19 @@ pub fn map<T: Send, R: Send>(threads: NonZeroUsize, items: Vec<T>, work: impl Fn
     let count = items.len();
     let items = Mutex::new(items.into_iter().enumerate());
     let results = Mutex::new(Vec::with_capacity(count));
-    let draw = || items.lock().ok()?.next();
-    let run = || {
+    let draw = || lock(&items).next();
+    let worker = || {
         while let Some((nth, item)) = draw() {
             let result = catch_unwind(AssertUnwindSafe(|| work(item))).unwrap_or_else(|panic| Err(panicked(&*panic)));
             let is_failed = result.is_err();
-            if let Ok(mut results) = results.lock() {
-                results.push((nth, result));
-            }
+            lock(&results).push((nth, result));
             if is_failed {
                 // Nobody draws another item.
-                if let Ok(mut items) = items.lock() {
-                    items.by_ref().for_each(drop);
-                }
+                lock(&items).by_ref().for_each(drop);
             }
         }
     };
-    thread::scope(|scope| (0..threads.get()).for_each(|_| drop(scope.spawn(run))));
+    on_threads(threads, &worker, &mut || Ok(()))?;
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(nth, _)| *nth);
     results.into_iter().map(|(_, result)| result).collect()
