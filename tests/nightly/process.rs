@@ -1,7 +1,7 @@
 //! Container images that boot, in the rarer cases.
 
 use crate::support::{
-    container,
+    container, dhcp,
     guest::Arch,
     qemu::{Bus, Console, Machine},
     scratch, text,
@@ -9,7 +9,9 @@ use crate::support::{
 };
 use serde_json::{Value, json};
 use std::{
+    net::UdpSocket,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
@@ -69,6 +71,23 @@ fn a_network_without_a_server_is_not_waited_for() {
     let script = [("bin/script", "#!/bin/sh\necho alive\n")];
     let dead = machine("dead", json!({"Cmd": ["script"]}), &script, &[], "").dead_network().run();
     dead.exited(0).expect("moby: no address in 10 s: the main process starts without one\nalive");
+}
+
+/// Of two hundred lies to each request none is believed, shown or fatal.
+#[test]
+fn a_server_that_lies_does_no_harm() {
+    let own = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (guest, server) = (container::free_port(), own.local_addr().unwrap().port());
+    let script = [("bin/script", "#!/bin/sh\nip -4 addr show eth0\nhostname\ncat /etc/resolv.conf\n")];
+    let machine = machine("lies", json!({"Cmd": ["script"]}), &script, &[], "").wire(guest, server);
+    let stop = AtomicBool::new(false);
+    let console = thread::scope(|scope| {
+        scope.spawn(|| dhcp::lie(&own, &stop));
+        let console = machine.run();
+        stop.store(true, Ordering::Relaxed);
+        console
+    });
+    console.exited(0).expect("inet 10.9.8.7/24").expect("nameserver 10.9.8.3").expect("moby: main process: exit 0").refuse("\x1b[31m");
 }
 
 #[test]

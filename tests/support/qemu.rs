@@ -193,6 +193,15 @@ impl Machine {
         self
     }
 
+    /// Has a network card on a wire whose frames are datagrams between two ports of this machine: its own, and that of whoever is at the
+    /// other end.
+    pub fn wire(mut self, own: u16, other: u16) -> Self {
+        let end = |name: &str, port: u16| format!("{name}.type=inet,{name}.host=127.0.0.1,{name}.port={port}");
+        let wire = format!("dgram,id=wire,{},{}", end("local", own), end("remote", other));
+        self.devices.extend(["-netdev".into(), wire, "-device".into(), "virtio-net-pci,netdev=wire".into()]);
+        self
+    }
+
     /// Has a virtio port of this name; what the guest writes there goes to the file.
     pub fn port(mut self, name: &str, to: &Path) -> Self {
         let file = format!("file,id=port,path={}", text(to).replace(',', ",,"));

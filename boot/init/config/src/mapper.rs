@@ -71,7 +71,7 @@ mod tests {
         let mut table = Table::parse(b"0 8 verity 1 PARTUUID=a PARTUUID=b 4096").unwrap();
         table.parameters_mut()[1] = b"254:1".to_vec();
         let requests = table.requests("root");
-        assert_eq!(requests.each_ref().map(|(number, bytes)| (*number, bytes.len())), [(3, 312), (9, 384), (6, 312)]);
+        assert_eq!(requests.each_ref().map(|(number, bytes)| (*number, bytes.len())), [(3, 312), (9, 376), (6, 312)]);
         let load = &requests[1].1;
         assert_eq!(u32::from_ne_bytes(load[12..16].try_into().unwrap()) as usize, load.len());
         assert_eq!((&load[48..53], &load[336..343]), (b"root\0".as_slice(), b"verity\0".as_slice()));
