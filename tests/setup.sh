@@ -11,6 +11,7 @@
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture. The kernel's
 #      package as it comes, 25 MiB, in .cache/debian/kernel-packages.
 #   5. runc and containerd, which run in guests, in .cache/debian/amd64-containers.
+#      The kernel for every machine as it comes (nightly, 70 MiB), in .cache/debian/whole-kernel.
 #      Servers, for container images that boot (nightly), in .cache/debian/amd64-servers.
 #   6. Boot loaders of others, in .cache/debian/amd64-loaders.
 #   7. What reads EROFS compressed by zstd, of Debian 13: a kernel in .cache/debian/amd64-trixie, programs in .cache/erofs-utils.
@@ -220,6 +221,21 @@ container_runtime() {
     unpacked amd64-containers usr/bin/containerd "runc and containerd" runc containerd libc6 libseccomp2
 }
 
+# The package of Debian's kernel for every machine, which has drivers that clouds have no use for.
+whole_kernel() {
+    local to=$cache/debian/whole-kernel work=$cache/debian/whole-kernel.partial apt kernel
+    [ -s "$to/linux-image.deb" ] && return
+    say "downloading the package of Debian's kernel for every machine"
+    rm -rf "$work" "$to"
+    apt_for "$suite" amd64 "$work"
+    kernel=$(cloud_kernel amd64)
+    kernel=${kernel/-cloud-/-}
+    mkdir "$work/debs" "$to"
+    (cd "$work/debs" && apt-get "${apt[@]}" download "$kernel" >&2) || die "apt-get could not download $kernel"
+    mv "$work/debs/${kernel}"_*.deb "$to/linux-image.deb"
+    rm -rf "$work"
+}
+
 # Servers as container images have them: what these run, with the libraries that they name, in one tree.
 servers() {
     unpacked amd64-servers usr/sbin/nginx "servers for container images" \
@@ -378,7 +394,7 @@ group_nightly() {
     packages+=(qemu-user-static)
     packages+=(bc flex bison libelf-dev) # a kernel
     programs+=(qemu-aarch64-static)
-    steps+=(cargo_deny verity_kernel servers)
+    steps+=(cargo_deny verity_kernel whole_kernel servers)
 }
 
 # `make test`: foreign programs that judge, and machines that boot.
