@@ -2,7 +2,7 @@
 //! `tests/nightly` has more of it.
 
 use crate::support::{
-    container::{self, Lacks},
+    container::{self, CMDLINE, Lacks},
     guest::Arch,
     qemu::{Bus, Machine},
     scratch, text,
@@ -21,8 +21,6 @@ use std::{
     thread,
     time::Duration,
 };
-
-const CMDLINE: &str = "console=ttyS0 panic=-1 quiet";
 
 fn words(words: &[&str]) -> Vec<Vec<u8>> {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()

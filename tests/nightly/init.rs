@@ -1,7 +1,7 @@
 //! Process 1 of a container image that boots, in the rarer cases.
 
 use crate::support::{
-    container::{self, Lacks},
+    container::{self, CMDLINE, Lacks},
     guest::Arch,
     qemu::{Console, Machine},
     scratch,
@@ -10,8 +10,6 @@ use initconfig::{
     Config,
     config::{Pid1, Restart},
 };
-
-const CMDLINE: &str = "console=ttyS0 panic=-1 quiet";
 
 fn config(word: &str) -> Config {
     Config { entrypoint: [word.as_bytes().to_vec()].into(), ..Config::default() }
