@@ -11,7 +11,6 @@ use crate::support::{
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
-    path::Path,
 };
 
 #[test]

@@ -33,14 +33,14 @@ fn a_process_that_fails_is_started_again_ever_later() {
     console.expect("again in 2 s\nrun 2\nmoby: main process: exit 0").refuse("again in 4 s");
 }
 
-/// busybox init insists on being process 1 as s6 does, and ends the machine by reboot(2).
+/// busybox init insists on being process 1 as s6 does, and ends the machine by reboot(2). It calls itself `init`, whatever it was called.
 #[test]
 fn an_image_may_have_its_own_process_1() {
     let inittab = [("etc/inittab", "::sysinit:/bin/who\n::once:/bin/poweroff\n"), ("bin/who", "#!/bin/sh\nps\n")];
     let namespace = machine("namespace", &Config { pid1: Pid1::Namespace, ..config("/bin/init") }, &inittab, "").run().exited(0);
-    namespace.expect("    1 root     /bin/init\n").expect("moby: main process: exit 0").refuse("kthreadd");
+    namespace.expect("    1 root     init\n").expect("moby: main process: exit 0").refuse("kthreadd");
     let whole = machine("whole", &Config { pid1: Pid1::Yes, ..config("/bin/init") }, &inittab, "").run().exited(0);
-    whole.expect("    1 root     /bin/init\n").expect("kthreadd").expect("Requesting system poweroff").refuse("moby:");
+    whole.expect("    1 root     init\n").expect("kthreadd").expect("Requesting system poweroff").refuse("moby:");
 }
 
 #[test]
