@@ -1,4 +1,4 @@
-//! Compression: one [`Codec`] for each stream format, read by [`reader`], written by [`Encoding`] on all cores.
+//! Compression: one [`Codec`] for each stream format, read by [`reader`] or as a whole by [`unpack`], written by [`Encoding`] on all cores.
 //!
 //! | codec | standard | written as | pieces of |
 //! |-|-|-|-|
@@ -19,10 +19,12 @@ mod input;
 mod lz4;
 mod lzma;
 mod read;
+mod unpack;
 pub(crate) mod xz;
 pub mod zstd;
 
 pub use read::{Garbage, Reader, Stream, reader, stream};
+pub use unpack::unpack;
 
 use crate::{Blob, Env, Error, Progress, Result, parallel, units};
 use std::{

@@ -233,15 +233,7 @@ fn text(name: &[u8]) -> Result<String> {
 
 /// What is in an archive of a package, whatever that is compressed with.
 fn unpacked(archive: &Blob, env: &mut Env) -> Result<Blob> {
-    let codec = Codec::of(archive)?;
-    if codec == Codec::None {
-        return Ok(archive.clone());
-    }
-    let unpacked = env.spool.copy(&mut compress::reader(codec, archive.reader())?.take(UNPACKED_MAX))?;
-    match unpacked.len() {
-        UNPACKED_MAX => Err(Error::unsupported(format!("it unpacks to {} or more", units::show_size(UNPACKED_MAX)))),
-        _ => Ok(unpacked),
-    }
+    compress::unpack(Codec::of(archive)?, archive, UNPACKED_MAX, env)
 }
 
 /// The front of what is in an archive, up to where it is damaged: that is found when all of it is read.

@@ -9,7 +9,10 @@ use std::{
     fmt,
     fs::File,
     io::{self, Write},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// How much is written before the place is asked again, in bytes.
@@ -72,6 +75,16 @@ impl Spool {
         Ok(self.since(at))
     }
 
+    /// Room for so many bytes, which several threads may fill at once. What none of them writes is zeros.
+    pub fn room(&mut self, len: u64) -> Result<Room<'_>> {
+        let (place, start, unasked) = (&*self.place, self.len, self.unasked);
+        let file = opened(&mut self.file, place)?;
+        file.file().set_len(start.saturating_add(len)).at(|| place)?;
+        self.len += len;
+        self.unasked = (unasked + len) % ASKED;
+        Ok(Room { place, file: Arc::clone(file), start, len, unasked, written: AtomicU64::new(0) })
+    }
+
     /// How much was written so far: a mark for [`Spool::since`].
     pub fn position(&self) -> u64 {
         self.len
@@ -87,10 +100,7 @@ impl Spool {
 
 impl Write for Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let file = match &self.file {
-            Some(file) => file,
-            None => self.file.insert(Arc::new(self.place.file().at(|| &self.place)?.into())),
-        };
+        let file = opened(&mut self.file, &*self.place)?;
         if self.unasked >= ASKED {
             self.place.may_grow(file.file(), self.len).at(|| &self.place)?;
             self.unasked = 0;
@@ -111,6 +121,67 @@ impl Write for Spool {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The file of a spool, made where there is none.
+fn opened<'a>(file: &'a mut Option<Arc<Backing>>, place: &dyn Place) -> Result<&'a Arc<Backing>> {
+    match file {
+        Some(file) => Ok(file),
+        None => Ok(file.insert(Arc::new(place.file().at(|| place)?.into()))),
+    }
+}
+
+/// A piece of a spool that is written in any order.
+pub struct Room<'a> {
+    place: &'a dyn Place,
+    file: Arc<Backing>,
+    start: u64,
+    len: u64,
+    /// What of the spool was written since the place was asked, before there was this room.
+    unasked: u64,
+    /// What of the room was written.
+    written: AtomicU64,
+}
+
+impl fmt::Debug for Room<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("start", &self.start).field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Room<'_> {
+    /// Writes bytes at a place of the room. Panics where they do not fit: a planner bug.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or may not grow.
+    pub fn write(&self, at: u64, mut bytes: &[u8]) -> Result<()> {
+        let len = units::bytes(bytes.len());
+        assert!(at + len <= self.len, "{len} bytes at {at} of a room of {}", self.len);
+        let before = self.written.fetch_add(len, Ordering::Relaxed);
+        let asked = |written: u64| (self.unasked + written) / ASKED;
+        if asked(before) != asked(before + len) {
+            self.place.may_grow(self.file.file(), self.start + before).at(|| self.place)?;
+        }
+        let mut at = self.start + at;
+        // Zeros are there already.
+        while !blob::is_zero(bytes) {
+            match blob::write_at(self.file.file(), bytes, at) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)).at(|| self.place),
+                other => {
+                    let n = other.at(|| self.place)?;
+                    bytes = &bytes[n..];
+                    at += units::bytes(n);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in it.
+    pub fn blob(&self) -> Blob {
+        Blob::file(Arc::clone(&self.file), self.start, self.len)
     }
 }
 
@@ -166,6 +237,22 @@ mod tests {
         assert!(std::os::unix::fs::MetadataExt::blocks(&spool.file.unwrap().file().metadata().unwrap()) < 2048);
     }
 
+    #[test]
+    fn a_room_is_written_in_any_order() {
+        let mut spool = Spool::scratch();
+        spool.write_all(b"before").unwrap();
+        let room = spool.room(10).unwrap();
+        let write = |at, bytes: &'static [u8]| room.write(at, bytes).unwrap();
+        std::thread::scope(|scope| {
+            drop([(7, &b"end"[..]), (0, b"one"), (4, &[0; 2])].map(|(at, bytes)| scope.spawn(move || write(at, bytes))))
+        });
+        let room = room.blob();
+        spool.write_all(b"behind").unwrap();
+        assert_eq!(room.to_vec(64).unwrap(), b"one\0\0\0\0end");
+        assert_eq!(spool.since(0).to_vec(64).unwrap(), b"beforeone\0\0\0\0endbehind");
+        assert!(spool.room(0).unwrap().blob().is_empty());
+    }
+
     /// Two askings long.
     struct Small;
 
@@ -192,6 +279,11 @@ mod tests {
             let error = Error::from((0..100).find_map(|_| spool.write_all(&piece).err()).unwrap());
             assert_eq!((error.kind(), spool.position()), (Kind::Environment, 48 << 20));
         }
+        let (mut spool, piece) = (Spool::new(Small), vec![1; 1 << 20]);
+        spool.write_all(&piece).unwrap();
+        let room = spool.room(99 << 20).unwrap();
+        let refused = (0..99).find_map(|nth: u64| Some((nth, room.write(nth << 20, &piece).err()?.kind())));
+        assert_eq!(refused, Some((62, Kind::Environment)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! what its process found, and how the machine ended. `tests/nightly` has more of it.
 
 use crate::support::{
-    container::{answer, free_port, image, kernel, tree},
+    container::{CMDLINE, answer, free_port, image, kernel, tree},
     guest::Arch,
     qemu::{Bus, Machine},
     scratch, text,
@@ -12,7 +12,7 @@ use formats::tar::{Dialect, Writer};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
 
-const QUIET: [&str; 2] = ["--append", "quiet"];
+const QUIET: [&str; 2] = ["--append", CMDLINE];
 
 /// Converts an image with this configuration and these files, into a directory of its own.
 fn made(name: &str, arch: Arch, config: Value, files: &[(&str, &str)], arguments: &[&str]) -> (PathBuf, Finished) {
@@ -45,7 +45,7 @@ fn show() -> Value {
 /// On SeaBIOS, as a user starts it: `moby run` ends as the process did.
 #[test]
 fn a_process_is_as_docker_has_it() {
-    let arguments = ["-f", "qcow2,tar", "--env", "GIVEN=user", "--hostname", "web"];
+    let arguments = ["-f", "qcow2,tar", "--env", "GIVEN=user", "--hostname", "web", "--append", CMDLINE];
     let (dir, done) = made("process", Arch::Amd64, show(), &[("bin/show", SHOW), ("run/kept/file", "")], &arguments);
     let done = done.success();
     assert!(done.errors().contains("the image keeps data in /data: here that is memory"), "{done}");
@@ -140,7 +140,11 @@ fn kernel_and_initrd_and_a_unified_image_start_it() {
     let (dir, done) = made("files", Arch::Amd64, config, &[], &[&["-f", "kernel+initrd,uki"], &QUIET[..]].concat());
     done.success();
     let path = |name: &str| dir.join(name);
-    let machine = Machine::bios().direct(&path("app-kernel"), &path("app-initrd.img"), "console=ttyS0 panic=-1 quiet unknown -- \"a b\" c");
+    let machine = Machine::bios().direct(
+        &path("app-kernel"),
+        &path("app-initrd.img"),
+        &format!("console=ttyS0 panic=-1 {CMDLINE} unknown -- \"a b\" c"),
+    );
     machine.run().exited(0).expect("said: a b c\n").expect("exit 0");
     let machine = finish(moby().args(["run", text(&path("app.efi")), "--accel", "tcg"])).success();
     assert!(machine.text().contains("said: by the image"), "{machine}");
@@ -153,7 +157,8 @@ fn too_little_memory_is_told_in_words() {
     let arguments = [&["-f", "kernel+initrd"], &QUIET[..]].concat();
     let (dir, done) = made("memory", Arch::Amd64, json!({"Entrypoint": ["/bin/sh", "-c", "exit 0"]}), &[("zeros", &zeros)], &arguments);
     done.success();
-    let machine = Machine::bios().direct(&dir.join("app-kernel"), &dir.join("app-initrd.img"), "console=ttyS0 panic=-1 quiet");
+    let machine =
+        Machine::bios().direct(&dir.join("app-kernel"), &dir.join("app-initrd.img"), &format!("console=ttyS0 panic=-1 {CMDLINE}"));
     let console = machine.memory(280).run().exited(0);
     console.expect("moby: the kernel did not unpack the whole initrd: the machine needs more memory").expect("exit 125");
 }
@@ -180,13 +185,20 @@ fn an_exported_root_says_nothing_of_its_process() {
 }
 
 #[test]
+fn a_module_that_the_kernel_lacks_is_refused() {
+    let (_, done) = made("modules", Arch::Amd64, json!({"Cmd": ["sh"]}), &[], &["-f", "tar", "--modules", "+wiregaurd"]);
+    assert!(done.code() == 2 && done.errors().contains("the kernel has no module 'wiregaurd'"), "{done}");
+}
+
+#[test]
 fn what_could_not_run_is_refused() {
     let dir = scratch("process-refused");
-    let kernel = kernel(&dir, Arch::Amd64);
+    // Without modules: to unpack a package takes its time.
+    let bare = Arch::Amd64.debian("kernel");
     let files = [("bin/script", "#!/bin/none\n"), ("etc/text", "text"), ("bin/arm", "\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\u{37}\0")];
     let refused_by = |code: i32, config: Value, arguments: &[&str], words: &str| {
         let layout = image(&dir, Arch::Amd64, config, &files);
-        let done = convert_in(&dir, &[&["--kernel", text(&kernel), text(&layout), "--name", "x"], arguments].concat());
+        let done = convert_in(&dir, &[&["--kernel", text(&bare), text(&layout), "--name", "x"], arguments].concat());
         assert!(done.code() == code && done.errors().contains(words) && !dir.join("x.qcow2").exists(), "{words}: {done}");
         fs::remove_dir_all(layout).unwrap();
     };
@@ -198,7 +210,7 @@ fn what_could_not_run_is_refused() {
     refused(json!({"Cmd": ["arm"]}), &[], "is a program for another machine");
     refused(json!({"Cmd": ["sh"], "User": "no\u{1b}body"}), &[], "user 'no\\u{1b}body': the image's /etc/passwd has no such user");
     refused(json!({"Cmd": ["sh"], "StopSignal": "SIGNONE"}), &[], "the image's StopSignal 'SIGNONE' is no signal");
-    refused(json!({"Cmd": ["sh"]}), &["--modules", "+wiregaurd"], "the kernel has no module 'wiregaurd'");
+    refused_by(3, json!({"Cmd": ["sh"]}), &["--modules", "all"], "--modules: there are no modules with this kernel");
     refused(json!({"Cmd": ["sh"]}), &["--hostname", "a b"], "--hostname");
     for format in ["kernel+squashfs", "kernel+iso", "iso-efi"] {
         refused_by(3, json!({"Cmd": ["sh"]}), &["-f", format, "--tty"], "is started out of an initrd, and here is none");

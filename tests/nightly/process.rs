@@ -15,15 +15,17 @@ use std::{
     thread,
 };
 
-const CMDLINE: &str = "console=ttyS0 panic=-1 quiet";
-
 /// A machine for an image with this configuration and these files.
 fn machine(name: &str, config: Value, files: &[(&str, &str)], arguments: &[&str], more: &str) -> Machine {
     let dir = scratch(&format!("process-{name}"));
     let (layout, kernel) = (container::image(&dir, Arch::Amd64, config, files), container::kernel(&dir, Arch::Amd64));
     let own = ["--kernel", text(&kernel), text(&layout), "--name", "app", "-f", "kernel+initrd"];
     convert_in(&dir, &[&own, arguments].concat()).success();
-    Machine::bios().direct(&dir.join("app-kernel"), &dir.join("app-initrd.img"), &format!("{CMDLINE} {more}"))
+    Machine::bios().direct(
+        &dir.join("app-kernel"),
+        &dir.join("app-initrd.img"),
+        &format!("console=ttyS0 panic=-1 {} {more}", container::CMDLINE),
+    )
 }
 
 /// With a script as its process.
@@ -114,7 +116,8 @@ fn the_kernel_for_every_machine() {
     let dir = scratch("process-whole");
     let layout = container::image(&dir, Arch::Amd64, json!({"Cmd": ["sh", "-c", "ls /sys/module/e1000 /sys/module/ahci; exit 6"]}), &[]);
     let kernel = Arch::Amd64.debian("../whole-kernel/linux-image.deb");
-    convert_in(&dir, &["--kernel", text(&kernel), text(&layout), "--append", "quiet", "--root", "erofs", "-o", "app.qcow2"]).success();
+    convert_in(&dir, &["--kernel", text(&kernel), text(&layout), "--append", container::CMDLINE, "--root", "erofs", "-o", "app.qcow2"])
+        .success();
     let machine = Machine::uefi().disk(Bus::Ahci, &dir.join("app.qcow2"), "qcow2").network("e1000", None);
     machine.run().exited(0).expect("moby: eth0: 10.0.2.15/24").expect("drivers").expect("moby: main process: exit 6");
 }
@@ -125,7 +128,7 @@ fn server(name: &str, config: Value, files: &[(&str, &str)], arguments: &[&str])
     let passwd = ("etc/passwd", "root:x:0:0::/root:/bin/sh\nserver:x:101:101::/tmp:/bin/sh\n");
     let tree = container::servers(&[&[passwd, ("etc/group", "server:x:101:\n")], files].concat());
     let (layout, kernel) = (container::layout(&dir, Arch::Amd64, config, &tree), container::kernel(&dir, Arch::Amd64));
-    let own = ["--kernel", text(&kernel), text(&layout), "--append", "quiet", "-o", "app.qcow2"];
+    let own = ["--kernel", text(&kernel), text(&layout), "--append", container::CMDLINE, "-o", "app.qcow2"];
     convert_in(&dir, &[&own, arguments].concat()).success();
     dir.join("app.qcow2")
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// The largest dictionary of xz and lzma that is taken, with what the decoder needs besides. `xz -9` has 64 MiB.
-const MEMORY_MAX: u64 = 256 * units::MIB;
+pub(super) const MEMORY_MAX: u64 = 256 * units::MIB;
 
 /// How a codec is read.
 pub(super) struct Reading {

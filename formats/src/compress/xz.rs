@@ -8,6 +8,8 @@
 //! ```
 //! The compressor makes a whole stream of every piece; of these only the block is kept, and one index is written for all.
 
+pub(super) mod blocks;
+
 use super::{
     Codec, Linux, Row, Work, Writing,
     input::Input,
@@ -41,6 +43,7 @@ pub(super) const ROW: Row = Row {
 /// Header magic, flags: CRC32.
 const MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 const FLAGS: [u8; 2] = [0, 1];
+const FOOTER_MAGIC: [u8; 2] = *b"YZ";
 /// The smallest dictionary that is asked for.
 const DICTIONARY_MIN: u32 = 64 << 10;
 /// Of the stream's header and of its footer.
@@ -73,15 +76,18 @@ fn write(work: &Work<'_>, to: &mut dyn Write) -> Result<()> {
         records.push((block.unpadded, block.uncompressed));
         Ok(to.write_all(&block.bytes)?)
     })?;
-    let index = index(&records);
-    to.write_all(&index)?;
-    let backward = u32::try_from(index.len() / 4 - 1).map_err(|_| Error::bad_input("too many blocks for the index of an xz file"))?;
-    let mut fields = backward.to_le_bytes().to_vec();
-    fields.extend(FLAGS);
-    to.write_all(&crc32fast::hash(&fields).to_le_bytes())?;
-    to.write_all(&fields)?;
-    to.write_all(b"YZ")?;
-    Ok(())
+    Ok(to.write_all(&end(&records, FLAGS)?)?)
+}
+
+/// The index of these blocks, and the footer.
+pub(super) fn end(records: &[(u64, u64)], flags: [u8; 2]) -> Result<Vec<u8>> {
+    let mut end = index(records);
+    let backward = u32::try_from(end.len() / 4 - 1).map_err(|_| Error::bad_input("too many blocks for the index of an xz file"))?;
+    let fields = [backward.to_le_bytes().as_slice(), &flags].concat();
+    end.extend(crc32fast::hash(&fields).to_le_bytes());
+    end.extend(fields);
+    end.extend(FOOTER_MAGIC);
+    Ok(end)
 }
 
 /// A unit (a block of squashfs, say) as a stream of its own, with CRC32 and a dictionary of so many bytes.

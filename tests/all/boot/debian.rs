@@ -30,20 +30,6 @@ boots! {
     uefi_pc_nvme: Pc Ovmf2M Nvme "guest.qcow2" "efi";
 }
 
-#[test]
-fn arm64() {
-    let images = Images::of_debian("boot-debian-arm64", Arch::Arm64, 5, &["--format", "raw-efi"]);
-    images.boots_debian("guest-efi.img", "raw", Bus::VirtioBlk, Machine::arm64().limit(400), "efi");
-}
-
-/// Debian's kernel unpacks each; the others in `tests/nightly`, and in most tests.
-#[test]
-fn an_initrd_compressed_with_xz() {
-    // More than one piece for every compressor that works in pieces.
-    let images = Images::of_debian("boot-debian-xz", Arch::Amd64, 9, &["--format", "raw", "--initrd-compression", "xz"]);
-    images.boots_debian("guest.img", "raw", Bus::VirtioBlk, Machine::bios(), "bios");
-}
-
 /// The judge can find guilty: bsdtar's newc drops hard links and makes no missing parent directories, and the guest says so.
 #[test]
 fn the_guest_notices_a_poor_initrd() {

@@ -43,12 +43,6 @@ boots! {
     uefi_only_usb_stick: Q35 Ovmf4M Usb "guest-efi-initrd.iso";
 }
 
-/// El Torito cannot say how long the FAT volume is, which is FAT32.
-#[test]
-fn a_large_iso_is_read_whole() {
-    Images::large_cd_boots("boot-iso-200", 200);
-}
-
 /// The root file system stays on the CD, and the kernel is told where that is.
 #[test]
 fn a_cd_that_is_the_root_file_system_has_no_initrd() {

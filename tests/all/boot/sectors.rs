@@ -23,13 +23,6 @@ fn bios_nvme() {
     images().boots_test_kernel("guest.img", "raw", Bus::NvmeLarge, Machine::bios());
 }
 
-/// Its other drivers leave such a drive alone, and then there is nothing to boot (SeaBIOS, `virtio-blk.c`: "unsupported block size").
-#[test]
-fn seabios_takes_no_other_drive_of_large_sectors() {
-    let machine = Machine::bios().disk(Bus::VirtioBlkLarge, &images().path("guest.img"), "raw").firmware_on_serial();
-    machine.run_until("No bootable device.");
-}
-
 #[test]
 fn uefi_nvme() {
     images().boots_test_kernel("guest.img", "raw", Bus::NvmeLarge, Machine::uefi());

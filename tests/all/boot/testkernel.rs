@@ -34,13 +34,10 @@ boots! {
     bios_raw_bios: Pc SeaBios 512 VirtioBlk "guest-bios.img";
     bios_qcow2_bios: Pc SeaBios 512 VirtioBlk "bios.qcow2";
 
-    uefi_pc_2m_firmware: Pc Ovmf2M 512 VirtioBlk "guest.img";
     uefi_q35_virtio_blk: Q35 Ovmf4M 512 VirtioBlk "guest.img";
     uefi_q35_nvme: Q35 Ovmf4M 512 Nvme "guest.img";
-    uefi_q35_usb: Q35 Ovmf4M 512 Usb "guest.img";
     uefi_128_mib: Q35 Ovmf4M 128 VirtioBlk "guest.img";
     uefi_6_gib: Q35 Ovmf4M 6144 VirtioBlk "guest.img";
-    uefi_raw_efi: Q35 Ovmf4M 512 VirtioBlk "guest-efi.img";
 }
 
 /// The judge by itself: QEMU's own loader obeys the protocol, and the test kernel agrees.

@@ -126,10 +126,10 @@ fn flipped_bits_are_seen_where_they_can_be() {
     for Fixture { name, format, mut file, wanted } in fixtures() {
         let len = file.len();
         let used: Vec<usize> = (0..len).filter(|at| file[*at] != 0).collect();
-        let step = used.len().div_ceil(100).max(1);
+        let step = used.len().div_ceil(40).max(1);
         let sure = vouched_for(format.name(), &name, &file);
         let places = used.into_iter().step_by(step).flat_map(|at| [at, at ^ 8]).filter(|at| *at < len);
-        let more = sure.iter().flat_map(|range| range.clone().step_by((range.len() / 50).max(1))).collect::<Vec<_>>();
+        let more = sure.iter().flat_map(|range| range.clone().step_by((range.len() / 20).max(1))).collect::<Vec<_>>();
         for (turn, at) in places.chain(more).enumerate() {
             let bit = 1 << (turn % 8);
             file[at] ^= bit;

@@ -81,14 +81,15 @@ fn every_qemu_subformat_is_read_as_qemu_reads_it() {
 
 #[test]
 fn what_qemu_compressed_is_read_and_written_back_in_every_format() {
-    for options in COMPRESSED {
+    for (nth, options) in COMPRESSED.iter().enumerate() {
         for (disk_name, disk) in disks(512) {
             let desk = Desk::new();
             let (raw, file) = (desk.put("raw", &disk), desk.path("foreign"));
             run("qemu-img", &[&"convert", &"-c", &"-f", &"raw", &"-O", &"qcow2", &"-o", options, &raw, &file]);
             let decoded = decode(formats::format("qcow2").unwrap(), &desk.get("foreign")).unwrap();
             assert_eq!(first_difference(&decoded, &disk, &env(1)).unwrap(), None, "{options} {disk_name}");
-            for case in crate::support::CASES {
+            // However it was compressed, it is the same disk.
+            for case in crate::support::CASES.iter().filter(|_| nth == 0) {
                 let mut grown = decoded.clone();
                 grown.pad_to(case.plan().limits().size_multiple);
                 let back = decode(case.format(), &case.encode(&grown, 1)).unwrap();
