@@ -1,4 +1,4 @@
-//! Compression: one [`Codec`] for each stream format, read by [`reader`] or as a whole by [`unpack`], written by [`Encoding`] on all cores.
+//! Compression: one [`Codec`] for each stream format, read by [`reader`] or as a whole by [`unpack()`], written by [`Encoding`] on all cores.
 //!
 //! | codec | standard | written as | pieces of |
 //! |-|-|-|-|
