@@ -64,8 +64,10 @@ fn disks_compare_as_qemu_img_compares_them() {
         ("raw", text(&longer).to_owned()),
         ("vdi", other(&longer, "vdi", "")),
     ];
-    for (format, first) in &files {
-        for (other, second) in &files {
+    // Each beside itself, beside the first and beside a longer one, both ways round.
+    for (at, (format, first)) in files.iter().enumerate() {
+        let is_paired = |to: usize| to == at || [at, to].iter().any(|file| [0, 8].contains(file));
+        for (_, (other, second)) in files.iter().enumerate().filter(|(to, _)| is_paired(*to)) {
             for strict in [false, true] {
                 // Qemu is strict about allocation, too, which is no matter of content.
                 let (len, other_len) = (size(first, format), size(second, other));

@@ -21,7 +21,8 @@ fn a_compressed_arm64_kernel() {
     let plain = Arch::Arm64.debian("kernel");
     let common = ["--arch", "arm64", "--initrd-compression", "none"];
     convert(&dir, &[&["-f", "raw,uki", "--kernel", text(&plain), "--name", "plain"][..], &common].concat()).success();
-    for command in ["gzip -1", "zstd -1", "xz -0 --check=crc32", "lz4 -1 -l"] {
+    // What others read it with is `formats/tests/standards`' to say.
+    for command in ["gzip -1", "zstd -1"] {
         let kernel = dir.join("kernel");
         run("sh", ["-c", &format!("{command} <\"$1\" >\"$2\""), "sh", text(&plain), text(&kernel)]);
         let given = [&["-f", "raw,uki,kernel+initrd", "--kernel", text(&kernel), "--name", "packed"][..], &common].concat();

@@ -162,11 +162,15 @@ fn stream(codec: Codec, bytes: &[u8]) -> Vec<u8> {
 fn other_programs_read_our_streams() {
     let here = tempfile::tempdir().unwrap();
     let plain = sample().to_vec(1 << 28).unwrap();
-    for (codec, program) in [(Codec::Gzip, "gzip"), (Codec::Gzip, "pigz"), (Codec::Zstd, "zstd"), (Codec::Xz, "xz"), (Codec::Lz4, "lz4")] {
+    let codecs: [(Codec, &[&str]); 4] =
+        [(Codec::Gzip, &["gzip", "pigz"]), (Codec::Zstd, &["zstd"]), (Codec::Xz, &["xz"]), (Codec::Lz4, &["lz4"])];
+    for (codec, programs) in codecs {
         let packed = stream(codec, &plain);
-        assert!(run(program, &["-dc"], here.path(), &packed) == plain, "{program} reads something else");
+        for program in programs {
+            assert!(run(program, &["-dc"], here.path(), &packed) == plain, "{program} reads something else");
+        }
+        fs::write(here.path().join(format!("stream.{codec}")), packed).unwrap();
     }
-    fs::write(here.path().join("stream.xz"), stream(Codec::Xz, &plain)).unwrap();
     let list = text(run("xz", &["--robot", "--list", "stream.xz"], here.path(), b""));
     let file: Vec<_> = list.lines().find(|line| line.starts_with("file\t")).unwrap().split('\t').collect();
     // Streams, blocks, compressed and uncompressed size, ratio, checks.
