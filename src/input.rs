@@ -36,7 +36,7 @@ use std::{
 pub use directory::directory;
 pub use file_id::FileId;
 pub use firmware::firmware;
-pub use kernel::{kernel, refuse_unknown as refuse_unknown_modules};
+pub use kernel::kernel;
 pub use packed::disk as packed;
 use parts::Parts;
 pub use tar::Tar;

@@ -2,7 +2,7 @@
 //! table, and the same mistake has one exit code.
 
 use crate::error::{Error, Result};
-use formats::{Format, kernel::Arch};
+use formats::{Format, kernel::Arch, likeness::nearest};
 
 /// A row of a table that has a name.
 pub trait Named: Copy + Send + Sync + 'static {
@@ -57,14 +57,6 @@ pub fn unknown(what: &str, name: &str, names: &[&str]) -> Error {
 
 fn refusal(what: &str, name: &str) -> Error {
     Error::bad_input(format!("the {what} '{}' is unknown", name.escape_debug()))
-}
-
-/// The name that was probably meant.
-pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
-    /// Less likeness than this is chance.
-    const LIKENESS_MIN: f64 = 0.75;
-    let rated = names.iter().map(|other| (strsim::jaro(name, other), *other)).filter(|(likeness, _)| *likeness > LIKENESS_MIN);
-    rated.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, nearest)| nearest)
 }
 
 /// By the names of Linux, and those of container registries.

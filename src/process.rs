@@ -13,7 +13,7 @@ use crate::{
     bootable,
     error::{At, Error, Result},
     image::{self, Cmdline, Draft, Image, Overrides, init},
-    input::{Container, refuse_unknown_modules},
+    input::Container,
     names::Named,
     platforms,
 };
@@ -27,7 +27,7 @@ use formats::{
 };
 use initconfig::{
     Config,
-    config::{Pid1, Restart, is_hostname},
+    config::{self, Pid1, Restart, is_hostname},
     identity::Identity,
     signal,
 };
@@ -120,15 +120,11 @@ impl Named for Restart {
     const WHAT: &'static str = "restart policy";
 
     fn all() -> Vec<Self> {
-        vec![Self::No, Self::OnFailure, Self::Always]
+        config::RESTART.map(|(_, policy)| policy).to_vec()
     }
 
     fn name(self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::OnFailure => "on-failure",
-            Self::Always => "always",
-        }
+        config::name(self, &config::RESTART)
     }
 
     fn about(self) -> &'static str {
@@ -144,16 +140,11 @@ impl Named for Pid1 {
     const WHAT: &'static str = "kind of process 1";
 
     fn all() -> Vec<Self> {
-        vec![Self::Auto, Self::No, Self::Namespace, Self::Yes]
+        config::PID1.map(|(_, kind)| kind).to_vec()
     }
 
     fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::No => "no",
-            Self::Namespace => "namespace",
-            Self::Yes => "yes",
-        }
+        config::name(self, &config::PID1)
     }
 
     fn about(self) -> &'static str {
@@ -291,12 +282,9 @@ fn modules(wishes: &Wishes, given: &Overrides, env: &mut Env) -> Result<(String,
     };
     let all = Modules::of(&package.modules).at(|| "--kernel")?;
     let set = wishes.modules.clone().unwrap_or_default();
-    refuse_unknown_modules(&set, &all).at(|| "--modules")?;
     Ok((release.clone(), all.select(&set, env).at(|| "--kernel")?))
 }
 
-/// Where programs are looked for that have no `/` in their name, as Docker has it.
-const PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Most bytes of a list of users or groups.
 const NAMES_MAX: u64 = 16 * units::MIB;
 
@@ -304,7 +292,7 @@ const NAMES_MAX: u64 = 16 * units::MIB;
 fn check(config: &Config, root: &Tree, arch: Arch) -> Result<()> {
     let words = config.words(&[]);
     let program = words.first().map_or(&[][..], Vec::as_slice);
-    let path = config.env.iter().find_map(|variable| variable.strip_prefix(b"PATH=")).unwrap_or(PATH);
+    let path = config.env.iter().find_map(|variable| variable.strip_prefix(b"PATH=")).unwrap_or(config::PATH);
     let inside = |directory: &[u8]| [directory, b"/", program].concat();
     let places: Vec<Vec<u8>> = match program {
         [b'/', ..] => vec![program.to_vec()],

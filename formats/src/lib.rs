@@ -43,6 +43,7 @@ pub mod guid;
 pub mod info;
 pub mod iso9660;
 pub mod kernel;
+pub mod likeness;
 pub mod mbr;
 pub mod modules;
 mod numbers;

@@ -17,6 +17,7 @@ mod modinfo;
 use crate::{
     At, Blob, Env, Error, Result, Tree,
     compress::{self, Codec},
+    likeness::nearest,
     parallel, plain,
     tree::{Content, ShowPath},
     units,
@@ -181,7 +182,7 @@ impl Modules {
         let graph = Graph::new(self, &every, &infos);
         let more: &[String] = if let Set::Plus(names) = set { names } else { &[] };
         if let Some(name) = more.iter().find(|name| graph.named(name).is_empty() && !self.is_builtin(name)) {
-            return Err(Error::bad_input(format!("the kernel has no module '{}'", plain::line(name))));
+            return Err(self.lacks(name));
         }
         let chosen: BTreeSet<usize> = match set {
             Set::All => every.iter().copied().collect(),
@@ -196,6 +197,16 @@ impl Modules {
         selection.builtin = self.builtin_list.clone();
         selection.modules = chosen.iter().map(|file| self.files[*file].path.clone()).zip(bodies).collect();
         Ok(selection)
+    }
+
+    fn lacks(&self, name: &str) -> Error {
+        let error = Error::bad_input(format!("the kernel has no module '{}'", plain::line(name)));
+        let known: Vec<_> = self.names().collect();
+        match nearest(&normal(name), &known) {
+            Some(nearest) => error.hint(format!("did you mean '{nearest}'?")),
+            None if known.is_empty() => error.hint("there are no modules with it: give the kernel as its distribution's package"),
+            None => error,
+        }
     }
 
     /// What modules say of themselves, and, where they are kept, they, unpacked.

@@ -16,6 +16,7 @@ use crate::{
     linuxkit::{self, Config, Parts, Wishes},
     names::find,
     outputs::Output,
+    process,
 };
 use formats::{
     Blob, Env, Silent, Spool,
@@ -115,7 +116,7 @@ impl Build {
         let trust = demands(&config, made.ui())?;
         let directory = made.directory();
         let mut env = super::env(global, &directory)?;
-        let request = self.making.request(&made, Overrides::default(), false, &mut env)?;
+        let request = self.making.request(&made, Overrides::default(), process::Wishes::default(), false, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         let configurations = self.configurations.iter().filter_map(|path| FileId::of(path));
         made.refuse_inputs(configurations.chain(self.making.inputs()).collect())?;

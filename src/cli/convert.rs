@@ -8,7 +8,6 @@ use crate::{
     input::{self, FileId, Opened, Opening},
     names::find,
     outputs::Output,
-    request::Request,
 };
 use formats::{
     Env, Silent,
@@ -83,8 +82,7 @@ impl Convert {
         let mut made = self.making.begin(&self.named_after(), || self.default(), global)?;
         let mut env = super::env(global, &made.directory())?;
         let overrides = self.overrides(&mut env)?;
-        let request = self.making.request(&made, overrides, self.decompress_kernel, &mut env)?;
-        let request = Request { process: self.process.wishes()?, ..request };
+        let request = self.making.request(&made, overrides, self.process.wishes()?, self.decompress_kernel, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(self.inputs())?;
         let read = made.ui().step("read");

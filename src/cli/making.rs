@@ -194,7 +194,14 @@ impl Making {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub(super) fn request(&self, made: &Made, overrides: Overrides, decompress_kernel: bool, env: &mut Env) -> Result<Request> {
+    pub(super) fn request(
+        &self,
+        made: &Made,
+        overrides: Overrides,
+        process: Wishes,
+        decompress_kernel: bool,
+        env: &mut Env,
+    ) -> Result<Request> {
         Ok(Request {
             firmware: self.boot,
             size: self.size,
@@ -217,7 +224,7 @@ impl Making {
             pi_firmware: self.firmware.as_deref().map(input::firmware).transpose()?.unwrap_or_default(),
             secure_boot: self.secure_boot.secure_boot(env)?,
             overrides: Overrides { consoles: self.target.map(|platform| platform.consoles), ..overrides },
-            process: Wishes::default(),
+            process,
         })
     }
 

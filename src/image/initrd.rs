@@ -99,12 +99,11 @@ fn archives(blob: &Blob, tree: &mut Builder, ucode: &mut Option<Blob>) -> Result
     }
 }
 
-const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 
 /// Whether an archive has microcode and nothing else.
 fn is_microcode(members: &[cpio::Member]) -> bool {
-    let is_file = |member: &&cpio::Member| member.mode & S_IFMT == S_IFREG;
+    let is_file = |member: &&cpio::Member| member.kind() == S_IFREG;
     let leads_there = |path: &[u8]| path == b"." || MICROCODE.starts_with(path) || path.starts_with(MICROCODE);
     members.iter().any(|member| is_file(&member)) && members.iter().all(|member| leads_there(&member.name))
 }

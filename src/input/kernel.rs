@@ -1,14 +1,10 @@
 //! Kernels as users have them: a bzImage or an Image, packages of a distribution, a directory of an installed system. Told by content.
 
 use super::{Opening, directory, open_plain, show};
-use crate::{
-    error::{At, Error, Result},
-    names::nearest,
-};
+use crate::error::{At, Error, Result};
 use formats::{
     Blob, Env,
     kernel::Kernel,
-    modules::{Modules, Set},
     package::{self, KernelPackage, Packages},
 };
 use std::path::PathBuf;
@@ -51,29 +47,10 @@ fn not_a_part(file: &Blob) -> Error {
     }
 }
 
-/// Refuses a set of modules that names one which the kernel lacks.
-///
-/// # Errors
-/// Names it, and the one that was probably meant.
-pub fn refuse_unknown(set: &Set, modules: &Modules) -> Result<()> {
-    let Set::Plus(names) = set else { return Ok(()) };
-    match names.iter().find(|name| !modules.has(name)) {
-        None => Ok(()),
-        Some(name) => {
-            let error = Error::bad_input(format!("the kernel has no module '{}'", name.escape_debug()));
-            let known: Vec<_> = modules.names().collect();
-            Err(match nearest(&name.replace('-', "_"), &known) {
-                Some(nearest) => error.hint(format!("did you mean '{nearest}'?")),
-                None if known.is_empty() => error.hint("there are no modules with it: give the kernel as its distribution's package"),
-                None => error,
-            })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use formats::modules::Modules;
     use std::{fs, path::Path};
 
     const KERNEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/boot/prebuilt/testkernel.bzimage");
@@ -130,19 +107,5 @@ mod tests {
         place(&system(&["boot/vmlinuz-1", "boot/vmlinuz-2"]), "there are 2 kernels in it, must be one: boot/vmlinuz-1, boot/vmlinuz-2");
         let kernels = ["boot/vmlinuz", "lib/modules/1/a.ko", "lib/modules/2/a.ko"];
         place(&system(&kernels), "there are modules of 2 releases in it, must be of one: 1, 2");
-    }
-
-    #[test]
-    fn a_module_that_is_not_there_has_its_neighbour() {
-        let desk = system(&["vmlinuz", "lib/modules/moby-testkernel/wireguard.ko", "lib/modules/moby-testkernel/nf_tables.ko"]);
-        let modules = Modules::of(&read(&[desk.path()]).unwrap().modules).unwrap();
-        let refused = |set: &str| refuse_unknown(&set.parse().unwrap(), &modules);
-        assert!(refused("boot").is_ok() && refused("+nf-tables,wireguard").is_ok());
-        let error = refused("+nf_tables,wiregaurd").unwrap_err();
-        assert_eq!(
-            (error.to_string().as_str(), error.hint_text()),
-            ("the kernel has no module 'wiregaurd'", Some("did you mean 'wireguard'?"))
-        );
-        assert!(refused("+\u{1b}").unwrap_err().hint_text().is_none());
     }
 }

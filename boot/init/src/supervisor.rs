@@ -8,7 +8,7 @@ use std::{
 
 use initconfig::{
     Config,
-    config::{LIMITS, Pid1, Restart},
+    config::{LIMITS, PATH, Pid1, Restart},
     identity::Identity,
 };
 use nix::{
@@ -36,8 +36,6 @@ use crate::{
 const NETWORK: Duration = Duration::from_secs(10);
 /// The first and the longest time until a process is started again; one that ran that long begins anew.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
-/// Without Docker's, many images find nothing.
-const PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Open files where the image does not say: Linux gives process 1, and so all others, 4096 at most.
 const OPEN_FILES: (usize, u64, u64) = (7, 1024, 1 << 20);
 

@@ -7,7 +7,6 @@ use crate::{
 };
 use std::collections::HashMap;
 
-const S_IFMT: u32 = 0o170_000;
 /// A link target that Linux would take.
 const TARGET_MAX: u64 = 4096;
 
@@ -16,16 +15,16 @@ const TARGET_MAX: u64 = 4096;
 /// # Errors
 /// When a member is of a type that no file system has, and as [`Builder::add`]; the member is named.
 pub fn add_to(members: Vec<Member>, tree: &mut Builder) -> Result<()> {
-    let is_link = |member: &Member| member.nlink > 1 && member.mode & S_IFMT != 0o040_000;
+    let is_link = |member: &Member| member.nlink > 1 && member.kind() != 0o040_000;
     let mut bodies: HashMap<(u32, u32), Blob> = HashMap::new();
     for member in members.iter().filter(|member| is_link(member) && !member.body.is_empty()) {
-        bodies.insert((member.ino, member.mode & S_IFMT), member.body.clone());
+        bodies.insert((member.ino, member.kind()), member.body.clone());
     }
     let mut first: HashMap<(u32, u32), Vec<u8>> = HashMap::new();
     for mut member in members {
         let place = member.name.clone();
         let place = || format!("cpio member {}", ShowPath(&place));
-        let key = (member.ino, member.mode & S_IFMT);
+        let key = (member.ino, member.kind());
         if is_link(&member) {
             if let Some(target) = first.get(&key) {
                 tree.hard_link(&member.name, target).at(place)?;
@@ -42,7 +41,7 @@ pub fn add_to(members: Vec<Member>, tree: &mut Builder) -> Result<()> {
 
 fn inode(member: &Member) -> Result<Inode> {
     let Device { major, minor } = member.rdev;
-    let content = match member.mode & S_IFMT {
+    let content = match member.kind() {
         0o100_000 => Content::File(member.body.clone()),
         0o040_000 => Content::Directory,
         0o120_000 => Content::Symlink(member.body.to_vec(TARGET_MAX)?),

@@ -30,6 +30,16 @@ pub struct Member {
     pub body: Blob,
 }
 
+/// The bits of a mode that are the type (Linux `S_IFMT`).
+const TYPE: u32 = 0o170_000;
+
+impl Member {
+    /// The type, as in `st_mode`.
+    pub fn kind(&self) -> u32 {
+        self.mode & TYPE
+    }
+}
+
 /// The members of archives that stand one after the other, trailers left out. After an error there is no more.
 #[derive(Debug)]
 pub struct Members<'a> {

@@ -82,6 +82,12 @@ fn sets_are_all_or_more_than_boot() {
     assert_eq!(plus.modules.len(), 8);
     let error = select(&some(), "+wireguard,wire\u{1b}").unwrap_err();
     assert_eq!(error.to_string(), r"the kernel has no module 'wire\u{1b}'");
+    assert!(error.hint_text().is_none());
+    let error = select(&some(), "+wiregaurd").unwrap_err();
+    assert_eq!(
+        (error.to_string().as_str(), error.hint_text()),
+        ("the kernel has no module 'wiregaurd'", Some("did you mean 'wireguard'?"))
+    );
     for bad in ["", "+", "+a,,b", "most", "Boot"] {
         assert_eq!(bad.parse::<Set>().unwrap_err().kind(), crate::Kind::BadInput, "{bad}");
     }

@@ -4,7 +4,7 @@ use super::{Key, Object, Type};
 use crate::error::{Error, Result};
 use crate::linuxkit::place::Place;
 use crate::linuxkit::yaml::{Node, Value};
-use crate::names;
+use formats::likeness::nearest;
 
 /// What was found: what is wrong, and what the user should know.
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ fn unknown(key: &str, object: &'static Object) -> String {
     /// More than these nobody reads.
     const LISTED_MAX: usize = 12;
     let known: Vec<_> = object.all().map(|known| known.name).collect();
-    let meant = match names::nearest(key, &known) {
+    let meant = match nearest(key, &known) {
         Some(nearest) => format!(", did you mean '{nearest}'?"),
         None if known.len() <= LISTED_MAX => format!(", the keys are: {}", known.join(", ")),
         None => String::new(),

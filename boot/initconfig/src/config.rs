@@ -86,6 +86,14 @@ pub struct Limit {
     pub hard: u64,
 }
 
+/// Who is process 1, by name.
+pub const PID1: [(&str, Pid1); 4] = [("auto", Pid1::Auto), ("no", Pid1::No), ("namespace", Pid1::Namespace), ("yes", Pid1::Yes)];
+/// What follows, by name.
+pub const RESTART: [(&str, Restart); 3] = [("no", Restart::No), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
+
+/// Where programs without a `/` in their name are looked for when the image's Env has no `PATH`, as Docker has it.
+pub const PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What can be limited, in the order of the kernel's numbers, as Docker's `--ulimit` calls them.
 pub const LIMITS: [&str; 16] = [
     "cpu",
@@ -221,9 +229,9 @@ impl Config {
         line("cwd", &self.cwd);
         line("stop", alloc::format!("{}", self.stop).as_bytes());
         line("stop-timeout", alloc::format!("{}", self.stop_timeout).as_bytes());
-        line("tty", name(self.tty, &TTY));
-        line("pid1", name(self.pid1, &PID1));
-        line("restart", name(self.restart, &RESTART));
+        line("tty", name(self.tty, &TTY).as_bytes());
+        line("pid1", name(self.pid1, &PID1).as_bytes());
+        line("restart", name(self.restart, &RESTART).as_bytes());
         if !self.hostname.is_empty() {
             line("hostname", &self.hostname);
         }
@@ -254,16 +262,15 @@ impl Config {
 }
 
 const TTY: [(&str, bool); 2] = [("no", false), ("yes", true)];
-const PID1: [(&str, Pid1); 4] = [("auto", Pid1::Auto), ("no", Pid1::No), ("namespace", Pid1::Namespace), ("yes", Pid1::Yes)];
-const RESTART: [(&str, Restart); 3] = [("no", Restart::No), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
 
 fn named<T: Copy>(value: &[u8], names: &[(&str, T)]) -> Result<T, &'static str> {
     let found = names.iter().find(|(name, _)| name.as_bytes() == value);
     found.map(|(_, found)| *found).ok_or("this value is not known")
 }
 
-fn name<T: Copy + PartialEq>(value: T, names: &[(&'static str, T)]) -> &'static [u8] {
-    names.iter().find(|(_, named)| *named == value).map_or(b"", |(name, _)| name.as_bytes())
+/// The name of a value out of a table like [`PID1`]; empty where it has none.
+pub fn name<T: Copy + PartialEq>(value: T, names: &[(&'static str, T)]) -> &'static str {
+    names.iter().find(|(_, named)| *named == value).map_or("", |(name, _)| name)
 }
 
 /// A number in decimal digits.
