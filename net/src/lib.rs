@@ -14,16 +14,23 @@
 
 pub mod clock;
 mod daemon;
+mod dates;
 mod document;
 mod http;
 mod proxy;
+mod refusal;
 pub mod registry;
 mod retry;
+mod secret;
+#[allow(dead_code, reason = "what stores and imports will ask for")]
 mod secrets;
+#[allow(dead_code, reason = "what stores and imports will send")]
+mod sign;
 mod signature;
 mod text;
 mod tls;
 mod url;
+mod variables;
 
 pub use daemon::Daemon;
 pub use document::document;
@@ -31,6 +38,7 @@ pub use http::Transport;
 pub use proxy::Proxies;
 pub use registry::{Client, Manifest, Mirror, Repository, Settings, Sink};
 pub use retry::Limits;
-pub use secrets::{Variables, process_variables, registry::Sources};
+pub use secrets::registry::Sources;
 pub use signature::PublicKey;
 pub use tls::Roots;
+pub use variables::{Variables, process_variables};

@@ -10,7 +10,7 @@ mod auth;
 mod blob;
 mod challenge;
 mod mirror;
-pub(crate) mod refusal;
+pub(crate) use crate::refusal;
 mod repository;
 
 pub use blob::Sink;

@@ -30,6 +30,9 @@ pub(crate) fn of_server(mut answer: Answer, does: &str) -> Failure {
 
 /// The errors of a body, `CODE: message` each, or its first words.
 fn said(body: &[u8]) -> String {
+    if let Some(said) = said_in_xml(&String::from_utf8_lossy(body)) {
+        return said;
+    }
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let errors = json.as_ref().and_then(|json| json.get("errors")).and_then(Value::as_array);
     let text =
@@ -51,6 +54,22 @@ fn said(body: &[u8]) -> String {
     })
 }
 
+/// What AWS, Azure and those like them say: `Code` and `Message`, around which each has elements of its own.
+fn said_in_xml(body: &str) -> Option<String> {
+    let code = element(body, "Code")?;
+    let message = element(body, "Message").unwrap_or_default();
+    let line = message.lines().next().unwrap_or_default();
+    Some([code.as_str(), line].into_iter().filter(|text| !text.is_empty()).map(|text| shown(text, SHOWN)).collect::<Vec<_>>().join(": "))
+}
+
+/// The text of the first element of a name that has no attributes.
+pub(crate) fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    let named = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    Some(named.iter().fold(text.trim().to_owned(), |text, (entity, c)| text.replace(entity, c)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +82,9 @@ mod tests {
         assert_eq!(said(br#"{"details": "incorrect username"}"#), "incorrect username");
         assert_eq!(said(b"404 page not found\nmore"), "404 page not found");
         assert_eq!(said(b"<html><body>"), "");
+        let xml = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>not &lt;you&gt;\x1b[31m\nTime:1</Message></Error>";
+        assert_eq!(said(xml), "AccessDenied: not <you>\\u{1b}[31m");
+        assert_eq!(said(b"<Error><Code>Busy</Code></Error>"), "Busy");
         assert_eq!(said(b"\xff\x1b]0;x"), "\u{fffd}\\u{1b}]0;x");
         assert!(said("é".repeat(9999).as_bytes()).chars().count() <= SHOWN + 1);
     }
