@@ -27,6 +27,8 @@ mod run;
 mod sign;
 mod signing;
 mod spool;
+#[cfg(feature = "net")]
+mod stores;
 mod usage;
 mod values;
 mod yml;

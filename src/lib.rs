@@ -30,6 +30,8 @@ pub mod request;
 mod root;
 mod run;
 pub mod secure_boot;
+#[cfg_attr(not(feature = "net"), path = "no_stores.rs")]
+mod stores;
 mod targets;
 mod ui;
 mod unified;

@@ -91,7 +91,7 @@ impl Summary {
 fn stored(target: &Target, len: u64) -> u64 {
     match target {
         Target::Path(path) => input::allocated(path).unwrap_or(len),
-        Target::Stdout => len,
+        Target::Stdout | Target::Remote(_) => len,
     }
 }
 

@@ -10,15 +10,15 @@ use crate::{
     url::Url,
 };
 use failure::told;
-use formats::{Error, Kind, Result, units};
+use formats::{Blob, Error, Kind, Result, blob, units};
 use std::{
     collections::HashMap,
     fmt,
-    io::Read,
+    io::{self, Read},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use ureq::{Agent, Body, http};
+use ureq::{Agent, SendBody, http};
 
 /// More redirects than this are a circle.
 const REDIRECTS: usize = 10;
@@ -77,8 +77,20 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a [(&'static str, String)],
     /// The value of `Authorization`, which no other host gets to see.
     pub(crate) authorization: Option<&'a str>,
-    /// Of a `POST`, form fields.
-    pub(crate) form: Option<&'a str>,
+    pub(crate) body: Body<'a>,
+}
+
+/// What is sent behind the headers.
+#[derive(Clone, Copy)]
+pub(crate) enum Body<'a> {
+    /// Nothing; only such a request is followed where it is sent on to.
+    None,
+    /// Fields of a form.
+    Form(&'a str),
+    /// Bytes, which may be none.
+    Bytes(&'a [u8]),
+    /// Bytes of files, read while they are sent.
+    Blob(&'a Blob),
 }
 
 /// An answer, whatever its status.
@@ -106,7 +118,7 @@ impl Http {
     }
 
     /// Sends a request and follows where it is sent on to: without the authorization once the host is another one, and never from
-    /// `https` to `http`. A form goes to nobody else.
+    /// `https` to `http`. What has a body goes to nobody else.
     ///
     /// # Errors
     /// When there is no answer.
@@ -115,7 +127,7 @@ impl Http {
         let mut authorization = request.authorization;
         for _ in 0..=REDIRECTS {
             let answer = self.once(&url, request, authorization)?;
-            let is_redirect = matches!(answer.status, 301 | 302 | 303 | 307 | 308) && request.form.is_none();
+            let is_redirect = matches!(answer.status, 301 | 302 | 303 | 307 | 308) && matches!(request.body, Body::None);
             let Some(location) = answer.header("location").filter(|_| is_redirect) else { return Ok(answer) };
             let next = url.join(location).map_err(|error| remote(&url, "redirects to where nobody can go").because(error))?;
             if url.secure && !next.secure {
@@ -140,12 +152,23 @@ impl Http {
             builder = builder.header("Authorization", value);
         }
         let bad = |_| Error::bad_input(format!("{url}: a request with characters that HTTP has none of"));
-        let sent = match request.form {
-            Some(form) => {
+        let sent = match request.body {
+            Body::Form(form) => {
                 builder = builder.header("Content-Type", "application/x-www-form-urlencoded");
                 way.agent.run(builder.body(form.to_owned()).map_err(bad)?)
             }
-            None => way.agent.run(builder.body(()).map_err(bad)?),
+            Body::Bytes(bytes) => way.agent.run(builder.body(bytes).map_err(bad)?),
+            Body::Blob(blob) => {
+                builder = builder.header("Content-Length", blob.len());
+                let mut reader = Sending { reader: blob.reader(), failed: None };
+                let sent = way.agent.run(builder.body(SendBody::from_reader(&mut reader)).map_err(bad)?);
+                // Then it is not the server that fails.
+                if let Some(error) = reader.failed {
+                    return Err(Error::from(error).into());
+                }
+                sent
+            }
+            Body::None => way.agent.run(builder.body(()).map_err(bad)?),
         };
         let (head, body) = sent.map_err(|error| told(error, url, proxy.as_ref(), &limits, &way.complaints))?.into_parts();
         Ok(Answer {
@@ -200,8 +223,24 @@ impl Http {
     }
 }
 
+/// A body on its way, and why it cannot be read any further.
+struct Sending<'a> {
+    reader: blob::Reader<'a>,
+    failed: Option<io::Error>,
+}
+
+impl Read for Sending<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(to).map_err(|error| {
+            let told = io::Error::from(error.kind());
+            self.failed = Some(error);
+            told
+        })
+    }
+}
+
 /// A body is as long as it is: whoever reads it has a limit.
-fn unlimited(body: Body) -> ureq::BodyReader<'static> {
+fn unlimited(body: ureq::Body) -> ureq::BodyReader<'static> {
     body.into_with_config().limit(u64::MAX).reader()
 }
 

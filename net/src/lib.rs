@@ -17,6 +17,7 @@ mod daemon;
 mod dates;
 mod document;
 mod http;
+pub mod parts;
 mod proxy;
 mod refusal;
 pub mod registry;
@@ -27,10 +28,12 @@ mod secrets;
 #[allow(dead_code, reason = "what stores and imports will send")]
 mod sign;
 mod signature;
+pub mod store;
 mod text;
 mod tls;
 mod url;
 mod variables;
+mod xml;
 
 pub use daemon::Daemon;
 pub use document::document;
@@ -40,5 +43,6 @@ pub use registry::{Client, Manifest, Mirror, Repository, Settings, Sink};
 pub use retry::Limits;
 pub use secrets::registry::Sources;
 pub use signature::PublicKey;
+pub use store::{Object, Stores};
 pub use tls::Roots;
 pub use variables::{Variables, process_variables};

@@ -19,7 +19,7 @@ pub use repository::Repository;
 
 use crate::{
     clock::Clock,
-    http::{Answer, Http, Request, Transport, remote},
+    http::{Answer, Body, Http, Request, Transport, remote},
     proxy::Proxies,
     retry::{Failure, persist},
     secrets::{Variables, registry as secrets},
@@ -229,7 +229,7 @@ impl Client {
     fn ask(&self, place: &Place, method: Method, below: &str, headers: &[(&'static str, String)]) -> Result<Answer, Failure> {
         let url = place.url(below);
         let send = |authorization: Option<&str>| {
-            self.http.send(&Request { method: method.clone(), url: &url, headers, authorization, form: None })
+            self.http.send(&Request { method: method.clone(), url: &url, headers, authorization, body: Body::None })
         };
         let known = self.auth.known(place, &*self.http.clock);
         let answer = send(known.as_ref().map(|login| login.header.told()))?;

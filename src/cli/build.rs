@@ -111,7 +111,7 @@ impl Build {
         // As LinuxKit names them: the last configuration without its ending.
         let last = self.configurations.last().map_or(Path::new(STDIN), PathBuf::as_path);
         let name = if last == Path::new(STDIN) { "moby".into() } else { last.file_stem().unwrap_or_default().to_owned() };
-        let mut made = self.making.begin(Path::new(&name), || self.default(), global)?;
+        let mut made = self.making.begin(Path::new(&name), || self.default(), self.images.ca(), global)?;
         config.warnings.iter().for_each(|warning| made.ui().warn(warning));
         let trust = demands(&config, made.ui())?;
         let directory = made.directory();

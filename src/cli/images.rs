@@ -8,7 +8,10 @@ use crate::{
     images::{Cache, Demand, Puller, Sources, file, key},
 };
 use formats::Env;
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Where images are looked for.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,6 +67,17 @@ impl ImageArgs {
     #[cfg(not(feature = "net"))]
     pub(super) fn document(&self, _: &str, _: u64) -> Result<Vec<u8>> {
         Err(Error::unsupported("this program was built without network code").hint("save it as a file"))
+    }
+
+    /// Who may vouch for servers.
+    #[cfg(feature = "net")]
+    pub(super) fn ca(&self) -> Option<&Path> {
+        self.registries.ca()
+    }
+
+    #[cfg(not(feature = "net"))]
+    pub(super) fn ca(&self) -> Option<&Path> {
+        None
     }
 
     #[cfg(feature = "net")]

@@ -1,5 +1,7 @@
 //! What commands that make artifacts share: which outputs, where they go, and what disks and initrds are to be like.
 
+#[cfg(feature = "net")]
+use super::stores::StoreArgs;
 use super::{
     Global,
     signing::SecureBootArgs,
@@ -18,6 +20,7 @@ use crate::{
     platforms::Platform,
     process::Wishes,
     request::{InitrdCompression, OutputCompression, Request, Root},
+    stores::Stores,
     targets::{self, Naming, Place},
     ui::{Summary, Ui},
 };
@@ -92,6 +95,10 @@ pub(super) struct Making {
     #[arg(long, value_name = "TEXT", help_heading = "Disk")]
     seed: Option<String>,
 
+    #[cfg(feature = "net")]
+    #[command(flatten)]
+    stores: StoreArgs,
+
     #[command(flatten)]
     secure_boot: SecureBootArgs,
     /// Write also the firmware's variables of a machine that trusts the keys, for whoever makes the machine; certificates are enough
@@ -123,11 +130,17 @@ pub(super) struct Made {
 }
 
 impl Making {
-    /// Understands what is to be made of an input of this name. Outputs that nobody named are `default`'s.
+    /// Understands what is to be made of an input of this name. Outputs that nobody named are `default`'s; `ca` vouches for stores.
     ///
     /// # Errors
     /// When outputs, names and directories do not fit one another.
-    pub(super) fn begin(&self, input: &Path, default: impl FnOnce() -> Result<&'static Output>, global: &Global) -> Result<Made> {
+    pub(super) fn begin(
+        &self,
+        input: &Path,
+        default: impl FnOnce() -> Result<&'static Output>,
+        ca: Option<&Path>,
+        global: &Global,
+    ) -> Result<Made> {
         let (summary, ui) = (Summary::start(), global.ui());
         let outputs = self.outputs(default)?;
         let naming = Naming {
@@ -136,9 +149,21 @@ impl Making {
             dir: self.dir.clone(),
             codec: self.output_compression(&outputs)?.map(|OutputCompression(codec)| codec),
             no_clobber: self.no_clobber,
+            stores: self.stores(ca),
         };
         let (places, stem) = (naming.places(input, &outputs)?, naming.stem(input)?);
         Ok(Made { summary, ui, outputs, naming, places, stem, inputs: Vec::new() })
+    }
+
+    #[cfg(feature = "net")]
+    fn stores(&self, ca: Option<&Path>) -> Stores {
+        let StoreArgs { endpoint, connections } = self.stores.clone();
+        Stores { ca: ca.map(Path::to_owned), endpoint, connections, no_clobber: self.no_clobber }
+    }
+
+    #[cfg(not(feature = "net"))]
+    fn stores(&self, _: Option<&Path>) -> Stores {
+        Stores
     }
 
     /// How outputs are compressed: as the user says, and as the name of `-o` does.
@@ -292,7 +317,9 @@ impl Made {
         let threads = env.threads;
         let artifacts = conversion.run(source, env, &ui)?;
         let files = naming.files(&places, &artifacts, &inputs)?;
-        let _made = if making.output.is_none() { Some(emit::make_directory(&making.dir)?) } else { None };
+        let is_path = |target: &Target| matches!(target, Target::Path(_));
+        let in_directory = making.output.is_none() && files.iter().any(|(target, _)| is_path(target));
+        let _made = if in_directory { Some(emit::make_directory(&making.dir)?) } else { None };
         let write = ui.step("write");
         let durability = if making.sync { Durability::PowerCut } else { Durability::Process };
         let lens = emit::emit(&files, Manner { durability, no_clobber: making.no_clobber, threads }, &*write)?;

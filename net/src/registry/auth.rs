@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    http::{Answer, Http, Request, remote},
+    http::{Answer, Body, Http, Request, remote},
     retry::Failure,
     secrets::{
         Secret,
@@ -144,7 +144,7 @@ impl Auth {
                 let fields = service.map(|service| ("service", service)).into_iter().chain([("scope", scope)]);
                 let fixed = [("grant_type", "refresh_token"), ("client_id", "moby"), ("refresh_token", token.told())];
                 let form = query(fixed.into_iter().chain(fields));
-                http.send(&Request { method: Method::POST, url: &realm, headers: &[], authorization: None, form: Some(&form) })?
+                http.send(&Request { method: Method::POST, url: &realm, headers: &[], authorization: None, body: Body::Form(&form) })?
             }
             with => {
                 let basic = match with {
@@ -154,7 +154,7 @@ impl Auth {
                 let joint = if realm.path.contains('?') { '&' } else { '?' };
                 let url = Url { path: format!("{}{joint}{}", realm.path, query(fields)), ..realm };
                 let authorization = basic.as_ref().map(Secret::told);
-                http.send(&Request { method: Method::GET, url: &url, headers: &[], authorization, form: None })?
+                http.send(&Request { method: Method::GET, url: &url, headers: &[], authorization, body: Body::None })?
             }
         };
         if answer.status != 200 {

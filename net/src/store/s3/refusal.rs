@@ -1,0 +1,97 @@
+//! What S3 says when it refuses.
+
+use crate::{
+    http::{Answer, remote},
+    retry::retry_after,
+    text::{SHOWN, shown},
+    url::Url,
+    xml,
+};
+use formats::{Error, Kind};
+use std::time::Duration;
+
+/// Most bytes of an answer that are read for its error.
+const SAID_MAX: u64 = 64 << 10;
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    url: Url,
+    status: u16,
+    /// `NoSuchBucket`; empty where there is no such word.
+    pub(super) code: String,
+    message: String,
+    /// Where the bucket is, when it is asked for elsewhere.
+    pub(super) region: Option<String>,
+    /// How long we are asked to wait.
+    pub(super) wait: Option<Duration>,
+}
+
+impl Refusal {
+    /// What an answer says. A server that cannot even say it says nothing.
+    pub(super) fn of(mut answer: Answer, now: Duration) -> Self {
+        let region = answer.header("x-amz-bucket-region").map(str::to_owned);
+        let wait = answer.header("retry-after").and_then(|value| retry_after(value, now));
+        let said = answer.bytes(SAID_MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let mut refusal = Self::said(&answer.url, &said).unwrap_or_else(|| Self {
+            url: answer.url.clone(),
+            status: 0,
+            code: String::new(),
+            message: String::new(),
+            region: None,
+            wait: None,
+        });
+        refusal.status = answer.status;
+        refusal.wait = wait;
+        refusal.region = refusal.region.or(region);
+        refusal
+    }
+
+    /// The error in a document, which may come with status 200.
+    pub(super) fn said(url: &Url, text: &str) -> Option<Self> {
+        let document = xml::document(text).ok()?;
+        let error = document.root_element();
+        let word = |name| xml::text(error, name).map(|word| shown(word, SHOWN));
+        (error.tag_name().name() == "Error").then(|| Self {
+            url: url.clone(),
+            status: 200,
+            code: word("Code").unwrap_or_default(),
+            message: word("Message").unwrap_or_default(),
+            region: word("Region"),
+            wait: None,
+        })
+    }
+
+    /// Whether trying again may help.
+    pub(super) fn is_passing(&self) -> bool {
+        const PASSING: [&str; 6] = ["InternalError", "SlowDown", "RequestTimeout", "ServiceUnavailable", "Throttling", "OperationAborted"];
+        crate::retry::is_passing(self.status) || PASSING.contains(&self.code.as_str())
+    }
+
+    /// Whether new credentials may help.
+    pub(super) fn is_expired(&self) -> bool {
+        matches!(self.code.as_str(), "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken")
+    }
+
+    /// It as an error, with what the user can do.
+    pub(super) fn error(&self) -> Error {
+        let what = match (self.code.as_str(), self.status) {
+            ("", status) => format!("refuses: {status}"),
+            (code, _) if self.message.is_empty() => format!("refuses: {code}"),
+            (code, _) => format!("refuses: {code}: {}", self.message),
+        };
+        let error = remote(&self.url, what);
+        match self.code.as_str() {
+            "NoSuchBucket" => error.of_kind(Kind::BadInput).hint("make the bucket first, or name another"),
+            "PreconditionFailed" => error.of_kind(Kind::BadInput),
+            "RequestTimeTooSkewed" => error.hint("the clock of this machine is wrong: set it"),
+            "ExpiredToken" | "TokenRefreshRequired" => error.hint("the credentials have expired: get new ones"),
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" => error.hint("the store does not know these credentials"),
+            "AccessDenied" | "AllAccessDisabled" => error.hint(
+                "the credentials need s3:PutObject there, s3:AbortMultipartUpload, s3:ListMultipartUploadParts and \
+                 s3:ListBucketMultipartUploads to go on with an upload, s3:GetObject and s3:DeleteObject to copy zeros",
+            ),
+            _ => error,
+        }
+    }
+}
