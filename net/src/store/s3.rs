@@ -99,6 +99,7 @@ impl Upload for S3 {
 
     fn begin(&self, file: &Blob) -> Result<()> {
         let size = RULES.size(file.len())?;
+        self.refuse_taken()?;
         let (id, found) = match self.resumed(file, size)? {
             Some(found) => found,
             None => (self.create()?, BTreeMap::new()),

@@ -12,6 +12,10 @@ mod faults;
 mod faulty;
 mod hops;
 mod logins;
+#[path = "../../../tests/support/moto.rs"]
+#[allow(unreachable_pub, missing_docs)]
+mod moto;
 mod pulls;
 mod real;
+mod stores;
 mod tls;

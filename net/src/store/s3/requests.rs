@@ -10,7 +10,7 @@ use crate::{
     xml,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use formats::{Blob, Result, units};
+use formats::{Blob, Error, Result, units};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -250,6 +250,14 @@ impl S3 {
             None => answer.header("etag").is_some_and(|etag| etag.trim_matches('"') == etag_of(parts)),
         };
         Ok(answer.length() == Some(len) && is_same)
+    }
+
+    /// Refuses to send what could not have its name.
+    pub(super) fn refuse_taken(&self) -> Result<()> {
+        match self.wishes.no_clobber && self.ask(&Ask::new(Method::HEAD, &self.address.key, ""))?.is_ok() {
+            true => Err(Error::bad_input("somebody made it, and --no-clobber is given")),
+            false => Ok(()),
+        }
     }
 
     /// Ends an upload without an object. Whoever may not can do nothing about it.
