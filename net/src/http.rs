@@ -265,6 +265,11 @@ impl Answer {
         crate::retry::retry_after(self.header("retry-after")?, self.clock.now())
     }
 
+    /// What time it is here.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
     /// Some more bytes of the body; 0 is its end.
     ///
     /// # Errors

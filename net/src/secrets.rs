@@ -1,7 +1,19 @@
-//! Where secrets come from: one file for each kind of server.
+//! Where secrets come from: one file for each kind of server, each with the vendor's own order of places.
+//!
+//! ```text
+//!  place ──► place ──► place        a place that has nothing: the next one
+//!    │         │         │          a place that is there and broken: an error, for the next one would be another user
+//!    └─────────┴─────────┴──► a secret, and how long it is good ──► kept, and fetched anew before its end
+//! ```
 
 pub(crate) mod aws;
+mod chain;
+mod environment;
+mod program;
 pub(crate) mod registry;
+#[cfg(test)]
+mod served;
+mod server;
 
 pub(crate) use crate::secret::Secret;
 pub(crate) use crate::variables::Variables;

@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod aws;
+pub(crate) mod azure;
 
 use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
@@ -36,3 +37,7 @@ fn canonical<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(Stri
     headers.sort_by(|(a, _), (b, _)| a.cmp(b));
     headers
 }
+
+/// For tests: answers that foreign programs computed.
+#[cfg(test)]
+mod known;

@@ -1,17 +1,11 @@
-use super::*;
+use super::{
+    super::known::{cases, judged, pairs, text, time},
+    *,
+};
 use serde_json::Value;
 
-/// What botocore signed (`fixtures/signatures/aws.py`).
+/// What botocore signed (`fixtures/signatures/by_botocore.py`).
 const KNOWN: &str = include_str!("../../../../fixtures/signatures/aws.json");
-
-fn text<'a>(of: &'a Value, name: &str) -> &'a str {
-    of[name].as_str().unwrap()
-}
-
-fn pairs(of: &Value) -> Vec<(&'static str, String)> {
-    let pairs = of.as_object().unwrap().iter();
-    pairs.map(|(name, value)| (&*name.clone().leak(), value.as_str().unwrap().to_owned())).collect()
-}
 
 fn key(of: &Value) -> Key {
     Key { id: text(of, "id").to_owned(), secret: Secret::new(text(of, "secret")), token: of["token"].as_str().map(Secret::new) }
@@ -19,19 +13,11 @@ fn key(of: &Value) -> Key {
 
 #[test]
 fn signatures_are_those_of_botocore() {
-    let known: Vec<Value> = serde_json::from_str(KNOWN).unwrap();
-    assert!(known.len() >= 25, "{}", known.len());
-    for case in known {
+    for case in cases(KNOWN, 25) {
         let (url, headers) = (Url::parse(text(&case, "url")).unwrap(), pairs(&case["headers"]));
         let request = Request { method: text(&case, "method"), url: &url, headers: &headers, payload: text(&case, "payload") };
         let scope = Scope { region: text(&case, "region"), service: text(&case, "service") };
-        let signed = sign(&request, &key(&case), scope, Duration::from_secs(case["time"].as_u64().unwrap()));
-        let name = text(&case, "name");
-        assert_eq!(signed.authorization.told(), text(&case, "authorization"), "{name}");
-        let (mut added, mut wanted) = (signed.headers, pairs(&case["added"]));
-        added.sort();
-        wanted.sort();
-        assert_eq!(added, wanted, "{name}");
+        judged(sign(&request, &key(&case), scope, time(&case)), &case);
     }
 }
 
