@@ -39,9 +39,9 @@ impl Stores {
             transport,
             endpoint: self.endpoint.clone(),
             connections: self.connections.unwrap_or(CONNECTIONS),
-            variables: Arc::new(net::process_variables),
         };
-        let there = Place { stores: net::Stores::new(settings, Arc::new(net::clock::Machine)), no_clobber: self.no_clobber };
+        let stores = net::Stores::new(settings, &net::process_variables, Arc::new(net::clock::Machine));
+        let there = Place { stores, no_clobber: self.no_clobber };
         there.at(address).map(Some)
     }
 }

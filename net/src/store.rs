@@ -14,11 +14,12 @@ use crate::{
     clock::Clock,
     http::{Http, Transport},
     parts::{Part, Rules},
+    secrets::aws,
     text::{SHOWN, shown},
+    variables::Variables,
 };
 use formats::{At, Blob, Error, Progress, Result};
 use std::{
-    ffi::OsString,
     fmt,
     num::NonZeroUsize,
     sync::{
@@ -53,7 +54,7 @@ pub struct Wishes {
 }
 
 /// How stores are reached.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Certificates, proxies, time limits, our name.
     pub transport: Transport,
@@ -61,16 +62,16 @@ pub struct Settings {
     pub endpoint: Option<String>,
     /// How many parts are sent at a time.
     pub connections: NonZeroUsize,
-    /// The environment.
-    pub variables: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
 }
 
 /// Everything that stores are spoken to with.
 pub struct Stores {
     http: Http,
     clock: Arc<dyn Clock>,
-    settings: Settings,
-    aws: crate::secrets::aws::Chain,
+    /// Who is asked in the place of Amazon, if anybody.
+    s3_endpoint: Option<String>,
+    connections: NonZeroUsize,
+    aws: aws::Chain,
 }
 
 impl fmt::Debug for Stores {
@@ -80,11 +81,13 @@ impl fmt::Debug for Stores {
 }
 
 impl Stores {
-    /// Nothing is connected yet, and no credentials are looked for.
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let http = Http::new(settings.transport.clone(), Arc::clone(&clock));
-        let aws = crate::secrets::aws::Chain::new(Arc::clone(&settings.variables));
-        Arc::new(Self { http, clock, settings, aws })
+    /// Nothing is connected yet, and no credentials are looked for but in the environment.
+    pub fn new(settings: Settings, env: Variables<'_>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let Settings { transport, endpoint, connections } = settings;
+        let named = |names: &[&str]| endpoint.clone().or_else(|| names.iter().find_map(|name| env(name)?.into_string().ok()));
+        let s3_endpoint = named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
+        let http = Http::new(transport, Arc::clone(&clock));
+        Arc::new(Self { http, clock, s3_endpoint, connections, aws: aws::Chain::new(env) })
     }
 
     /// The file that is to be at an address; none where it is an address of no store.
@@ -100,10 +103,6 @@ impl Stores {
             .at(|| shown(address, SHOWN))?;
         let (is_over, began) = (AtomicBool::new(false), Mutex::new(false));
         Ok(Some(Object { address: address.to_owned(), stores: Arc::clone(self), upload, is_over, began }))
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        (self.settings.variables)(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
     }
 }
 
@@ -187,7 +186,7 @@ impl Object {
                 }
             }
         };
-        thread::scope(|scope| (0..self.stores.settings.connections.get()).for_each(|_| drop(scope.spawn(work))));
+        thread::scope(|scope| (0..self.stores.connections.get()).for_each(|_| drop(scope.spawn(work))));
         failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 

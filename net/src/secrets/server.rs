@@ -1,7 +1,7 @@
 //! Servers that hand out credentials: token servers anywhere, and those of a cloud, next to its machines.
 
 use crate::{
-    http::{Http, Request, Transport, remote},
+    http::{Body, Http, Request, Transport, remote},
     proxy::Proxies,
     refusal,
     retry::{Failure, Limits, persist},
@@ -43,7 +43,7 @@ impl<'a> Ask<'a> {
     /// When there is no answer, or a refusal.
     fn once(&self, http: &Http) -> Result<Vec<u8>, Failure> {
         let Self { ref method, url, headers, authorization, form } = *self;
-        let mut answer = http.send(&Request { method: method.clone(), url, headers, authorization, form })?;
+        let mut answer = http.send(&Request { method: method.clone(), url, headers, authorization, body: form.map_or(Body::None, Body::Form) })?;
         match answer.status {
             200 | 201 => answer.bytes(MAX),
             _ => Err(refusal::of_server(answer, "gives no credentials")),
@@ -78,7 +78,7 @@ impl<'a> Ask<'a> {
     /// Asks a server that may not be there, once: its status and a header of its own. What it is if there is none says why.
     pub(super) fn knock(&self, http: &Http, header: &str) -> Result<Knocked, String> {
         let Self { ref method, url, headers, authorization, form } = *self;
-        let sent = http.send(&Request { method: method.clone(), url, headers, authorization, form });
+        let sent = http.send(&Request { method: method.clone(), url, headers, authorization, body: form.map_or(Body::None, Body::Form) });
         let mut answer = sent.map_err(|failure| failure.error.to_string())?;
         let header = answer.header(header).map(str::to_owned);
         let status = answer.status;

@@ -37,13 +37,8 @@ fn stores(variables: &[(&str, &str)], seconds: i64) -> (Arc<Stores>, Arc<Shifted
     let clock = Arc::new(Shifted { seconds, ..Shifted::default() });
     let mut transport = net::Transport::default();
     transport.limits = Limits { stall: Duration::from_secs(10), ..Limits::default() };
-    let settings = store::Settings {
-        transport,
-        endpoint: None,
-        connections: NonZeroUsize::new(3).unwrap(),
-        variables: Arc::new(move |name: &str| variables.get(name).cloned()),
-    };
-    (Stores::new(settings, Arc::clone(&clock) as Arc<dyn Clock>), clock)
+    let settings = store::Settings { transport, endpoint: None, connections: NonZeroUsize::new(3).unwrap() };
+    (Stores::new(settings, &|name| variables.get(name).cloned(), Arc::clone(&clock) as Arc<dyn Clock>), clock)
 }
 
 /// Bytes that repeat nowhere.

@@ -2,10 +2,9 @@
 
 use crate::{
     http::{Answer, remote},
-    retry::retry_after,
+    refusal::{SET_THE_CLOCK, element, wrong_clock},
     text::{SHOWN, shown},
     url::Url,
-    xml,
 };
 use formats::{Error, Kind};
 use std::time::Duration;
@@ -25,13 +24,15 @@ pub(super) struct Refusal {
     pub(super) region: Option<String>,
     /// How long we are asked to wait.
     pub(super) wait: Option<Duration>,
+    /// What is wrong with our clock.
+    clock: Option<String>,
 }
 
 impl Refusal {
     /// What an answer says. A server that cannot even say it says nothing.
-    pub(super) fn of(mut answer: Answer, now: Duration) -> Self {
+    pub(super) fn of(mut answer: Answer) -> Self {
         let region = answer.header("x-amz-bucket-region").map(str::to_owned);
-        let wait = answer.header("retry-after").and_then(|value| retry_after(value, now));
+        let (wait, clock) = (answer.retry_after(), wrong_clock(&answer));
         let said = answer.bytes(SAID_MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let mut refusal = Self::said(&answer.url, &said).unwrap_or_else(|| Self {
             url: answer.url.clone(),
@@ -40,25 +41,27 @@ impl Refusal {
             message: String::new(),
             region: None,
             wait: None,
+            clock: None,
         });
         refusal.status = answer.status;
-        refusal.wait = wait;
+        (refusal.wait, refusal.clock) = (wait, clock);
         refusal.region = refusal.region.or(region);
         refusal
     }
 
     /// The error in a document, which may come with status 200.
     pub(super) fn said(url: &Url, text: &str) -> Option<Self> {
-        let document = xml::document(text).ok()?;
-        let error = document.root_element();
-        let word = |name| xml::text(error, name).map(|word| shown(word, SHOWN));
-        (error.tag_name().name() == "Error").then(|| Self {
+        // As loosely as can be: what a server says when it fails is often no XML either.
+        let error = element(text, "Error")?;
+        let word = |name| element(&error, name).map(|word| shown(&word, SHOWN));
+        Some(Self {
             url: url.clone(),
             status: 200,
             code: word("Code").unwrap_or_default(),
             message: word("Message").unwrap_or_default(),
             region: word("Region"),
             wait: None,
+            clock: None,
         })
     }
 
@@ -80,11 +83,14 @@ impl Refusal {
             (code, _) if self.message.is_empty() => format!("refuses: {code}"),
             (code, _) => format!("refuses: {code}: {}", self.message),
         };
-        let error = remote(&self.url, what);
+        let error = remote(&self.url, format!("{what}{}", self.clock.as_deref().unwrap_or_default()));
+        if self.clock.is_some() {
+            return error.hint(SET_THE_CLOCK);
+        }
         match self.code.as_str() {
             "NoSuchBucket" => error.of_kind(Kind::BadInput).hint("make the bucket first, or name another"),
             "PreconditionFailed" => error.of_kind(Kind::BadInput),
-            "RequestTimeTooSkewed" => error.hint("the clock of this machine is wrong: set it"),
+            "RequestTimeTooSkewed" => error.hint(SET_THE_CLOCK),
             "ExpiredToken" | "TokenRefreshRequired" => error.hint("the credentials have expired: get new ones"),
             "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" => error.hint("the store does not know these credentials"),
             "AccessDenied" | "AllAccessDisabled" => error.hint(

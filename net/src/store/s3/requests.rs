@@ -67,11 +67,6 @@ impl S3 {
         }
     }
 
-    fn endpoint(&self) -> Option<String> {
-        let named = self.stores.settings.endpoint.clone();
-        named.or_else(|| ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(|name| self.stores.variable(name)))
-    }
-
     /// Asks until there is an answer that stays. Another region is asked where the store names it, and credentials that have expired are
     /// renewed once.
     fn ask(&self, ask: &Ask<'_>) -> Result<Result<Answer, Refusal>> {
@@ -83,7 +78,7 @@ impl S3 {
                 if (200..300).contains(&answer.status) {
                     return Ok(Ok(answer));
                 }
-                let refusal = Refusal::of(answer, clock.now());
+                let refusal = Refusal::of(answer);
                 if refusal.is_passing() { Err(Failure::after(refusal.error(), refusal.wait)) } else { Ok(Err(refusal)) }
             })?;
             match asked {
@@ -102,7 +97,7 @@ impl S3 {
 
     fn once(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let region = self.region()?;
-        let bucket = self.address.url(self.endpoint().as_deref(), &region)?;
+        let bucket = self.address.url(self.stores.s3_endpoint.as_deref(), &region)?;
         let url = below(&bucket, ask.key, &ask.query);
         let http = &self.stores.http;
         let key = self.stores.aws.key(http, &*self.stores.clock)?;
