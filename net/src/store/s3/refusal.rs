@@ -67,7 +67,16 @@ impl Refusal {
 
     /// Whether trying again may help.
     pub(super) fn is_passing(&self) -> bool {
-        const PASSING: [&str; 6] = ["InternalError", "SlowDown", "RequestTimeout", "ServiceUnavailable", "Throttling", "OperationAborted"];
+        const PASSING: [&str; 8] = [
+            "BadDigest",
+            "InternalError",
+            "OperationAborted",
+            "RequestTimeout",
+            "ServiceUnavailable",
+            "SlowDown",
+            "Throttling",
+            "XAmzContentSHA256Mismatch",
+        ];
         crate::retry::is_passing(self.status) || PASSING.contains(&self.code.as_str())
     }
 

@@ -1,5 +1,6 @@
 //! Somebody between a client and a server: passes requests on, or does to them what a test wants.
 
+use sha2::{Digest, Sha256};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -21,9 +22,11 @@ pub(super) enum Fate {
     Reset,
     /// It goes on, and its answer is lost.
     AnswerLost,
-    /// It goes on with a byte of its body changed.
+    /// A byte of its body changes on the way. S3 compares with the hash that is signed and refuses, which moto does not: so it is done here.
     Damaged,
 }
+
+const MISMATCH: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 54\r\nConnection: close\r\n\r\n<Error><Code>XAmzContentSHA256Mismatch</Code></Error>\n";
 
 type Decide = dyn Fn(usize, &str) -> Fate + Send + Sync;
 
@@ -101,7 +104,12 @@ fn pass(client: &TcpStream, server: u16, lines: &Mutex<Vec<String>>, decide: &De
         // What was not read is what resets it.
         Fate::Reset => return client.shutdown(Shutdown::Both).ok(),
         Fate::Answered(answer) => return client.write_all(answer.as_bytes()).ok(),
-        Fate::Damaged => *body.last_mut()? ^= 1,
+        Fate::Damaged => {
+            *body.last_mut()? ^= 1;
+            let signed = head.lines().find_map(|line| line.strip_prefix("x-amz-content-sha256: "));
+            assert_ne!(signed, Some(formats::units::hex(&Sha256::digest(&body)).as_str()));
+            return client.write_all(MISMATCH).ok();
+        }
         Fate::Passes | Fate::AnswerLost => {}
     }
     let mut to = TcpStream::connect(("127.0.0.1", server)).ok()?;

@@ -7,7 +7,10 @@ use super::{
 use crate::moto::Moto;
 use formats::{Blob, Error, Kind, Silent};
 use net::{Object, Stores, store::Wishes};
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// One server for all tests, each of which has a bucket of its own.
 fn moto() -> &'static Moto {
@@ -135,10 +138,10 @@ fn an_answer_that_is_lost_is_no_failure() {
         _ => Fate::Passes,
     });
     put(&object(&reached(&between.url(), 0), &format!("s3://{name}/x")), &file()).unwrap_err();
-    let once = std::sync::atomic::AtomicBool::new(true);
+    let once = AtomicBool::new(true);
     let between = Between::start(moto().port, move |_, line| {
         let is_last = line.starts_with("POST") && line.contains("uploadId");
-        if is_last && once.swap(false, std::sync::atomic::Ordering::Relaxed) { Fate::AnswerLost } else { Fate::Passes }
+        if is_last && once.swap(false, Ordering::Relaxed) { Fate::AnswerLost } else { Fate::Passes }
     });
     put(&object(&reached(&between.url(), 0), &format!("s3://{name}/y")), &file()).unwrap();
     assert!(kept(name).ends_with(&listed("y", &file())));
@@ -168,8 +171,26 @@ fn failures_have_words_and_leave_nothing() {
 
     let damaged = Between::start(moto().port, |_, line| if line.contains("partNumber=3") { Fate::Damaged } else { Fate::Passes });
     let error = refused(&reached(&damaged.url(), 0), &format!("s3://{name}/x"));
-    assert_eq!(error.kind(), Kind::Remote, "{error}");
+    assert!(error.kind() == Kind::Remote && error.to_string().contains("tried 5 times: "), "{error}");
     assert_eq!(kept(name), "0 open");
+
+    let skewed = Between::start(moto().port, |_, _| Fate::Answered(SKEWED));
+    let error = refused(&reached(&skewed.url(), 3600), &format!("s3://{name}/x"));
+    assert!(error.to_string().contains("RequestTimeTooSkewed") && error.to_string().contains("ahead of the server's"), "{error}");
+    assert!(error.hint_text().unwrap().starts_with("set the clock"), "{error}");
+}
+
+const SKEWED: &str = "HTTP/1.1 403 Forbidden\r\nDate: Fri, 27 Nov 2026 12:00:00 GMT\r\nContent-Length: 48\r\nConnection: close\r\n\r\n<Error><Code>RequestTimeTooSkewed</Code></Error>";
+
+#[test]
+fn what_is_damaged_on_its_way_is_sent_again() {
+    let name = bucket("damaged");
+    let once = AtomicBool::new(true);
+    let between = Between::start(moto().port, move |_, line| {
+        if line.contains("partNumber=2") && once.swap(false, Ordering::Relaxed) { Fate::Damaged } else { Fate::Passes }
+    });
+    put(&object(&reached(&between.url(), 0), &format!("s3://{name}/x")), &file()).unwrap();
+    assert_eq!(kept(name), listed("x", &file()));
 }
 
 #[test]
