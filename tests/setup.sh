@@ -6,7 +6,8 @@
 #
 #   1. Debian packages: a linker, QEMU with its firmware, and the programs that judge our output. Installed with apt.
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
-#   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them.
+#   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them; in another one stores of
+#      objects as clouds have them.
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture. The kernel's
 #      package as it comes, 25 MiB, in .cache/debian/kernel-packages.
@@ -108,6 +109,17 @@ python_oracles() {
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"
     python3 -m venv "$cache/oracles" && "$cache/oracles/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
+        die "pip could not install ${wanted[*]}"
+    echo "${wanted[*]}" >"$stamp"
+}
+
+# Stores of others on this machine, in .cache/stores: Amazon's by moto, which brings Amazon's own library, and Google's.
+python_stores() {
+    local wanted=('moto[server,s3,ec2,ebs]==5.2.5' gcp-storage-emulator==2026.7.19)
+    local stamp=$cache/stores/installed
+    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
+    say "installing ${wanted[*]}"
+    python3 -m venv "$cache/stores" && "$cache/stores/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
         die "pip could not install ${wanted[*]}"
     echo "${wanted[*]}" >"$stamp"
 }
@@ -422,7 +434,7 @@ group_test() {
         veritysetup dmsetup 7z xmllint objdump htpasswd umoci openssl tinyproxy setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd /usr/lib/systemd/systemd-measure)
-    steps+=(python_oracles guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
+    steps+=(python_oracles python_stores guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
 }
 
 # `make bench`: what it compares with.
