@@ -27,10 +27,13 @@ pub(crate) fn of_server(mut answer: Answer, does: &str) -> Failure {
     let said = answer.bytes(SAID_MAX).map(|bytes| said(&bytes)).unwrap_or_default();
     let colon = if said.is_empty() { "" } else { ": " };
     let late = answer.header("date").filter(|_| matches!(status, 400 | 401 | 403)).and_then(|theirs| wrong_clock(theirs, answer.now()));
-    let mut error = remote(&answer.url, format!("{verb}: {status} {reason}{colon}{said}{}", late.as_deref().unwrap_or_default()));
-    if late.is_some() {
-        error = error.hint("set the clock of this machine: what it signs is good for some minutes");
-    }
+    let what = format!("{verb}: {status} {reason}{colon}{said}");
+    let error = match late {
+        Some(late) => {
+            remote(&answer.url, format!("{what}; {late}")).hint("set the clock of this machine: what it signs is good for some minutes")
+        }
+        None => remote(&answer.url, what),
+    };
     if is_passing(status) { Failure::after(error, asked) } else { error.into() }
 }
 
@@ -38,10 +41,10 @@ pub(crate) fn of_server(mut answer: Answer, does: &str) -> Failure {
 const CLOCKS_DIFFER: Duration = Duration::from_secs(240);
 
 /// By how much the clock of this machine is wrong, held against the `Date` of a server that refuses.
-fn wrong_clock(theirs: &str, ours: Duration) -> Option<String> {
+pub(crate) fn wrong_clock(theirs: &str, ours: Duration) -> Option<String> {
     let theirs = dates::of_http(theirs)?;
     let (by, side) = if ours > theirs { (ours - theirs, "ahead of") } else { (theirs - ours, "behind") };
-    (by > CLOCKS_DIFFER).then(|| format!("; the clock of this machine is {} minutes {side} the server's", by.as_secs() / 60))
+    (by > CLOCKS_DIFFER).then(|| format!("the clock of this machine is {} minutes {side} the server's", by.as_secs() / 60))
 }
 
 /// The errors of a body, `CODE: message` each, or its first words.
@@ -93,8 +96,8 @@ mod tests {
     #[test]
     fn a_clock_that_is_wrong_is_told() {
         let said = |ours| wrong_clock("Sun, 06 Nov 1994 08:49:37 GMT", Duration::from_secs(ours)).unwrap_or_default();
-        assert_eq!(said(784_111_777 + 3605), "; the clock of this machine is 60 minutes ahead of the server's");
-        assert_eq!(said(0), "; the clock of this machine is 13068529 minutes behind the server's");
+        assert_eq!(said(784_111_777 + 3605), "the clock of this machine is 60 minutes ahead of the server's");
+        assert_eq!(said(0), "the clock of this machine is 13068529 minutes behind the server's");
         assert_eq!(said(784_111_777 - 240), "");
     }
 

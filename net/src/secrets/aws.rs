@@ -95,6 +95,11 @@ impl Chain {
         self.keys.get("", clock, || Looking { chain: self, http, clock, profiles: OnceCell::new() }.key())
     }
 
+    /// The next key is looked for anew: this one was refused.
+    pub(crate) fn forget(&self) {
+        self.keys.forget();
+    }
+
     /// The region that is meant where none is named.
     ///
     /// # Errors
