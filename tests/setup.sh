@@ -101,10 +101,11 @@ cargo_deny() {
         die "cargo could not install cargo-deny $cargo_deny_version"
 }
 
-# Readers that exist in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks, of OVF and of variables.
+# What exists in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks, of OVF and of variables, who signs
+# requests to AWS.
 python_oracles() {
     local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0 libvhdi-python==20260901
-        virt-firmware==26.10 uefivars==1.2)
+        virt-firmware==26.10 uefivars==1.2 botocore==1.44.8)
     local stamp=$cache/oracles/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"

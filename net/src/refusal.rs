@@ -26,32 +26,25 @@ pub(crate) fn of_server(mut answer: Answer, does: &str) -> Failure {
     // What cannot be read says nothing; the status does.
     let said = answer.bytes(SAID_MAX).map(|bytes| said(&bytes)).unwrap_or_default();
     let colon = if said.is_empty() { "" } else { ": " };
-    let late = wrong_clock(&answer);
-    let mut error = remote(&answer.url, format!("{verb}: {status} {reason}{colon}{said}{}", late.as_deref().unwrap_or_default()));
-    if late.is_some() {
-        error = error.hint(SET_THE_CLOCK);
-    }
+    let late = answer.header("date").filter(|_| matches!(status, 400 | 401 | 403)).and_then(|theirs| wrong_clock(theirs, answer.now()));
+    let what = format!("{verb}: {status} {reason}{colon}{said}");
+    let error = match late {
+        Some(late) => {
+            remote(&answer.url, format!("{what}; {late}")).hint("set the clock of this machine: what it signs is good for some minutes")
+        }
+        None => remote(&answer.url, what),
+    };
     if is_passing(status) { Failure::after(error, asked) } else { error.into() }
 }
 
 /// What a server takes amiss in signatures and tokens; below it are networks and clocks that go a little wrong.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(240);
 
-/// What to do then.
-pub(crate) const SET_THE_CLOCK: &str = "set the clock of this machine: what it signs is good for some minutes";
-
-/// By how much the clock of this machine is wrong, where a server refuses and says what time it has.
-pub(crate) fn wrong_clock(answer: &Answer) -> Option<String> {
-    if !matches!(answer.status, 400 | 401 | 403) {
-        return None;
-    }
-    late(answer.header("date")?, answer.now())
-}
-
-fn late(theirs: &str, ours: Duration) -> Option<String> {
+/// By how much the clock of this machine is wrong, held against the `Date` of a server that refuses.
+pub(crate) fn wrong_clock(theirs: &str, ours: Duration) -> Option<String> {
     let theirs = dates::of_http(theirs)?;
     let (by, side) = if ours > theirs { (ours - theirs, "ahead of") } else { (theirs - ours, "behind") };
-    (by > CLOCKS_DIFFER).then(|| format!("; the clock of this machine is {} minutes {side} the server's", by.as_secs() / 60))
+    (by > CLOCKS_DIFFER).then(|| format!("the clock of this machine is {} minutes {side} the server's", by.as_secs() / 60))
 }
 
 /// The errors of a body, `CODE: message` each, or its first words.
@@ -102,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_wrong_is_told() {
-        let said = |ours| late("Sun, 06 Nov 1994 08:49:37 GMT", Duration::from_secs(ours)).unwrap_or_default();
-        assert_eq!(said(784_111_777 + 3605), "; the clock of this machine is 60 minutes ahead of the server's");
-        assert_eq!(said(0), "; the clock of this machine is 13068529 minutes behind the server's");
+        let said = |ours| wrong_clock("Sun, 06 Nov 1994 08:49:37 GMT", Duration::from_secs(ours)).unwrap_or_default();
+        assert_eq!(said(784_111_777 + 3605), "the clock of this machine is 60 minutes ahead of the server's");
+        assert_eq!(said(0), "the clock of this machine is 13068529 minutes behind the server's");
         assert_eq!(said(784_111_777 - 240), "");
     }
 

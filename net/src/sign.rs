@@ -8,6 +8,7 @@
 
 pub(crate) mod aws;
 pub(crate) mod azure;
+pub(crate) mod google;
 
 use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};

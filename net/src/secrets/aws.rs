@@ -95,7 +95,7 @@ impl Chain {
         self.keys.get("", clock, || Looking { chain: self, http, clock, profiles: OnceCell::new() }.key())
     }
 
-    /// Takes a key for ended that a server does not know any more.
+    /// The next key is looked for anew: this one was refused.
     pub(crate) fn forget(&self) {
         self.keys.forget();
     }

@@ -73,6 +73,11 @@ impl<T: Clone> Lasting<T> {
         kept.insert(of.to_owned(), found);
         Ok(value)
     }
+
+    /// Keeps nothing any more: somebody refused it.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 impl<T> Lasting<T> {
@@ -116,6 +121,8 @@ mod tests {
         assert_eq!(lasting.get("b", &At(4479), || found(3, None)).unwrap(), 3);
         assert_eq!(lasting.get("a", &At(4480), || found(2, None)).unwrap(), 2);
         assert_eq!(lasting.get("a", &At(u64::MAX / 2), || found(4, None)).unwrap(), 2);
+        lasting.forget();
+        assert_eq!(lasting.get("a", &At(0), || found(5, None)).unwrap(), 5);
     }
 
     #[test]
