@@ -119,7 +119,7 @@ pub fn emit(outputs: &[(Target, Body)], manner: Manner, progress: &dyn Progress)
         lens.push(len);
     }
     // What is more likely to fail comes first: files can be taken back.
-    sent.iter().try_for_each(|there| there.commit().at(|| there.place()))?;
+    sent.iter().try_for_each(|there| there.commit(progress).at(|| there.place()))?;
     commit(finished, manner)?;
     Ok(lens)
 }

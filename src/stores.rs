@@ -86,8 +86,8 @@ impl Destination for There {
         self.object.send(body, progress)
     }
 
-    fn commit(&self) -> Result<()> {
-        self.object.commit()
+    fn commit(&self, progress: &dyn Progress) -> Result<()> {
+        self.object.commit(progress)
     }
 
     fn abandon(&self) {

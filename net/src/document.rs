@@ -3,7 +3,7 @@
 use crate::{
     clock::Clock,
     http::{Body, Http, Request, Transport},
-    registry::refusal,
+    refusal,
     retry::{Failure, persist},
     text::{SHOWN, shown},
     url::Url,

@@ -8,6 +8,7 @@
 //! A file goes in parts, several at a time ([`crate::parts`]). What an earlier run sent of the same file before it was killed is not sent
 //! again, where the store tells of it.
 
+mod http;
 mod s3;
 
 use crate::{
@@ -42,7 +43,7 @@ pub struct Store {
 }
 
 /// Every kind of store.
-pub static STORES: &[Store] = &[s3::STORE];
+pub static STORES: &[Store] = &[s3::STORE, http::HTTPS, http::HTTP];
 
 /// What a file is to be like at a store.
 #[derive(Clone, Debug, Default)]
@@ -101,15 +102,15 @@ impl Stores {
         let upload = (store.object)(Arc::clone(self), rest, wishes)
             .map_err(|error| error.hint(format!("as in {}", store.example)))
             .at(|| shown(address, SHOWN))?;
-        let (is_over, began) = (AtomicBool::new(false), Mutex::new(false));
-        Ok(Some(Object { address: address.to_owned(), stores: Arc::clone(self), upload, is_over, began }))
+        let (is_over, file) = (AtomicBool::new(false), Mutex::new(None));
+        Ok(Some(Object { address: address.to_owned(), stores: Arc::clone(self), upload, is_over, file }))
     }
 }
 
 /// How a file comes to a store. Parts are put from several threads.
 trait Upload: Send + Sync {
-    /// In which parts.
-    fn rules(&self) -> Rules;
+    /// In which parts; none where the request that brings the file gives it its name, too.
+    fn rules(&self) -> Option<Rules>;
 
     /// Makes ready for the parts of a file.
     fn begin(&self, file: &Blob) -> Result<()>;
@@ -123,7 +124,7 @@ trait Upload: Send + Sync {
     fn put(&self, part: &Part, body: &Blob) -> Result<()>;
 
     /// Gives the file its name.
-    fn finish(&self) -> Result<()>;
+    fn finish(&self, file: &Blob) -> Result<()>;
 
     /// Leaves nothing of it.
     fn abandon(&self);
@@ -136,8 +137,8 @@ pub struct Object {
     upload: Box<dyn Upload>,
     /// Whether it has its name, or shall never have it.
     is_over: AtomicBool,
-    /// Whether there is anything of it at the store. Held while that changes.
-    began: Mutex<bool>,
+    /// What was begun to be brought. Held while it is.
+    file: Mutex<Option<Blob>>,
 }
 
 impl fmt::Display for Object {
@@ -158,14 +159,18 @@ impl Object {
     /// # Errors
     /// When the store refuses or fails, or the file cannot be read.
     pub fn send(&self, file: &Blob, progress: &dyn Progress) -> Result<()> {
-        let (rules, upload) = (self.upload.rules(), &*self.upload);
-        let is_free = |part: &Part| !part.has_data && upload.has_zeros();
+        let upload = &*self.upload;
         {
-            let mut began = lock(&self.began);
+            let mut begun = lock(&self.file);
             self.refuse_over()?;
-            *began = true;
+            *begun = Some(file.clone());
             upload.begin(file)?;
         }
+        let Some(rules) = upload.rules() else {
+            progress.expect(file.len());
+            return Ok(());
+        };
+        let is_free = |part: &Part| !part.has_data && upload.has_zeros();
         progress.expect(rules.parts(file)?.filter(|part| !is_free(part)).map(|part| part.len()).sum());
         let parts = Mutex::new(rules.parts(file)?);
         let failed = Mutex::new(None);
@@ -194,8 +199,13 @@ impl Object {
     ///
     /// # Errors
     /// When the store refuses or fails.
-    pub fn commit(&self) -> Result<()> {
-        self.upload.finish()?;
+    pub fn commit(&self, progress: &dyn Progress) -> Result<()> {
+        let file = lock(&self.file).clone().unwrap_or_default();
+        self.refuse_over()?;
+        self.upload.finish(&file)?;
+        if self.upload.rules().is_none() {
+            progress.advance(file.len());
+        }
         self.is_over.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -205,7 +215,7 @@ impl Object {
         if self.is_over.swap(true, Ordering::Relaxed) {
             return;
         }
-        if *lock(&self.began) {
+        if lock(&self.file).is_some() {
             self.upload.abandon();
         }
     }
@@ -213,6 +223,11 @@ impl Object {
     fn refuse_over(&self) -> Result<()> {
         if self.is_over.load(Ordering::Relaxed) { Err(Error::new(formats::Kind::Environment, "was abandoned")) } else { Ok(()) }
     }
+}
+
+/// Why a file does not come to be where another one is.
+fn taken() -> Error {
+    Error::bad_input("somebody made it, and --no-clobber is given")
 }
 
 /// What it guards is whole whoever panicked.

@@ -16,7 +16,7 @@ pub trait Destination: fmt::Debug + fmt::Display + Send + Sync {
     ///
     /// # Errors
     /// When the other side refuses or fails.
-    fn commit(&self) -> Result<()>;
+    fn commit(&self, progress: &dyn Progress) -> Result<()>;
 
     /// Leaves nothing there of what has not its name. Nothing happens where it has.
     fn abandon(&self);

@@ -25,8 +25,8 @@ impl Sent {
     }
 
     /// Gives it its name.
-    pub(super) fn commit(&self) -> Result<()> {
-        self.0.commit()
+    pub(super) fn commit(&self, progress: &dyn Progress) -> Result<()> {
+        self.0.commit(progress)
     }
 
     /// What it is called.

@@ -80,13 +80,6 @@ impl<T: Clone> Lasting<T> {
     }
 }
 
-impl<T> Lasting<T> {
-    /// Drops what is kept: a server says that it has ended.
-    pub(super) fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
 /// Nothing of what is kept.
 impl<T> fmt::Debug for Lasting<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

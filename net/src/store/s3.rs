@@ -93,8 +93,8 @@ impl S3 {
 }
 
 impl Upload for S3 {
-    fn rules(&self) -> Rules {
-        RULES
+    fn rules(&self) -> Option<Rules> {
+        Some(RULES)
     }
 
     fn begin(&self, file: &Blob) -> Result<()> {
@@ -135,7 +135,7 @@ impl Upload for S3 {
         Ok(())
     }
 
-    fn finish(&self) -> Result<()> {
+    fn finish(&self, _: &Blob) -> Result<()> {
         let (id, len, done) = {
             let state = lock(&self.state);
             (state.id.clone(), state.len, state.done.clone())

@@ -2,7 +2,7 @@
 
 use crate::{
     http::{Answer, remote},
-    refusal::{SET_THE_CLOCK, element, wrong_clock},
+    refusal::{element, wrong_clock},
     text::{SHOWN, shown},
     url::Url,
 };
@@ -32,7 +32,8 @@ impl Refusal {
     /// What an answer says. A server that cannot even say it says nothing.
     pub(super) fn of(mut answer: Answer) -> Self {
         let region = answer.header("x-amz-bucket-region").map(str::to_owned);
-        let (wait, clock) = (answer.retry_after(), wrong_clock(&answer));
+        let clock = answer.header("date").filter(|_| answer.status == 403).and_then(|theirs| wrong_clock(theirs, answer.now()));
+        let wait = answer.retry_after();
         let said = answer.bytes(SAID_MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let mut refusal = Self::said(&answer.url, &said).unwrap_or_else(|| Self {
             url: answer.url.clone(),
@@ -92,14 +93,14 @@ impl Refusal {
             (code, _) if self.message.is_empty() => format!("refuses: {code}"),
             (code, _) => format!("refuses: {code}: {}", self.message),
         };
-        let error = remote(&self.url, format!("{what}{}", self.clock.as_deref().unwrap_or_default()));
-        if self.clock.is_some() {
-            return error.hint(SET_THE_CLOCK);
+        if let Some(clock) = &self.clock {
+            let hint = "set the clock of this machine: what it signs is good for some minutes";
+            return remote(&self.url, format!("{what}; {clock}")).hint(hint);
         }
+        let error = remote(&self.url, what);
         match self.code.as_str() {
             "NoSuchBucket" => error.of_kind(Kind::BadInput).hint("make the bucket first, or name another"),
             "PreconditionFailed" => error.of_kind(Kind::BadInput),
-            "RequestTimeTooSkewed" => error.hint(SET_THE_CLOCK),
             "ExpiredToken" | "TokenRefreshRequired" => error.hint("the credentials have expired: get new ones"),
             "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" => error.hint("the store does not know these credentials"),
             "AccessDenied" | "AllAccessDisabled" => error.hint(

@@ -5,12 +5,12 @@ use crate::{
     http::{Answer, Body, Request, remote},
     retry::{Failure, persist},
     sign,
-    store::lock,
+    store::{lock, taken},
     url::{Url, encoded},
     xml,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use formats::{Blob, Error, Result, units};
+use formats::{Blob, Result, units};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -220,9 +220,7 @@ impl S3 {
         }
         match self.ask(&ask)? {
             Err(refusal) if refusal.code == "NoSuchUpload" => Ok(false),
-            Err(refusal) if refusal.code == "PreconditionFailed" => {
-                Err(refusal.error().because("somebody made it, and --no-clobber is given"))
-            }
+            Err(refusal) if refusal.code == "PreconditionFailed" => Err(taken()),
             Err(refusal) => Err(refusal.error()),
             Ok(mut answer) => {
                 // It may have failed after the status was sent.
@@ -250,7 +248,7 @@ impl S3 {
     /// Refuses to send what could not have its name.
     pub(super) fn refuse_taken(&self) -> Result<()> {
         match self.wishes.no_clobber && self.ask(&Ask::new(Method::HEAD, &self.address.key, ""))?.is_ok() {
-            true => Err(Error::bad_input("somebody made it, and --no-clobber is given")),
+            true => Err(taken()),
             false => Ok(()),
         }
     }

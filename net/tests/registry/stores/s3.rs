@@ -35,7 +35,7 @@ fn object(stores: &Arc<Stores>, address: &str) -> Object {
 
 /// Sends a file and names it; leaves nothing where that fails.
 fn put(object: &Object, file: &Blob) -> Result<(), Error> {
-    object.send(file, &Silent).and_then(|()| object.commit()).inspect_err(|_| object.abandon())
+    object.send(file, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
 }
 
 /// What a bucket has: names with lengths and SHA-256, and how many uploads are open.
@@ -65,7 +65,7 @@ fn a_file_is_there_when_it_is_committed() {
     let there = object(&stores, &format!("s3://{name}/{key}"));
     there.send(&file(), &Silent).unwrap();
     assert_eq!(kept(name), "1 open");
-    there.commit().unwrap();
+    there.commit(&Silent).unwrap();
     assert_eq!(kept(name), listed(key, &file()));
     // Nothing is left to abandon.
     there.abandon();
