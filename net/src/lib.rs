@@ -29,7 +29,7 @@ pub use daemon::Daemon;
 pub use document::document;
 pub use http::Transport;
 pub use proxy::Proxies;
-pub use registry::{Client, Manifest, Mirror, Repository, Settings, Sink};
+pub use registry::{Arrival, Client, Manifest, Mirror, Push, Repository, Settings, Sink};
 pub use retry::Limits;
 pub use secrets::{Variables, process_variables, registry::Sources};
 pub use signature::PublicKey;
