@@ -127,14 +127,6 @@ impl Http {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
-    /// An error once [`Http::stop`] was called.
-    ///
-    /// # Errors
-    /// Then.
-    pub(crate) fn refuse_stopped(&self) -> Result<()> {
-        if self.is_stopped.load(Ordering::Relaxed) { Err(Error::new(Kind::Io, "it was interrupted")) } else { Ok(()) }
-    }
-
     /// Sends a request and follows where it is sent on to: without the authorization once the host is another one, and never from
     /// `https` to `http`. A form goes to nobody else; another body does where the server says that it is to be sent again (307, 308).
     ///
@@ -248,8 +240,10 @@ struct Sending<'a> {
 
 impl Read for Sending<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        self.http.refuse_stopped()?;
-        self.from.read(to)
+        match self.http.is_stopped.load(Ordering::Relaxed) {
+            true => Err(interrupted().into()),
+            false => self.from.read(to),
+        }
     }
 }
 
@@ -322,6 +316,11 @@ impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.status, self.url)
     }
+}
+
+/// What the user wants no more of.
+pub(crate) fn interrupted() -> Error {
+    Error::new(Kind::Io, "it was interrupted")
 }
 
 /// What a server did wrong.

@@ -9,10 +9,13 @@
 //! ```
 //! Every answer has another `Location`. A registry that takes no chunks gets the blob whole, with the `PUT`. What is not finished is
 //! cancelled (`DELETE`), so that nothing stays at the registry; who sees a tag sees all that it leads to.
+//!
+//! Docker's registry, whose locations hold how much it has, neither goes on with nor cancels an upload that broke off within a chunk (it
+//! forgets it after a week): there a blob begins anew, and who is interrupted lets the chunk end that is on its way.
 
 use super::{Client, Intent, Place, Repository};
 use crate::{
-    http::{Answer, Body, remote},
+    http::{Answer, Body, interrupted, remote},
     retry::{Failure, persist},
     text::{SHOWN, shown},
     url::{Url, encoded},
@@ -24,13 +27,16 @@ use formats::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use ureq::http::Method;
 
-/// As much as is sent at a time, in bytes, unless the registry wants more: what a break may cost.
-const CHUNK: u64 = 16 * units::MIB;
+/// As much as is sent at a time, in bytes, unless the registry wants more: what who is interrupted waits for.
+const CHUNK: u64 = 8 * units::MIB;
 
 /// Blobs up to so many bytes are sent whole: it saves a request, and they come anew as fast as they go on.
 const WHOLE_MAX: u64 = units::MIB;
@@ -41,8 +47,8 @@ const GOT_ON: u64 = units::MIB;
 /// A server that was left in the middle of a chunk may take so long until it noticed.
 const NOTICE: Duration = Duration::from_millis(100);
 
-/// How often, after [`NOTICE`] each, those who send are looked after once they were told to end.
-const LOOKS: usize = 30;
+/// How often, after [`NOTICE`] each, those who send are looked after once they were told to end, and once they were made to.
+const LOOKS: [usize; 2] = [50, 10];
 
 /// How a blob came to be in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,8 @@ pub struct Push {
     place: Place,
     /// Where unfinished uploads are, by digest.
     open: Mutex<BTreeMap<String, Url>>,
+    /// Whether nothing new begins.
+    is_over: AtomicBool,
 }
 
 impl Client {
@@ -72,7 +80,7 @@ impl Client {
     /// When the certificates of the registry cannot be read.
     pub fn push(self: &Arc<Self>, repository: &Repository) -> Result<Push> {
         let place = self.own_place(repository, Intent::Push)?;
-        Ok(Push { client: Arc::clone(self), repository: repository.clone(), place, open: Mutex::default() })
+        Ok(Push { client: Arc::clone(self), repository: repository.clone(), place, open: Mutex::default(), is_over: AtomicBool::default() })
     }
 }
 
@@ -132,19 +140,26 @@ impl Push {
         self.put(tag, media_type, bytes).at(place)
     }
 
-    /// Lets those who send end, and cancels what they began: for another thread, when the user wants no more. Nothing is put there any
-    /// more.
+    /// Lets those who send come to the end of their chunks, and cancels what they began: for another thread, when the user wants no
+    /// more. Nothing is put there any more. It takes some seconds at most.
     pub fn abandon(&self) {
         let http = &self.client.http;
-        http.stop();
-        for _ in 0..LOOKS {
-            if self.open().is_empty() {
-                return;
+        self.is_over.store(true, Ordering::Relaxed);
+        for looks in LOOKS {
+            for _ in 0..looks {
+                if self.open().is_empty() {
+                    return;
+                }
+                http.clock.wait(NOTICE);
             }
-            http.clock.wait(NOTICE);
+            http.stop();
         }
         let left: Vec<Url> = self.open().values().cloned().collect();
         left.iter().for_each(|location| self.delete(location));
+    }
+
+    fn refuse_abandoned(&self) -> Result<()> {
+        if self.is_over.load(Ordering::Relaxed) { Err(interrupted()) } else { Ok(()) }
     }
 
     fn put(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<()> {
@@ -152,7 +167,7 @@ impl Push {
         let headers = [("Content-Type", media_type.to_owned())];
         let http = &self.client.http;
         persist(&http.transport.limits, &*http.clock, &url.path, || {
-            http.refuse_stopped()?;
+            self.refuse_abandoned()?;
             let answer = self.client.ask_at(&self.place, &Method::PUT, &url, &headers, Body::Bytes(bytes))?;
             if !matches!(answer.status, 200..=204) {
                 return Err(self.client.refused(&self.place, answer));
@@ -197,8 +212,10 @@ struct Upload<'a> {
 impl Upload<'_> {
     /// One attempt, which tells how far it comes.
     fn go_on(&mut self, tell: &mut dyn FnMut(u64)) -> Result<Arrival, Failure> {
-        self.push.client.http.refuse_stopped()?;
-        if !self.is_going_on()? {
+        self.push.refuse_abandoned()?;
+        if self.is_going_on()? {
+            tell(self.at);
+        } else {
             if self.is_there()? {
                 return Ok(Arrival::There);
             }
@@ -207,6 +224,7 @@ impl Upload<'_> {
             }
         }
         while !self.is_whole && self.at < self.blob.len() {
+            self.push.refuse_abandoned()?;
             if self.chunk()? {
                 tell(self.at);
             } else {
@@ -215,6 +233,7 @@ impl Upload<'_> {
                 self.begin()?;
             }
         }
+        self.push.refuse_abandoned()?;
         self.finish()?;
         tell(self.blob.len());
         Ok(Arrival::Sent)
@@ -236,6 +255,10 @@ impl Upload<'_> {
                 Ok(true)
             }
             (401 | 403 | 429 | 500.., _) => Err(self.push.client.refused(&self.push.place, answer)),
+            (404, _) => {
+                self.push.open().remove(self.digest.as_str());
+                Ok(false)
+            }
             _ => {
                 self.cancel();
                 Ok(false)

@@ -13,5 +13,7 @@ mod faulty;
 mod hops;
 mod logins;
 mod pulls;
+mod pushes;
 mod real;
+mod small;
 mod tls;
