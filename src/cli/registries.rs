@@ -1,4 +1,4 @@
-//! How registries are spoken to, for every command that pulls.
+//! How registries are spoken to, for every command that pulls or pushes.
 
 use crate::{
     error::Result,
@@ -30,6 +30,14 @@ impl RegistryArgs {
             settings.mirrors.push(net::Mirror::parse(mirror)?);
         }
         Ok(Puller::new(net::Client::new(settings, Arc::new(net::clock::Machine))?, cache))
+    }
+
+    /// Who puts things into registries.
+    ///
+    /// # Errors
+    /// When the file of `--ca` cannot be read.
+    pub(super) fn client(&self) -> Result<Arc<net::Client>> {
+        Ok(Arc::new(net::Client::new(self.settings()?, Arc::new(net::clock::Machine))?))
     }
 
     /// What a URL names, of at most so many bytes.
