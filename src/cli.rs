@@ -247,7 +247,7 @@ fn hear_of_limits() {}
 fn interrupted() {
     let _named_no_more = emit::sweep();
     #[cfg(feature = "net")]
-    crate::push::abandon();
+    let _taken_back = crate::push::abandon();
     std::process::exit(130);
 }
 

@@ -61,10 +61,12 @@ fn under_way() -> MutexGuard<'static, Vec<Arc<dyn Abandon>>> {
     UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes back what is under way. Called when the program is interrupted; it takes some seconds at most.
-pub(crate) fn abandon() {
-    let all: Vec<_> = under_way().drain(..).collect();
+/// Takes back what is under way. Called when the program is interrupted; it takes some seconds at most. Gives back a guard that keeps
+/// those who were at it from going on, and from telling of an error that is none.
+pub(crate) fn abandon() -> impl Drop {
+    let all = under_way();
     all.iter().for_each(|one| one.abandon());
+    all
 }
 
 /// That something is under way, until this is dropped.

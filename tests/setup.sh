@@ -103,7 +103,7 @@ cargo_deny() {
 # Readers that exist in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks, of OVF and of variables.
 python_oracles() {
     local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0 libvhdi-python==20260901
-        virt-firmware==26.10 uefivars==1.2)
+        virt-firmware==26.10 uefivars==1.2 oras==0.2.43)
     local stamp=$cache/oracles/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"

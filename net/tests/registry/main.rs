@@ -17,3 +17,6 @@ mod pushes;
 mod real;
 mod small;
 mod tls;
+#[path = "../../../tests/support/wire.rs"]
+#[allow(unreachable_pub, missing_docs)]
+mod wire;

@@ -4,7 +4,8 @@ use crate::{
     faulty::{Faulty, reply},
     logins::{token_server, with_password},
     real::{Authority, Door, Impatient, OCI, Registry, blob, client, digest, noise, scratch, settings},
-    small::{Small, Wire},
+    small::Small,
+    wire::Wire,
 };
 use formats::{Blob, Error, Kind, Progress, Silent, blob::Backing};
 use net::{Arrival, Client, Limits, Repository, Settings};
@@ -154,7 +155,7 @@ fn what_breaks_off_goes_on_from_where_the_registry_has_it() {
     let client = Arc::new(Client::new(with, Arc::new(net::clock::Machine)).unwrap());
     let layer = noise(MANY);
     let counted = Counted::default();
-    let push = client.push(&wire.repository()).unwrap();
+    let push = client.push(&at(&wire)).unwrap();
     assert_eq!(push.blob(&digest(&layer), &Blob::bytes(layer.clone()), None, &counted).unwrap(), Arrival::Sent);
     let total = MANY as u64;
     assert_eq!((counted.0.load(Ordering::Relaxed), counted.1.load(Ordering::Relaxed)), (total, total));
@@ -170,7 +171,7 @@ fn what_breaks_off_begins_anew_where_the_registry_knows_no_better() {
     let registry = Registry::start(dir.path(), &Door::Open, None);
     let wire = Wire::start(registry.port, 13 << 20, 1, Duration::ZERO);
     let layer = noise(MANY);
-    let push = patient().push(&wire.repository()).unwrap();
+    let push = patient().push(&at(&wire)).unwrap();
     assert_eq!(push.blob(&digest(&layer), &Blob::bytes(layer.clone()), None, &Silent).unwrap(), Arrival::Sent);
     assert!(blob(&shared(settings()), &registry.repository("a"), &layer).unwrap() == layer, "the blob is another");
 }
@@ -180,7 +181,7 @@ fn who_is_interrupted_leaves_no_upload() {
     let dir = scratch();
     let registry = Registry::start(dir.path(), &Door::Open, None);
     let wire = Wire::start(registry.port, 0, 0, Duration::from_millis(10));
-    let push = Arc::new(patient().push(&wire.repository()).unwrap());
+    let push = Arc::new(patient().push(&at(&wire)).unwrap());
     let sending = Arc::clone(&push);
     let layer = noise(MANY);
     let sender = thread::spawn(move || sending.blob(&digest(&layer), &Blob::bytes(layer), None, &Silent));
@@ -199,7 +200,7 @@ fn who_is_interrupted_leaves_no_upload() {
 fn a_chunk_without_an_end_is_broken_off() {
     let small = Small::start(|_, _, _, _| false);
     let wire = Wire::start(small.server.port, 0, 0, Duration::from_millis(100));
-    let push = Arc::new(patient().push(&wire.repository()).unwrap());
+    let push = Arc::new(patient().push(&at(&wire)).unwrap());
     let sending = Arc::clone(&push);
     let layer = noise(MANY);
     let sender = thread::spawn(move || sending.blob(&digest(&layer), &Blob::bytes(layer), None, &Silent));
@@ -225,6 +226,11 @@ fn a_file_that_cannot_be_read_is_not_the_registrys_fault() {
 
 fn of(small: &Small) -> Repository {
     Repository::new(&small.server.host(), "a").unwrap()
+}
+
+/// The repository `a` at the other end of a wire.
+fn at(wire: &Wire) -> Repository {
+    Repository::new(&format!("127.0.0.1:{}", wire.port), "a").unwrap()
 }
 
 /// What becomes of a blob, and what the registry has then.

@@ -1,17 +1,12 @@
-//! A small registry that lets a test see everything and misbehave, and a wire that breaks.
+//! A small registry that lets a test see everything and misbehave.
 
 use crate::{
     faulty::{Asked, Faulty, Stream, reply},
     real::digest,
 };
-use net::Repository;
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard},
-    thread,
-    time::Duration,
 };
 
 /// What a registry has.
@@ -110,58 +105,5 @@ fn serve(number: usize, asked: &Asked, has: &mut Has, stream: &mut dyn Stream) {
             reply(stream, "204 No Content", "", b"");
         }
         _ => reply(stream, "405 Method Not Allowed", "", b""),
-    }
-}
-
-/// A wire to a server, which is slow and breaks.
-pub(crate) struct Wire {
-    pub(crate) port: u16,
-    /// How many bytes went to the server.
-    pub(crate) sent: Arc<Mutex<u64>>,
-}
-
-impl Wire {
-    /// The repository `a` at its other end.
-    pub(crate) fn repository(&self) -> Repository {
-        Repository::new(&format!("127.0.0.1:{}", self.port), "a").unwrap()
-    }
-
-    /// One that breaks after so many bytes of one connection, so often, and waits after each of its steps of 64 KiB.
-    pub(crate) fn start(to: u16, breaks_after: u64, breaks: usize, wait: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let wire = Self { port: listener.local_addr().unwrap().port(), sent: Arc::default() };
-        let (sent, left) = (Arc::clone(&wire.sent), Arc::new(Mutex::new(breaks)));
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
-                let (mut back_from, mut back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || {
-                    let _ = std::io::copy(&mut back_from, &mut back_to);
-                    let _ = back_to.shutdown(Shutdown::Both);
-                });
-                let (sent, left) = (Arc::clone(&sent), Arc::clone(&left));
-                thread::spawn(move || {
-                    let (mut client, mut server) = (client, server);
-                    let (mut bytes, mut passed) = (vec![0; 64 << 10], 0);
-                    loop {
-                        let n = client.read(&mut bytes).unwrap_or_default();
-                        if n == 0 || server.write_all(&bytes[..n]).is_err() {
-                            break;
-                        }
-                        passed += n as u64;
-                        *sent.lock().unwrap() += n as u64;
-                        let mut left = left.lock().unwrap();
-                        if passed > breaks_after && *left > 0 {
-                            *left -= 1;
-                            break;
-                        }
-                        drop(left);
-                        thread::sleep(wait);
-                    }
-                    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
-                });
-            }
-        });
-        wire
     }
 }
