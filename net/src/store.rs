@@ -215,6 +215,8 @@ impl Object {
         if self.is_over.swap(true, Ordering::Relaxed) {
             return;
         }
+        // What is under way shall not come to be there behind us.
+        self.stores.http.stop();
         if lock(&self.file).is_some() {
             self.upload.abandon();
         }

@@ -30,6 +30,7 @@ mod ova;
 mod packed;
 mod platforms;
 mod process;
+mod push;
 mod root;
 mod run;
 mod sd_card;

@@ -17,6 +17,7 @@ pub mod tagged_tar;
 pub mod tools;
 pub mod tpm;
 pub mod ustar;
+pub mod wire;
 
 use std::{
     collections::BTreeSet,
