@@ -36,6 +36,7 @@ mod run;
 mod sd_card;
 mod signing;
 mod split;
+mod stores;
 mod system;
 mod tables;
 mod tars;

@@ -10,6 +10,7 @@ pub mod guest;
 pub mod images;
 pub mod initrd;
 pub mod layouts;
+pub mod moto;
 pub mod qemu;
 pub mod registry;
 pub mod system;

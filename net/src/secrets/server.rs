@@ -43,7 +43,8 @@ impl<'a> Ask<'a> {
     /// When there is no answer, or a refusal.
     fn once(&self, http: &Http) -> Result<Vec<u8>, Failure> {
         let Self { ref method, url, headers, authorization, form } = *self;
-        let mut answer = http.send(&Request { method: method.clone(), url, headers, authorization, body: form.map_or(Body::None, Body::Form) })?;
+        let mut answer =
+            http.send(&Request { method: method.clone(), url, headers, authorization, body: form.map_or(Body::None, Body::Form) })?;
         match answer.status {
             200 | 201 => answer.bytes(MAX),
             _ => Err(refusal::of_server(answer, "gives no credentials")),
