@@ -10,7 +10,8 @@ fn botocore_signs_as_it_did() {
     let python = root.join(".cache/oracles/bin/python3");
     let signatures = root.join("fixtures/signatures");
     let done = Command::new(&python).arg(signatures.join("by_botocore.py")).output();
-    let done = done.unwrap_or_else(|error| panic!("{} cannot be run: {error}; tests/setup.sh installs what the tests need", python.display()));
+    let done =
+        done.unwrap_or_else(|error| panic!("{} cannot be run: {error}; tests/setup.sh installs what the tests need", python.display()));
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let committed = fs::read_to_string(signatures.join("aws.json")).unwrap();
     assert_eq!(String::from_utf8_lossy(&done.stdout), committed);

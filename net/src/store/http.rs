@@ -76,7 +76,10 @@ impl Upload for Put {
         let answer = self.ask(&Method::PUT, &headers, Body::Blob(file))?;
         match answer.status {
             412 => Err(taken()),
-            404 => Err(refusal::of_server(answer, "refuses").error.of_kind(Kind::BadInput).hint("is there such a directory, and does it take files?")),
+            404 => Err(refusal::of_server(answer, "refuses")
+                .error
+                .of_kind(Kind::BadInput)
+                .hint("is there such a directory, and does it take files?")),
             _ => Ok(()),
         }
     }

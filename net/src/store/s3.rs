@@ -156,4 +156,3 @@ impl Upload for S3 {
         self.delete_zeros();
     }
 }
-

@@ -255,7 +255,8 @@ impl S3 {
 
     /// Ends an upload without an object. Whoever may not can do nothing about it.
     pub(super) fn abort(&self, id: &str) {
-        let _: Result<Result<Answer, Refusal>> = self.ask(&Ask::new(Method::DELETE, &self.address.key, format!("uploadId={}", encoded(id))));
+        let _: Result<Result<Answer, Refusal>> =
+            self.ask(&Ask::new(Method::DELETE, &self.address.key, format!("uploadId={}", encoded(id))));
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) enum Fate {
     Damaged,
 }
 
-const MISMATCH: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 54\r\nConnection: close\r\n\r\n<Error><Code>XAmzContentSHA256Mismatch</Code></Error>\n";
+const MISMATCH: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 54\r\nConnection: close\r\n\r\n<Error><Code>XAmzContentSHA256Mismatch</Code></Error>\n";
 
 type Decide = dyn Fn(usize, &str) -> Fate + Send + Sync;
 
