@@ -7,8 +7,10 @@
 //! ```
 
 pub(crate) mod aws;
+pub(crate) mod azure;
 mod chain;
 mod environment;
+pub(crate) mod google;
 mod program;
 pub(crate) mod registry;
 #[cfg(test)]

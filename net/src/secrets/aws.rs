@@ -107,8 +107,8 @@ impl Chain {
     pub(crate) fn region(&self, http: &Http, clock: &dyn Clock) -> Result<String> {
         self.regions.get("", clock, || {
             let looking = Looking { chain: self, http, clock, profiles: OnceCell::new() };
-            let found = first("there is a region of AWS", &[&|| looking.named_region(), &|| instance::region(&self.env, http)]);
-            let found = found.map_err(|error| error.hint("name one: AWS_REGION=eu-central-1"))?;
+            let places: [&dyn Fn() -> Result<Looked<String>>; 2] = [&|| looking.named_region(), &|| instance::region(&self.env, http)];
+            let found = first("there is a region of AWS", "name one: AWS_REGION=eu-central-1", &places)?;
             checked_region(&found.value).at(|| &found.from)?;
             Ok(found)
         })
@@ -136,7 +136,7 @@ impl Looking<'_> {
         ];
         let hint =
             "`aws configure` stores a key; `aws configure export-credentials --format env` prints that of another login as variables";
-        first("there is a key of AWS", &places).map_err(|error| if error.hint_text().is_some() { error } else { error.hint(hint) })
+        first("there is a key of AWS", hint, &places)
     }
 
     /// Both files, read once.

@@ -29,20 +29,31 @@ pub(super) enum Looked<T> {
     Nothing(String),
 }
 
-/// The first thing found; `what` says what is missing otherwise.
+/// The first thing found, or the names of all places.
 ///
 /// # Errors
-/// Bad input: no place has anything. What a place says that is broken.
-pub(super) fn first<T>(what: &str, places: &[&dyn Fn() -> Result<Looked<T>>]) -> Result<Found<T>> {
+/// What a place says that is broken.
+pub(super) fn look<T>(places: &[&dyn Fn() -> Result<Looked<T>>]) -> Result<Looked<T>> {
     let mut searched = Vec::new();
     for place in places {
         match place()? {
-            Looked::Found(found) => return Ok(found),
+            Looked::Found(found) => return Ok(Looked::Found(found)),
             Looked::Nothing(place) if place.is_empty() => {}
             Looked::Nothing(place) => searched.push(place),
         }
     }
-    Err(Error::bad_input(format!("{what} in none of these places: {}", searched.join("; "))))
+    Ok(Looked::Nothing(searched.join("; ")))
+}
+
+/// The first thing found; otherwise `what` says what is missing, and `hint` how to come by it.
+///
+/// # Errors
+/// Bad input: no place has anything. What a place says that is broken.
+pub(super) fn first<T>(what: &str, hint: &str, places: &[&dyn Fn() -> Result<Looked<T>>]) -> Result<Found<T>> {
+    match look(places)? {
+        Looked::Found(found) => Ok(found),
+        Looked::Nothing(searched) => Err(Error::bad_input(format!("{what} in none of these places: {searched}")).hint(hint)),
+    }
 }
 
 /// What was fetched, by what it is good for.
@@ -128,10 +139,10 @@ mod tests {
     #[test]
     fn places_are_asked_in_order() {
         let nothing = |name: &str| Ok(Looked::<u32>::Nothing(name.to_owned()));
-        let none = first("nothing", &[&|| nothing("a"), &|| nothing(""), &|| nothing("b")]).err().unwrap();
+        let none = first("nothing", "make one", &[&|| nothing("a"), &|| nothing(""), &|| nothing("b")]).err().unwrap();
         assert_eq!(none.to_string(), "nothing in none of these places: a; b");
-        let one = first("", &[&|| nothing("a"), &|| found(1, None).map(Looked::Found), &|| Err(Error::bad_input("not asked"))]);
+        let one = first("", "", &[&|| nothing("a"), &|| found(1, None).map(Looked::Found), &|| Err(Error::bad_input("not asked"))]);
         assert_eq!(one.ok().unwrap().value, 1);
-        assert!(first("", &[&|| Err(Error::bad_input("broken")), &|| found(1, None).map(Looked::Found)]).is_err());
+        assert!(first("", "", &[&|| Err(Error::bad_input("broken")), &|| found(1, None).map(Looked::Found)]).is_err());
     }
 }

@@ -1,7 +1,11 @@
 //! Servers that hand out credentials: token servers anywhere, and those of a cloud, next to its machines.
 
+use super::{
+    Secret,
+    chain::{Found, Looked},
+};
 use crate::{
-    http::{Body, Http, Request, Transport, remote},
+    http::{Answer, Body, Http, Request, Transport, remote},
     proxy::Proxies,
     refusal,
     retry::{Failure, Limits, persist},
@@ -16,84 +20,92 @@ use ureq::http::Method;
 const MAX: u64 = 1 << 20;
 
 /// What is asked.
+#[derive(Clone)]
 pub(super) struct Ask<'a> {
     pub(super) method: Method,
     pub(super) url: &'a Url,
     pub(super) headers: &'a [(&'static str, String)],
     /// The value of `Authorization`.
     pub(super) authorization: Option<&'a str>,
-    /// Fields of a form.
-    pub(super) form: Option<&'a str>,
+    pub(super) body: Body<'a>,
+}
+
+/// What was answered.
+pub(super) struct Said {
+    pub(super) status: u16,
+    /// The header that was asked for.
+    pub(super) header: Option<String>,
+    pub(super) body: Vec<u8>,
 }
 
 impl<'a> Ask<'a> {
     /// What a URL has.
     pub(super) fn get(url: &'a Url, headers: &'a [(&'static str, String)]) -> Self {
-        Self { method: Method::GET, url, headers, authorization: None, form: None }
+        Self { method: Method::GET, url, headers, authorization: None, body: Body::None }
     }
 
     /// What is answered to a form.
     pub(super) fn post(url: &'a Url, form: &'a str) -> Self {
-        Self { method: Method::POST, url, headers: &[], authorization: None, form: Some(form) }
+        Self { method: Method::POST, url, headers: &[], authorization: None, body: Body::Form(form) }
     }
 
-    /// Asks once; the status, a header and the body of an answer.
-    ///
-    /// # Errors
-    /// When there is no answer, or a refusal.
-    fn once(&self, http: &Http) -> Result<Vec<u8>, Failure> {
-        let Self { ref method, url, headers, authorization, form } = *self;
-        let mut answer =
-            http.send(&Request { method: method.clone(), url, headers, authorization, body: form.map_or(Body::None, Body::Form) })?;
-        match answer.status {
-            200 | 201 => answer.bytes(MAX),
-            _ => Err(refusal::of_server(answer, "gives no credentials")),
-        }
+    fn send(&self, http: &Http) -> Result<Answer, Failure> {
+        let Self { ref method, url, headers, authorization, body } = *self;
+        http.send(&Request { method: method.clone(), url, headers, authorization, body })
     }
 
-    /// The body of the answer.
+    /// What a server answers that gives what is asked for, and one header of it.
     ///
     /// # Errors
     /// Remote: the server is not reached, fails or refuses.
-    pub(super) fn bytes(&self, http: &Http) -> Result<Vec<u8>> {
-        persist(&http.transport.limits, &*http.clock, &self.url.to_string(), || self.once(http))
+    pub(super) fn said(&self, http: &Http, header: &str) -> Result<Said> {
+        persist(&http.transport.limits, &*http.clock, &self.url.to_string(), || {
+            let mut answer = self.send(http)?;
+            match answer.status {
+                200 | 201 => Said::of(&mut answer, header),
+                _ => Err(refusal::of_server(answer, "gives no credentials")),
+            }
+        })
     }
 
     /// The same as text.
     ///
     /// # Errors
-    /// As [`Ask::bytes`].
+    /// As [`Ask::said`].
     pub(super) fn text(&self, http: &Http) -> Result<String> {
-        self.bytes(http).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        self.said(http, "").map(|said| String::from_utf8_lossy(&said.body).into_owned())
     }
 
     /// The same as JSON.
     ///
     /// # Errors
-    /// As [`Ask::bytes`]; remote: it is none.
+    /// As [`Ask::said`]; remote: it is none.
     pub(super) fn json(&self, http: &Http) -> Result<Value> {
-        // What was said is not shown: a secret may be in it.
-        serde_json::from_slice(&self.bytes(http)?).map_err(|_| remote(self.url, "answers with something that is no JSON"))
+        self.said(http, "")?.json(self.url)
     }
 
-    /// Asks a server that may not be there, once: its status and a header of its own. What it is if there is none says why.
-    pub(super) fn knock(&self, http: &Http, header: &str) -> Result<Knocked, String> {
-        let Self { ref method, url, headers, authorization, form } = *self;
-        let sent = http.send(&Request { method: method.clone(), url, headers, authorization, body: form.map_or(Body::None, Body::Form) });
-        let mut answer = sent.map_err(|failure| failure.error.to_string())?;
-        let header = answer.header(header).map(str::to_owned);
-        let status = answer.status;
-        let body = answer.bytes(MAX).map_err(|failure| failure.error.to_string())?;
-        Ok(Knocked { status, header, body: String::from_utf8_lossy(&body).into_owned() })
+    /// What a server answers that may not be there, whatever its status; it is asked once.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub(super) fn knock(&self, http: &Http, header: &str) -> Result<Said, String> {
+        self.send(http).and_then(|mut answer| Said::of(&mut answer, header)).map_err(|failure| failure.error.to_string())
     }
 }
 
-/// Who opened.
-pub(super) struct Knocked {
-    pub(super) status: u16,
-    /// The header that was asked for.
-    pub(super) header: Option<String>,
-    pub(super) body: String,
+impl Said {
+    fn of(answer: &mut Answer, header: &str) -> Result<Self, Failure> {
+        let header = answer.header(header).map(str::to_owned);
+        Ok(Self { status: answer.status, header, body: answer.bytes(MAX)? })
+    }
+
+    /// The body as JSON. What it says is not shown: a secret may be in it.
+    ///
+    /// # Errors
+    /// Remote: it is none.
+    pub(super) fn json(&self, url: &Url) -> Result<Value> {
+        serde_json::from_slice(&self.body).map_err(|_| remote(url, "answers with something that is no JSON"))
+    }
 }
 
 /// The way to servers that this machine alone can reach: past all proxies, and without waiting where there are none.
@@ -106,4 +118,24 @@ pub(super) fn nearby(http: &Http) -> Http {
 /// The text of a field that is there and not empty.
 pub(super) fn field<'a>(of: &'a Value, name: &str) -> Option<&'a str> {
     of.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// A number of a field, which some servers write as text.
+pub(super) fn number(of: &Value, name: &str) -> Option<u64> {
+    let value = of.get(name)?;
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// An access token of OAuth 2 (RFC 6749, 5.1) that was asked for at `asked`; some say in how many seconds it ends, some when.
+///
+/// # Errors
+/// Remote: there is none.
+pub(super) fn access_token(said: &Value, url: &Url, asked: Duration, from: &str) -> Result<Looked<Secret>> {
+    let token = field(said, "access_token").filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()));
+    let token = token.ok_or_else(|| remote(url, "answers with JSON that has no token").at(from))?;
+    let until = match number(said, "expires_in") {
+        Some(seconds) => asked.checked_add(Duration::from_secs(seconds)),
+        None => number(said, "expires_on").map(Duration::from_secs),
+    };
+    Ok(Looked::Found(Found { value: Secret::new(token), until, from: from.to_owned() }))
 }

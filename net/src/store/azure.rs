@@ -86,7 +86,7 @@ impl Place {
     }
 
     fn url(&self, account: &str, query: &str) -> Result<Url> {
-        let base = match &self.stores.endpoint {
+        let base = match &self.stores.azure_endpoint {
             Some(endpoint) => Url::parse(endpoint)?,
             None => match self.stores.azure.endpoint(account)? {
                 Some(url) => url,

@@ -4,12 +4,12 @@ use super::{
     super::{
         chain::{Found, Looked},
         environment::Environment,
-        server::{Ask, Knocked, field, nearby},
+        server::{Ask, Said, field, nearby},
     },
     key_in,
 };
 use crate::{
-    http::{Http, remote},
+    http::{Body, Http, remote},
     sign::aws::Key,
     text::{SHOWN, shown},
     url::Url,
@@ -80,13 +80,15 @@ impl Instance {
         let http = nearby(http);
         let headers = [("x-aws-ec2-metadata-token-ttl-seconds", "21600".to_owned())];
         let url = base.join("/latest/api/token")?;
-        let ask = Ask { method: Method::PUT, url: &url, headers: &headers, authorization: None, form: Some("") };
+        let ask = Ask { method: Method::PUT, url: &url, headers: &headers, authorization: None, body: Body::Bytes(&[]) };
         Ok(match ask.knock(&http, "") {
-            Ok(Knocked { status: 200, body, .. }) if body.bytes().all(|byte| byte.is_ascii_graphic()) && !body.is_empty() => {
-                Ok(Self { http, base, headers: [("x-aws-ec2-metadata-token", body)] })
-            }
-            Ok(Knocked { status: 200, .. }) => Err(format!("the metadata service of EC2 ({base} is something else)")),
-            Ok(Knocked { status, .. }) => Err(format!("the metadata service of EC2 ({base} gives no token: {status})")),
+            Ok(Said { status: 200, body, .. }) => match String::from_utf8(body) {
+                Ok(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) && !token.is_empty() => {
+                    Ok(Self { http, base, headers: [("x-aws-ec2-metadata-token", token)] })
+                }
+                _ => Err(format!("the metadata service of EC2 ({base} is something else)")),
+            },
+            Ok(Said { status, .. }) => Err(format!("the metadata service of EC2 ({base} gives no token: {status})")),
             Err(why) => Err(format!("the metadata service of EC2 ({why})")),
         })
     }
@@ -96,8 +98,8 @@ impl Instance {
         let url = self.base.join(path)?;
         let ask = Ask::get(&url, &self.headers);
         match ask.knock(&self.http, "") {
-            Ok(Knocked { status: 200, body, .. }) => Ok(Some(body)),
-            Ok(Knocked { status: 404, .. }) => Ok(None),
+            Ok(Said { status: 200, body, .. }) => Ok(Some(String::from_utf8_lossy(&body).into_owned())),
+            Ok(Said { status: 404, .. }) => Ok(None),
             // It was there: it is asked again, and says why.
             _ => ask.text(&self.http).map(Some),
         }
