@@ -114,9 +114,9 @@ python_oracles() {
     echo "${wanted[*]}" >"$stamp"
 }
 
-# Stores of others on this machine, in .cache/stores: Amazon's by moto, which brings Amazon's own library, and Google's.
+# Stores of clouds on this machine, in .cache/stores: Amazon's by moto, which brings Amazon's own library, and Google's; Microsoft's library.
 python_stores() {
-    local wanted=('moto[server,s3,ec2,ebs]==5.2.5' gcp-storage-emulator==2026.7.19)
+    local wanted=('moto[server,s3,ec2,ebs]==5.2.5' gcp-storage-emulator==2026.7.19 azure-storage-blob==12.31.1)
     local stamp=$cache/stores/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"
