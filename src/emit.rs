@@ -14,6 +14,7 @@ use crate::error::{At, Error, Kind, Result};
 #[cfg(target_os = "linux")]
 use crate::in_use::{self, Use};
 use formats::Progress;
+use sent::Sent;
 use std::{
     fs::{self, File, Metadata},
     io,
@@ -21,7 +22,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use sent::Sent;
 use unfinished::Unfinished;
 
 pub use body::Body;

@@ -25,6 +25,8 @@ pub mod outputs;
 mod payload;
 pub mod platforms;
 pub mod process;
+#[cfg(feature = "net")]
+pub mod push;
 mod recipes;
 pub mod request;
 mod root;

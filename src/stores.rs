@@ -6,7 +6,12 @@ use crate::{
 };
 use formats::{Blob, Progress};
 use net::store::{self, Object, STORES};
-use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 /// How stores are reached.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +24,8 @@ pub(crate) struct Stores {
     pub(crate) connections: Option<NonZeroUsize>,
     /// Whether what has a name there stays.
     pub(crate) no_clobber: bool,
+    /// What they are spoken to with, once there is an address.
+    pub(crate) open: Arc<OnceLock<Arc<net::Stores>>>,
 }
 
 /// Parts that go at a time where nobody says.
@@ -33,16 +40,23 @@ impl Stores {
         if !is_address(address) {
             return Ok(None);
         }
-        let mut transport = net::Settings::from_env(&net::process_variables)?.transport;
-        transport.roots.ca = self.ca.clone();
-        let settings = store::Settings {
-            transport,
-            endpoint: self.endpoint.clone(),
-            connections: self.connections.unwrap_or(CONNECTIONS),
+        let stores = match self.open.get() {
+            Some(open) => Arc::clone(open),
+            None => {
+                let opened = self.opened()?;
+                Arc::clone(self.open.get_or_init(|| opened))
+            }
         };
-        let stores = net::Stores::new(settings, &net::process_variables, Arc::new(net::clock::Machine));
         let there = Place { stores, no_clobber: self.no_clobber };
         there.at(address).map(Some)
+    }
+
+    fn opened(&self) -> Result<Arc<net::Stores>> {
+        let mut transport = net::Settings::from_env(&net::process_variables)?.transport;
+        transport.roots.ca = self.ca.clone();
+        let (endpoint, connections) = (self.endpoint.clone(), self.connections.unwrap_or(CONNECTIONS));
+        let settings = store::Settings { transport, endpoint, connections };
+        Ok(net::Stores::new(settings, &net::process_variables, Arc::new(net::clock::Machine)))
     }
 }
 

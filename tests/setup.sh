@@ -105,7 +105,7 @@ cargo_deny() {
 # requests to AWS.
 python_oracles() {
     local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0 libvhdi-python==20260901
-        virt-firmware==26.10 uefivars==1.2 botocore==1.44.8)
+        virt-firmware==26.10 uefivars==1.2 botocore==1.44.8 oras==0.2.43)
     local stamp=$cache/oracles/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"

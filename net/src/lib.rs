@@ -39,7 +39,7 @@ pub use daemon::Daemon;
 pub use document::document;
 pub use http::Transport;
 pub use proxy::Proxies;
-pub use registry::{Client, Manifest, Mirror, Repository, Settings, Sink};
+pub use registry::{Arrival, Client, Manifest, Mirror, Push, Repository, Settings, Sink};
 pub use retry::Limits;
 pub use secrets::registry::Sources;
 pub use signature::PublicKey;

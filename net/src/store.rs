@@ -8,6 +8,8 @@
 //! A file goes in parts, several at a time ([`crate::parts`]). What an earlier run sent of the same file before it was killed is not sent
 //! again, where the store tells of it.
 
+mod azure;
+mod google;
 mod http;
 mod s3;
 
@@ -15,7 +17,7 @@ use crate::{
     clock::Clock,
     http::{Http, Transport},
     parts::{Part, Rules},
-    secrets::aws,
+    secrets,
     text::{SHOWN, shown},
     variables::Variables,
 };
@@ -43,7 +45,7 @@ pub struct Store {
 }
 
 /// Every kind of store.
-pub static STORES: &[Store] = &[s3::STORE, http::HTTPS, http::HTTP];
+pub static STORES: &[Store] = &[s3::STORE, google::STORE, azure::STORE, http::HTTPS, http::HTTP];
 
 /// What a file is to be like at a store.
 #[derive(Clone, Debug, Default)]
@@ -69,10 +71,14 @@ pub struct Settings {
 pub struct Stores {
     http: Http,
     clock: Arc<dyn Clock>,
-    /// Who is asked in the place of Amazon, if anybody.
+    /// Who is asked in the place of the vendor, if anybody.
     s3_endpoint: Option<String>,
+    google_endpoint: Option<String>,
+    azure_endpoint: Option<String>,
     connections: NonZeroUsize,
-    aws: aws::Chain,
+    aws: secrets::aws::Chain,
+    azure: secrets::azure::Chain,
+    google: secrets::google::Chain,
 }
 
 impl fmt::Debug for Stores {
@@ -86,9 +92,17 @@ impl Stores {
     pub fn new(settings: Settings, env: Variables<'_>, clock: Arc<dyn Clock>) -> Arc<Self> {
         let Settings { transport, endpoint, connections } = settings;
         let named = |names: &[&str]| endpoint.clone().or_else(|| names.iter().find_map(|name| env(name)?.into_string().ok()));
-        let s3_endpoint = named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
-        let http = Http::new(transport, Arc::clone(&clock));
-        Arc::new(Self { http, clock, s3_endpoint, connections, aws: aws::Chain::new(env) })
+        Arc::new(Self {
+            http: Http::new(transport, Arc::clone(&clock)),
+            clock,
+            s3_endpoint: named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
+            google_endpoint: named(&["STORAGE_EMULATOR_HOST"]),
+            azure_endpoint: named(&[]),
+            connections,
+            aws: secrets::aws::Chain::new(env),
+            azure: secrets::azure::Chain::new(env),
+            google: secrets::google::Chain::new(env),
+        })
     }
 
     /// The file that is to be at an address; none where it is an address of no store.
@@ -111,6 +125,11 @@ impl Stores {
 trait Upload: Send + Sync {
     /// In which parts; none where the request that brings the file gives it its name, too.
     fn rules(&self) -> Option<Rules>;
+
+    /// Whether parts must come one after the other.
+    fn is_ordered(&self) -> bool {
+        false
+    }
 
     /// Makes ready for the parts of a file.
     fn begin(&self, file: &Blob) -> Result<()>;
@@ -191,7 +210,8 @@ impl Object {
                 }
             }
         };
-        thread::scope(|scope| (0..self.stores.connections.get()).for_each(|_| drop(scope.spawn(work))));
+        let threads = if upload.is_ordered() { 1 } else { self.stores.connections.get() };
+        thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
         failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
@@ -215,6 +235,8 @@ impl Object {
         if self.is_over.swap(true, Ordering::Relaxed) {
             return;
         }
+        // What is under way shall not come to be there behind us.
+        self.stores.http.stop();
         if lock(&self.file).is_some() {
             self.upload.abandon();
         }

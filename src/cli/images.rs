@@ -52,6 +52,15 @@ impl ImageArgs {
         Ok(Sources { named, docker: None, cache, registries, always: self.always(), lock: None, trust })
     }
 
+    /// Who puts things into registries.
+    ///
+    /// # Errors
+    /// When the file of `--ca` cannot be read.
+    #[cfg(feature = "net")]
+    pub(super) fn client(&self) -> Result<Arc<net::Client>> {
+        self.registries.client()
+    }
+
     /// What a URL names, of at most so many bytes.
     ///
     /// # Errors

@@ -158,7 +158,7 @@ impl Making {
     #[cfg(feature = "net")]
     fn stores(&self, ca: Option<&Path>) -> Stores {
         let StoreArgs { endpoint, connections } = self.stores.clone();
-        Stores { ca: ca.map(Path::to_owned), endpoint, connections, no_clobber: self.no_clobber }
+        Stores { ca: ca.map(Path::to_owned), endpoint, connections, no_clobber: self.no_clobber, ..Stores::default() }
     }
 
     #[cfg(not(feature = "net"))]

@@ -1,4 +1,4 @@
-//! How registries are spoken to, for every command that pulls.
+//! How registries are spoken to, for every command that pulls or pushes.
 
 use crate::{
     error::Result,
@@ -38,6 +38,14 @@ impl RegistryArgs {
     /// The file of `--ca`.
     pub(super) fn ca(&self) -> Option<&Path> {
         self.ca.as_deref()
+    }
+
+    /// Who puts things into registries.
+    ///
+    /// # Errors
+    /// When the file of `--ca` cannot be read.
+    pub(super) fn client(&self) -> Result<Arc<net::Client>> {
+        Ok(Arc::new(net::Client::new(self.settings()?, Arc::new(net::clock::Machine))?))
     }
 
     /// What a URL names, of at most so many bytes.

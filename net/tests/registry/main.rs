@@ -16,6 +16,11 @@ mod logins;
 #[allow(unreachable_pub, missing_docs)]
 mod moto;
 mod pulls;
+mod pushes;
 mod real;
+mod small;
 mod stores;
 mod tls;
+#[path = "../../../tests/support/wire.rs"]
+#[allow(unreachable_pub, missing_docs)]
+mod wire;

@@ -107,7 +107,7 @@ impl S3 {
         let signed = sign::aws::sign(&request, &key, scope, self.stores.clock.now());
         let headers = [ask.headers.clone(), signed.headers].concat();
         let authorization = Some(signed.authorization.told());
-        http.send(&Request { method: ask.method.clone(), url: &url, headers: &headers, authorization, body: ask.body })
+        http.send_signed(&Request { method: ask.method.clone(), url: &url, headers: &headers, authorization, body: ask.body })
     }
 
     /// The text of an answer that must come.
