@@ -11,6 +11,7 @@ pub(crate) mod azure;
 mod chain;
 mod environment;
 pub(crate) mod google;
+pub(crate) mod openstack;
 mod program;
 pub(crate) mod registry;
 #[cfg(test)]
