@@ -114,6 +114,10 @@ impl PushCommand {
         if let (Some(_), false) = (&self.entrypoint, self.form == Form::Image) {
             return Err(Error::unsupported(format!("--entrypoint has no effect on {}", names::Named::name(self.form))).hint("leave it out"));
         }
+        let client = self.images.client()?;
+        if !self.dry_run {
+            oci::greet(&client, &name)?;
+        }
         let subjects =
             self.inputs.iter().map(|path| self.subject(path, global, ui).at(|| input::show(path))).collect::<Result<Vec<_>>>()?;
         let execution = Execution { entrypoint: self.entrypoint.clone().unwrap_or_default().0, ..Execution::default() };
@@ -123,7 +127,7 @@ impl PushCommand {
             return super::print(&if self.json { json(&place, &made, &[]) } else { text(&place, &made) });
         }
         let step = ui.step("push");
-        let unnamed = oci::put(&self.images.client()?, &name, made.clone(), mount.as_ref(), &*step)?;
+        let unnamed = oci::put(&client, &name, made.clone(), mount.as_ref(), &*step)?;
         drop(step);
         let arrivals = unnamed.arrivals.clone();
         unnamed.commit()?;
