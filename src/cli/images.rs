@@ -8,7 +8,10 @@ use crate::{
     images::{Cache, Demand, Puller, Sources, file, key},
 };
 use formats::Env;
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Where images are looked for.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,6 +50,11 @@ impl ImageArgs {
         let keys: Vec<_> = self.verify_key.iter().map(key).collect::<Result<_>>()?;
         let trust = if keys.is_empty() { Vec::new() } else { vec![Demand { keys, images: Vec::new() }] };
         Ok(Sources { named, docker: None, cache, registries, always: self.always(), lock: None, trust })
+    }
+
+    /// The files and directories that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.places.iter().map(Place::path).chain(self.verify_key.iter().map(PathBuf::as_path))
     }
 
     /// What a URL names, of at most so many bytes.

@@ -1,0 +1,253 @@
+//! `moby plan`: the rows of a matrix, told to whoever runs them, or run.
+
+use super::{Cli, Command, Global, metadata, usage};
+use crate::{
+    emit::Target,
+    error::{self, At, Error, Kind, Result},
+    input::{self, STDIN},
+    names,
+    plan::{self, Digests, Row, Shard},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fs::File,
+    io::Read,
+    iter,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Most bytes of a matrix.
+const MATRIX_MAX: u64 = 4 << 20;
+/// Most rows that GitHub takes.
+const GITHUB_MAX: usize = 256;
+
+const EXAMPLES: &str = "\
+Examples:
+  moby plan matrix.toml                              which rows there are, and what they write
+  moby plan matrix.toml --json                       the same for programs, with command lines and keys
+  moby plan matrix.toml --run                        all of it, one row after the other
+  moby plan matrix.toml --run --row app-qcow2        one row, by its name
+  moby plan matrix.toml --run --shard 0/4            the first of four parts, which are counted from 0
+  moby plan matrix.toml --run --shard '$JOB_COMPLETION_INDEX/4'
+  moby plan matrix.toml --github >> $GITHUB_OUTPUT   for fromJSON
+
+A matrix is TOML: inputs ([[input]] with path, name, args), lists format and target, of which every combination is a row, dir, args, metadata = true for a \
+file ID.json beside the outputs of each row, and include and exclude as in GitHub's matrices. Paths count from the current directory.
+
+The key of a row is a hash of moby's version, its command line and the content of the files that it names; a row has none (null) when it reads what may change \
+without notice, such as an image by its tag. With metadata = true a row is not made again whose file says that its outputs were made with that key.
+
+A row that fails does not stop the others. The exit code is then that of the failure where trying again helps most: see docs/many-machines.md.";
+
+/// Show the rows of a matrix of inputs, formats and platforms, or make them, all or a part
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct PlanCommand {
+    /// The matrix (TOML); - for standard input
+    #[arg(value_name = "MATRIX|-")]
+    matrix: PathBuf,
+    /// As JSON: a list of rows with id, args, outputs and key
+    #[arg(long)]
+    json: bool,
+    /// As a matrix of GitHub's, in one line: {"include": [...]}
+    #[arg(long, conflicts_with = "json")]
+    github: bool,
+    /// Make the outputs of the rows
+    #[arg(long, conflicts_with_all = ["json", "github"])]
+    run: bool,
+    /// Of every N rows only one, from row I on, which is counted from 0; each may be a variable: $AWS_BATCH_JOB_ARRAY_INDEX/8
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Only the row of this name. Repeatable
+    #[arg(long = "row", value_name = "ID")]
+    rows: Vec<String>,
+}
+
+/// A row with its command line understood.
+struct Leaf {
+    row: Row,
+    cli: Cli,
+    outputs: Vec<Target>,
+}
+
+impl PlanCommand {
+    pub(super) fn run(&self, global: &Global) -> ExitCode {
+        let result = self.leaves().and_then(|leaves| if self.run { run(leaves, global) } else { self.tell(&leaves) });
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => super::fail(&error),
+        }
+    }
+
+    /// The rows that are asked for, each with its number from 0 in all of them.
+    fn leaves(&self) -> Result<Vec<Leaf>> {
+        let name = input::show(&self.matrix);
+        let rows = plan::rows(&name, &read(&self.matrix).at(|| &name)?)?;
+        let leaves: Vec<Leaf> = rows.into_iter().map(Leaf::new).collect::<Result<_>>()?;
+        refuse_clashes(&leaves)?;
+        let ids: Vec<_> = leaves.iter().map(|leaf| leaf.row.id.as_str()).collect();
+        if let Some(unknown) = self.rows.iter().find(|id| !ids.contains(&id.as_str())) {
+            return Err(names::unknown("row", unknown, &ids).at(&name));
+        }
+        let is_wanted = |number: usize, leaf: &Leaf| {
+            self.shard.is_none_or(|shard| shard.has(number)) && (self.rows.is_empty() || self.rows.contains(&leaf.row.id))
+        };
+        Ok(leaves.into_iter().enumerate().filter(|(number, leaf)| is_wanted(*number, leaf)).map(|(_, leaf)| leaf).collect())
+    }
+
+    fn tell(&self, leaves: &[Leaf]) -> Result<()> {
+        if !self.json && !self.github {
+            return super::print(&table(leaves));
+        }
+        if self.github && leaves.len() > GITHUB_MAX {
+            let what = format!("GitHub takes {GITHUB_MAX} rows, these are {}", leaves.len());
+            return Err(Error::unsupported(what).hint("let every job run a part: --run --shard I/N"));
+        }
+        let mut digests = Digests::default();
+        let rows = leaves.iter().map(|leaf| leaf.json(&mut digests)).collect::<Result<Value>>()?;
+        super::print(&if self.github { format!("{}\n", json!({"include": rows})) } else { format!("{rows:#}\n") })
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let from: &mut dyn Read = if path == Path::new(STDIN) { &mut std::io::stdin().lock() } else { &mut File::open(path)? };
+    from.take(MATRIX_MAX + 1).read_to_string(&mut text)?;
+    match formats::units::bytes(text.len()) <= MATRIX_MAX {
+        true => Ok(text),
+        false => Err(Error::bad_input(format!("it has more than {MATRIX_MAX} bytes, which is no matrix"))),
+    }
+}
+
+impl Leaf {
+    /// # Errors
+    /// When the command line of the row is refused; the words that are to blame are named.
+    fn new(row: Row) -> Result<Self> {
+        let cli = parse(&row.args()).map_err(|error| error.at(row.blame(|args| parse(args).is_err())))?;
+        let outputs = outputs(&cli).at(|| row.blame(|args| parse(args).is_ok_and(|cli| outputs(&cli).is_err())))?;
+        if outputs.contains(&Target::Stdout) {
+            let what = "a row writes files, and not standard output";
+            let is_told = |args: &[String]| parse(args).is_ok_and(|cli| outputs_of(&cli).contains(&Target::Stdout));
+            return Err(Error::bad_input(what).hint("say where with dir").at(row.blame(is_told)));
+        }
+        Ok(Self { row, cli, outputs })
+    }
+
+    /// What tells its outputs from others.
+    fn key(&self, digests: &mut Digests) -> Result<Option<String>> {
+        let key = match &self.cli.command {
+            Command::Convert(command) => command.key(&self.cli.global, digests),
+            Command::Build(command) => command.key(&self.cli.global, digests),
+            _ => Ok(None),
+        };
+        key.at(|| self.row.place())
+    }
+
+    fn json(&self, digests: &mut Digests) -> Result<Value> {
+        let outputs: Vec<_> = self.outputs.iter().map(Target::to_string).collect();
+        Ok(json!({"id": self.row.id, "args": self.row.args(), "outputs": outputs, "key": self.key(digests)?}))
+    }
+
+    /// Whether its outputs are there already with its key, so that making them again would change nothing.
+    fn is_made(&self, digests: &mut Digests) -> Result<bool> {
+        let told_by = match &self.cli.command {
+            Command::Convert(command) => command.metadata_file(),
+            Command::Build(command) => command.metadata_file(),
+            _ => None,
+        };
+        let Some(file) = told_by.filter(|file| file.exists()) else { return Ok(false) };
+        Ok(self.key(digests)?.is_some_and(|key| metadata::tells_made(file, &key)))
+    }
+
+    /// Makes its outputs. What the plan's own command line says of threads, limits and progress holds for it.
+    fn run(mut self, global: &Global) -> Result<()> {
+        self.cli.global.within(global);
+        match &self.cli.command {
+            Command::Convert(command) => command.run(&self.cli.global),
+            Command::Build(command) => command.run(&self.cli.global),
+            _ => Err(Error::new(Kind::Bug, "a row that makes nothing")),
+        }
+    }
+}
+
+/// A command line behind the program's name.
+fn parse(args: &[String]) -> Result<Cli> {
+    Cli::of(iter::once("moby").chain(args.iter().map(String::as_str)).map(OsString::from)).map_err(|refused| match refused.use_stderr() {
+        true => usage::error(&refused),
+        false => Error::bad_input("asks for help or the version, and makes nothing"),
+    })
+}
+
+/// What a command line would write.
+fn outputs(cli: &Cli) -> Result<Vec<Target>> {
+    match &cli.command {
+        Command::Convert(command) => command.targets(),
+        Command::Build(command) => command.targets(),
+        _ => Err(Error::new(Kind::Bug, "a row that makes nothing")),
+    }
+}
+
+fn outputs_of(cli: &Cli) -> Vec<Target> {
+    outputs(cli).unwrap_or_default()
+}
+
+/// Refuses two rows that would write one file: which of them were there in the end, nobody could tell.
+fn refuse_clashes(leaves: &[Leaf]) -> Result<()> {
+    let mut written: HashMap<String, &Leaf> = HashMap::new();
+    for leaf in leaves {
+        for output in &leaf.outputs {
+            if let Some(first) = written.insert(output.to_string(), leaf) {
+                let what = format!("the rows {} and {} would both write {output}", first.row.id, leaf.row.id);
+                let hint = "give one of them another name: name of an input, or of an include with its input and format";
+                return Err(Error::bad_input(what).hint(hint).at(leaf.row.place()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes all rows, one after the other.
+///
+/// # Errors
+/// When one fails: that of the failures where trying again helps most, and of these the first. The others are told.
+fn run(leaves: Vec<Leaf>, global: &Global) -> Result<()> {
+    let (ui, mut digests) = (global.ui(), Digests::default());
+    let (count, mut there, mut failed) = (leaves.len(), 0, 0);
+    let mut worst: Option<Error> = None;
+    for leaf in leaves {
+        let id = leaf.row.id.clone();
+        let made = leaf.is_made(&mut digests).and_then(|is_made| if is_made { Ok(true) } else { leaf.run(global).map(|()| false) });
+        match made {
+            Ok(true) => {
+                ui.note(format_args!("{:>8}: {id} is there already", "row"));
+                there += 1;
+            }
+            Ok(false) => ui.note(format_args!("{:>8}: {id}", "row")),
+            Err(error) => {
+                failed += 1;
+                let error = error.at(format!("row {id}"));
+                let told = match worst.take() {
+                    Some(other) if error::hope(other.kind()) >= error::hope(error.kind()) => (Some(other), Some(error)),
+                    other => (Some(error), other),
+                };
+                worst = told.0;
+                told.1.iter().for_each(super::tell);
+            }
+        }
+    }
+    ui.note(format_args!("{:>8}: {count} rows, {there} of them were there, {failed} failed", "plan"));
+    worst.map_or(Ok(()), Err)
+}
+
+/// For people: what there is, and what it writes.
+fn table(leaves: &[Leaf]) -> String {
+    let width = leaves.iter().map(|leaf| leaf.row.id.len()).max().unwrap_or_default();
+    let line = |leaf: &Leaf| {
+        let outputs: Vec<_> = leaf.outputs.iter().map(Target::to_string).collect();
+        formats::plain::line(&format!("{:width$}  {}", leaf.row.id, outputs.join(" "))) + "\n"
+    };
+    format!("{:width$}  OUTPUTS\n", "ROW") + &leaves.iter().map(line).collect::<String>()
+}
