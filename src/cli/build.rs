@@ -168,9 +168,9 @@ impl Build {
         digests.key(super::source_date_epoch()?, &global.line, &files)
     }
 
-    /// The file of `--metadata-file`.
-    pub(super) fn metadata_file(&self) -> Option<&Path> {
-        self.making.metadata_file.as_deref()
+    /// What is made, and how.
+    pub(super) fn making(&self) -> &Making {
+        &self.making
     }
 
     /// What is made where no format is named: a name tells it, else a file is the tar, as LinuxKit has it.

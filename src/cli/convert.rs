@@ -187,8 +187,8 @@ impl Convert {
         digests.key(super::source_date_epoch()?, &global.line, &files)
     }
 
-    /// The file of `--metadata-file`.
-    pub(super) fn metadata_file(&self) -> Option<&Path> {
-        self.making.metadata_file.as_deref()
+    /// What is made, and how.
+    pub(super) fn making(&self) -> &Making {
+        &self.making
     }
 }

@@ -2,12 +2,13 @@
 
 use super::{Cli, Command, Global, metadata, usage};
 use crate::{
-    emit::Target,
+    emit::{self, Manner, Target},
     error::{self, At, Error, Kind, Result},
     input::{self, STDIN},
     names,
     plan::{self, Digests, Row, Shard},
 };
+use formats::{Blob, Silent};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -32,7 +33,7 @@ Examples:
   moby plan matrix.toml --run --row app-qcow2        one row, by its name
   moby plan matrix.toml --run --shard 0/4            the first of four parts, which are counted from 0
   moby plan matrix.toml --run --shard '$JOB_COMPLETION_INDEX/4'
-  moby plan matrix.toml --github >> $GITHUB_OUTPUT   for fromJSON
+  moby plan matrix.toml --github                     for GitHub's fromJSON, in one line
 
 A matrix is TOML: inputs ([[input]] with path, name, args), lists format and target, of which every combination is a row, dir, args, metadata = true for a \
 file ID.json beside the outputs of each row, and include and exclude as in GitHub's matrices. Paths count from the current directory.
@@ -55,6 +56,9 @@ pub(super) struct PlanCommand {
     /// As a matrix of GitHub's, in one line: {"include": [...]}
     #[arg(long, conflicts_with = "json")]
     github: bool,
+    /// Write the list to this file; - for standard output
+    #[arg(long, short, value_name = "FILE|-", conflicts_with = "run")]
+    output: Option<PathBuf>,
     /// Make the outputs of the rows
     #[arg(long, conflicts_with_all = ["json", "github"])]
     run: bool,
@@ -82,7 +86,7 @@ impl PlanCommand {
         }
     }
 
-    /// The rows that are asked for, each with its number from 0 in all of them.
+    /// The rows that are asked for: of those that are named, or of all, what is in the shard.
     fn leaves(&self) -> Result<Vec<Leaf>> {
         let name = input::show(&self.matrix);
         let rows = plan::rows(&name, &read(&self.matrix).at(|| &name)?)?;
@@ -92,23 +96,30 @@ impl PlanCommand {
         if let Some(unknown) = self.rows.iter().find(|id| !ids.contains(&id.as_str())) {
             return Err(names::unknown("row", unknown, &ids).at(&name));
         }
-        let is_wanted = |number: usize, leaf: &Leaf| {
-            self.shard.is_none_or(|shard| shard.has(number)) && (self.rows.is_empty() || self.rows.contains(&leaf.row.id))
-        };
-        Ok(leaves.into_iter().enumerate().filter(|(number, leaf)| is_wanted(*number, leaf)).map(|(_, leaf)| leaf).collect())
+        let is_named = |leaf: &Leaf| self.rows.is_empty() || self.rows.contains(&leaf.row.id);
+        let named = leaves.into_iter().filter(is_named).enumerate();
+        Ok(named.filter(|(number, _)| self.shard.is_none_or(|shard| shard.has(*number))).map(|(_, leaf)| leaf).collect())
     }
 
     fn tell(&self, leaves: &[Leaf]) -> Result<()> {
-        if !self.json && !self.github {
-            return super::print(&table(leaves));
-        }
         if self.github && leaves.len() > GITHUB_MAX {
             let what = format!("GitHub takes {GITHUB_MAX} rows, these are {}", leaves.len());
             return Err(Error::unsupported(what).hint("let every job run a part: --run --shard I/N"));
         }
         let mut digests = Digests::default();
-        let rows = leaves.iter().map(|leaf| leaf.json(&mut digests)).collect::<Result<Value>>()?;
-        super::print(&if self.github { format!("{}\n", json!({"include": rows})) } else { format!("{rows:#}\n") })
+        let mut rows = || leaves.iter().map(|leaf| leaf.json(&mut digests)).collect::<Result<Value>>();
+        let text = match (self.json, self.github) {
+            (true, _) => format!("{:#}\n", rows()?),
+            (_, true) => format!("{}\n", json!({"include": rows()?})),
+            _ => table(leaves),
+        };
+        match self.output.as_deref().filter(|path| *path != Path::new(STDIN)) {
+            None => super::print(&text),
+            Some(path) => {
+                let file = (Target::Path(path.to_owned()), Blob::bytes(text.into_bytes()).into());
+                emit::emit(&[file], Manner::default(), &Silent).map(drop)
+            }
+        }
     }
 }
 
@@ -129,9 +140,8 @@ impl Leaf {
         let cli = parse(&row.args()).map_err(|error| error.at(row.blame(|args| parse(args).is_err())))?;
         let outputs = outputs(&cli).at(|| row.blame(|args| parse(args).is_ok_and(|cli| outputs(&cli).is_err())))?;
         if outputs.contains(&Target::Stdout) {
-            let what = "a row writes files, and not standard output";
-            let is_told = |args: &[String]| parse(args).is_ok_and(|cli| outputs_of(&cli).contains(&Target::Stdout));
-            return Err(Error::bad_input(what).hint("say where with dir").at(row.blame(is_told)));
+            let place = row.blame(writes_standard_output);
+            return Err(Error::bad_input("a row writes files, and not standard output").hint("leave it out").at(place));
         }
         Ok(Self { row, cli, outputs })
     }
@@ -151,15 +161,22 @@ impl Leaf {
         Ok(json!({"id": self.row.id, "args": self.row.args(), "outputs": outputs, "key": self.key(digests)?}))
     }
 
-    /// Whether its outputs are there already with its key, so that making them again would change nothing.
+    /// Whether its outputs are there already, so that nothing is to be made: as its key tells, or because what is there is to stay.
     fn is_made(&self, digests: &mut Digests) -> Result<bool> {
-        let told_by = match &self.cli.command {
-            Command::Convert(command) => command.metadata_file(),
-            Command::Build(command) => command.metadata_file(),
-            _ => None,
+        let making = match &self.cli.command {
+            Command::Convert(command) => command.making(),
+            Command::Build(command) => command.making(),
+            _ => return Ok(false),
         };
-        let Some(file) = told_by.filter(|file| file.exists()) else { return Ok(false) };
-        Ok(self.key(digests)?.is_some_and(|key| metadata::tells_made(file, &key)))
+        let is_there = |target: &Target| matches!(target, Target::Path(path) if path.exists());
+        if !self.outputs.iter().all(is_there) {
+            return Ok(false);
+        }
+        match &making.metadata_file {
+            _ if making.no_clobber => Ok(true),
+            Some(file) => Ok(self.key(digests)?.is_some_and(|key| metadata::tells_made(file, &key))),
+            None => Ok(false),
+        }
     }
 
     /// Makes its outputs. What the plan's own command line says of threads, limits and progress holds for it.
@@ -190,8 +207,8 @@ fn outputs(cli: &Cli) -> Result<Vec<Target>> {
     }
 }
 
-fn outputs_of(cli: &Cli) -> Vec<Target> {
-    outputs(cli).unwrap_or_default()
+fn writes_standard_output(args: &[String]) -> bool {
+    parse(args).and_then(|cli| outputs(&cli)).is_ok_and(|outputs| outputs.contains(&Target::Stdout))
 }
 
 /// Refuses two rows that would write one file: which of them were there in the end, nobody could tell.
@@ -238,7 +255,8 @@ fn run(leaves: Vec<Leaf>, global: &Global) -> Result<()> {
             }
         }
     }
-    ui.note(format_args!("{:>8}: {count} rows, {there} of them were there, {failed} failed", "plan"));
+    let made = count - there - failed;
+    ui.note(format_args!("{:>8}: {made} rows made, {there} there already, {failed} failed", "plan"));
     worst.map_or(Ok(()), Err)
 }
 
