@@ -36,7 +36,9 @@ mod yml;
 use crate::{
     emit,
     error::{self, Error, Kind, Result},
-    input, ui,
+    input,
+    plan::Digests,
+    ui,
 };
 use ::formats::{Env, Timestamp, oci::Reference, plain::Plain, units};
 use clap::{Parser, Subcommand};
@@ -97,6 +99,9 @@ struct Global {
     /// The whole command line behind the program's name
     #[arg(skip)]
     line: Vec<OsString>,
+    /// What the files hold that it names
+    #[arg(skip)]
+    digests: Arc<Digests>,
     /// Say nothing but errors
     #[arg(long, short, global = true)]
     quiet: bool,
@@ -117,8 +122,9 @@ impl Global {
         ui::Ui::new(if self.quiet { ui::Style::None } else { self.progress })
     }
 
-    /// Takes over what another command line says, which runs this one.
+    /// Takes over what another command line says, which runs this one, and what it knows.
     fn within(&mut self, outer: &Self) {
+        self.digests = Arc::clone(&outer.digests);
         self.quiet |= outer.quiet;
         self.progress = outer.progress;
         self.threads = self.threads.or(outer.threads);

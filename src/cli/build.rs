@@ -17,8 +17,7 @@ use crate::{
     linuxkit::{self, Config, Parts, Wishes},
     names::find,
     outputs::Output,
-    plan::{self, Digests},
-    process,
+    plan, process,
 };
 use formats::{
     Blob, Env, Silent, Spool,
@@ -118,7 +117,7 @@ impl Build {
         let request = self.making.request(&made, Overrides::default(), process::Wishes::default(), false, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(self.files().filter_map(FileId::of).collect())?;
-        made.key = if self.making.metadata_file.is_some() { self.key(global, &mut Digests::default())? } else { None };
+        made.key = if self.making.metadata_file.is_some() { self.key(global)? } else { None };
 
         let spool = || spool::in_directory(&directory, global);
         let images = self.images(&config, trust, made.ui(), &mut env, &spool)?;
@@ -155,7 +154,7 @@ impl Build {
     ///
     /// # Errors
     /// When a file cannot be read, or a configuration is none.
-    pub(super) fn key(&self, global: &Global, digests: &mut Digests) -> Result<Option<String>> {
+    pub(super) fn key(&self, global: &Global) -> Result<Option<String>> {
         let is_local = |path: &PathBuf| path != Path::new(STDIN) && !plan::is_elsewhere(path);
         if !self.locked || self.docker || !self.configurations.iter().all(is_local) {
             return Ok(None);
@@ -165,7 +164,7 @@ impl Build {
         let named = config.files.iter().filter_map(|file| file.source.as_deref());
         let named: Vec<_> = named.map(|path| path_of(path)).filter(|path| path.exists()).chain([lock]).collect();
         let files: Vec<_> = self.files().chain(named.iter().map(PathBuf::as_path)).collect();
-        digests.key(super::source_date_epoch()?, &global.line, &files)
+        global.digests.key(super::source_date_epoch()?, &global.line, &files)
     }
 
     /// What is made, and how.

@@ -9,7 +9,6 @@ use crate::{
     input::{self, FileId, Opened, Opening, STDIN},
     names::find,
     outputs::Output,
-    plan::Digests,
 };
 use formats::{
     Env, Silent,
@@ -87,7 +86,7 @@ impl Convert {
         let request = self.making.request(&made, overrides, self.process.wishes()?, self.decompress_kernel, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(self.files().filter_map(FileId::of).collect())?;
-        made.key = if self.making.metadata_file.is_some() { self.key(global, &mut Digests::default())? } else { None };
+        made.key = if self.making.metadata_file.is_some() { self.key(global)? } else { None };
         let read = made.ui().step("read");
         env.progress = Arc::clone(&read);
         // Of an image for several machines that for the kernel's.
@@ -178,13 +177,13 @@ impl Convert {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub(super) fn key(&self, global: &Global, digests: &mut Digests) -> Result<Option<String>> {
+    pub(super) fn key(&self, global: &Global) -> Result<Option<String>> {
         let pinned = self.registry_name().is_some_and(|name| name.parse::<Reference>().is_ok_and(|name| name.digest().is_some()));
         if self.reading.follow || self.input == Path::new(STDIN) {
             return Ok(None);
         }
         let files: Vec<_> = self.files().filter(|path| !(pinned && *path == self.input)).collect();
-        digests.key(super::source_date_epoch()?, &global.line, &files)
+        global.digests.key(super::source_date_epoch()?, &global.line, &files)
     }
 
     /// What is made, and how.

@@ -6,7 +6,7 @@ use crate::{
     error::{self, At, Error, Kind, Result},
     input::{self, STDIN},
     names,
-    plan::{self, Digests, Row, Shard},
+    plan::{self, Row, Shard},
 };
 use formats::{Blob, Silent};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ struct Leaf {
 
 impl PlanCommand {
     pub(super) fn run(&self, global: &Global) -> ExitCode {
-        let result = self.leaves().and_then(|leaves| if self.run { run(leaves, global) } else { self.tell(&leaves) });
+        let result = self.leaves(global).and_then(|leaves| if self.run { run(leaves, global) } else { self.tell(&leaves) });
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => super::fail(&error),
@@ -87,10 +87,10 @@ impl PlanCommand {
     }
 
     /// The rows that are asked for: of those that are named, or of all, what is in the shard.
-    fn leaves(&self) -> Result<Vec<Leaf>> {
+    fn leaves(&self, global: &Global) -> Result<Vec<Leaf>> {
         let name = input::show(&self.matrix);
         let rows = plan::rows(&name, &read(&self.matrix).at(|| &name)?)?;
-        let leaves: Vec<Leaf> = rows.into_iter().map(Leaf::new).collect::<Result<_>>()?;
+        let leaves: Vec<Leaf> = rows.into_iter().map(|row| Leaf::new(row, global)).collect::<Result<_>>()?;
         refuse_clashes(&leaves)?;
         let ids: Vec<_> = leaves.iter().map(|leaf| leaf.row.id.as_str()).collect();
         if let Some(unknown) = self.rows.iter().find(|id| !ids.contains(&id.as_str())) {
@@ -106,8 +106,7 @@ impl PlanCommand {
             let what = format!("GitHub takes {GITHUB_MAX} rows, these are {}", leaves.len());
             return Err(Error::unsupported(what).hint("let every job run a part: --run --shard I/N"));
         }
-        let mut digests = Digests::default();
-        let mut rows = || leaves.iter().map(|leaf| leaf.json(&mut digests)).collect::<Result<Value>>();
+        let rows = || leaves.iter().map(|leaf| leaf.json()).collect::<Result<Value>>();
         let text = match (self.json, self.github) {
             (true, _) => format!("{:#}\n", rows()?),
             (_, true) => format!("{}\n", json!({"include": rows()?})),
@@ -136,33 +135,34 @@ fn read(path: &Path) -> Result<String> {
 impl Leaf {
     /// # Errors
     /// When the command line of the row is refused; the words that are to blame are named.
-    fn new(row: Row) -> Result<Self> {
-        let cli = parse(&row.args()).map_err(|error| error.at(row.blame(|args| parse(args).is_err())))?;
+    fn new(row: Row, global: &Global) -> Result<Self> {
+        let mut cli = parse(&row.args()).map_err(|error| error.at(row.blame(|args| parse(args).is_err())))?;
         let outputs = outputs(&cli).at(|| row.blame(|args| parse(args).is_ok_and(|cli| outputs(&cli).is_err())))?;
         if outputs.contains(&Target::Stdout) {
             let place = row.blame(writes_standard_output);
             return Err(Error::bad_input("a row writes files, and not standard output").hint("leave it out").at(place));
         }
+        cli.global.within(global);
         Ok(Self { row, cli, outputs })
     }
 
     /// What tells its outputs from others.
-    fn key(&self, digests: &mut Digests) -> Result<Option<String>> {
+    fn key(&self) -> Result<Option<String>> {
         let key = match &self.cli.command {
-            Command::Convert(command) => command.key(&self.cli.global, digests),
-            Command::Build(command) => command.key(&self.cli.global, digests),
+            Command::Convert(command) => command.key(&self.cli.global),
+            Command::Build(command) => command.key(&self.cli.global),
             _ => Ok(None),
         };
         key.at(|| self.row.place())
     }
 
-    fn json(&self, digests: &mut Digests) -> Result<Value> {
+    fn json(&self) -> Result<Value> {
         let outputs: Vec<_> = self.outputs.iter().map(Target::to_string).collect();
-        Ok(json!({"id": self.row.id, "args": self.row.args(), "outputs": outputs, "key": self.key(digests)?}))
+        Ok(json!({"id": self.row.id, "args": self.row.args(), "outputs": outputs, "key": self.key()?}))
     }
 
     /// Whether its outputs are there already, so that nothing is to be made: as its key tells, or because what is there is to stay.
-    fn is_made(&self, digests: &mut Digests) -> Result<bool> {
+    fn is_made(&self) -> Result<bool> {
         let making = match &self.cli.command {
             Command::Convert(command) => command.making(),
             Command::Build(command) => command.making(),
@@ -174,14 +174,13 @@ impl Leaf {
         }
         match &making.metadata_file {
             _ if making.no_clobber => Ok(true),
-            Some(file) => Ok(self.key(digests)?.is_some_and(|key| metadata::tells_made(file, &key))),
+            Some(file) => Ok(self.key()?.is_some_and(|key| metadata::tells_made(file, &key))),
             None => Ok(false),
         }
     }
 
-    /// Makes its outputs. What the plan's own command line says of threads, limits and progress holds for it.
-    fn run(mut self, global: &Global) -> Result<()> {
-        self.cli.global.within(global);
+    /// Makes its outputs.
+    fn run(&self) -> Result<()> {
         match &self.cli.command {
             Command::Convert(command) => command.run(&self.cli.global),
             Command::Build(command) => command.run(&self.cli.global),
@@ -231,12 +230,12 @@ fn refuse_clashes(leaves: &[Leaf]) -> Result<()> {
 /// # Errors
 /// When one fails: that of the failures where trying again helps most, and of these the first. The others are told.
 fn run(leaves: Vec<Leaf>, global: &Global) -> Result<()> {
-    let (ui, mut digests) = (global.ui(), Digests::default());
+    let ui = global.ui();
     let (count, mut there, mut failed) = (leaves.len(), 0, 0);
     let mut worst: Option<Error> = None;
     for leaf in leaves {
         let id = leaf.row.id.clone();
-        let made = leaf.is_made(&mut digests).and_then(|is_made| if is_made { Ok(true) } else { leaf.run(global).map(|()| false) });
+        let made = leaf.is_made().and_then(|is_made| if is_made { Ok(true) } else { leaf.run().map(|()| false) });
         match made {
             Ok(true) => {
                 ui.note(format_args!("{:>8}: {id} is there already", "row"));

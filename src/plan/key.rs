@@ -12,21 +12,26 @@ use std::{
     fs::{self, File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
 };
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// What files hold, each read once: the rows of a plan share them.
+/// What files hold, each read once as long as it does not change: the rows of a plan share them.
 #[derive(Debug, Default)]
-pub(crate) struct Digests(HashMap<PathBuf, [u8; 32]>);
+pub(crate) struct Digests(Mutex<HashMap<PathBuf, (Stamp, [u8; 32])>>);
+
+/// Whether a file is still as it was: its length, and when it was written.
+type Stamp = (u64, Option<SystemTime>);
 
 impl Digests {
     /// The key of a command line that reads these files and directories; none where one of them is elsewhere.
     ///
     /// # Errors
     /// When one cannot be read.
-    pub(crate) fn key(&mut self, time: Timestamp, line: &[OsString], files: &[&Path]) -> Result<Option<String>> {
+    pub(crate) fn key(&self, time: Timestamp, line: &[OsString], files: &[&Path]) -> Result<Option<String>> {
         if files.iter().any(|path| is_elsewhere(path)) {
             return Ok(None);
         }
@@ -41,13 +46,22 @@ impl Digests {
         Ok(Some(units::hex(&key.finalize())))
     }
 
-    fn of(&mut self, path: &Path) -> Result<[u8; 32]> {
-        if let Some(known) = self.0.get(path) {
-            return Ok(*known);
+    fn of(&self, path: &Path) -> Result<[u8; 32]> {
+        let metadata = fs::metadata(path).at(|| path.display())?;
+        if metadata.is_dir() {
+            return directory(path);
         }
-        let digest = content(path, &fs::metadata(path).at(|| path.display())?)?;
-        self.0.insert(path.to_owned(), digest);
-        Ok(digest)
+        let stamp = (metadata.len(), metadata.modified().ok());
+        // Who panicked while he held it left nothing half done.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(path) {
+            Some((then, digest)) if *then == stamp => Ok(*digest),
+            _ => {
+                let digest = file(path).at(|| path.display())?;
+                known.insert(path.to_owned(), (stamp, digest));
+                Ok(digest)
+            }
+        }
     }
 }
 
@@ -60,13 +74,6 @@ pub(crate) fn is_elsewhere(path: &Path) -> bool {
 fn part(to: &mut Sha256, bytes: &[u8]) {
     to.update(units::bytes(bytes.len()).to_le_bytes());
     to.update(bytes);
-}
-
-fn content(path: &Path, metadata: &Metadata) -> Result<[u8; 32]> {
-    match metadata.is_dir() {
-        true => directory(path),
-        false => file(path).at(|| path.display()),
-    }
 }
 
 fn file(path: &Path) -> io::Result<[u8; 32]> {
@@ -94,8 +101,10 @@ fn directory(path: &Path) -> Result<[u8; 32]> {
         part(&mut digest, &mode(&metadata).to_le_bytes());
         if metadata.is_symlink() {
             part(&mut digest, fs::read_link(&entry).at(|| entry.display())?.as_os_str().as_encoded_bytes());
-        } else if metadata.is_file() || metadata.is_dir() {
-            part(&mut digest, &content(&entry, &metadata)?);
+        } else if metadata.is_dir() {
+            part(&mut digest, &directory(&entry)?);
+        } else if metadata.is_file() {
+            part(&mut digest, &file(&entry).at(|| entry.display())?);
         }
     }
     Ok(digest.finalize().into())
@@ -132,6 +141,19 @@ mod tests {
         assert_ne!(first, Digests::default().key(Timestamp(1), &["convert".into(), "a.tar".into()], &[&path]).unwrap().unwrap());
         fs::write(&path, "two").unwrap();
         assert_ne!(first, key(&["convert", "a.tar"], &[&path]));
+    }
+
+    #[test]
+    fn a_file_that_changed_is_read_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("a.tar");
+        let digests = Digests::default();
+        let key = |content: &str| {
+            fs::write(&path, content).unwrap();
+            digests.key(Timestamp(0), &[], &[&path]).unwrap().unwrap()
+        };
+        let first = key("one");
+        assert!(first != key("three") && first == key("one"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::support::{
     deploy::{Linter, file},
     scratch, text,
-    tools::{finish, moby},
+    tools::{finish, moby, tool},
 };
 use std::{fs, path::Path};
 
@@ -95,5 +95,28 @@ fn every_file_says_what_moby_takes() {
         })));
         let rows: serde_json::Value = serde_json::from_slice(&told.success().stdout).unwrap();
         assert_eq!(rows.as_array().unwrap().len(), 1, "{path}: {words:?}: {rows}");
+    }
+}
+
+/// A script that tries again does so where that may help, and nowhere else.
+#[test]
+fn the_slurm_script_tries_again_what_may_go_away() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = scratch("deploy-tries");
+    let program = |name: &str, text: &str| {
+        fs::write(dir.join(name), text).unwrap();
+        fs::set_permissions(dir.join(name), PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    // Nobody waits; and a moby that fails as it is told to, but for its third try.
+    program("sleep", "#!/bin/sh\n");
+    program("moby", "#!/bin/sh\necho \"$@\" >> calls\n[ $(wc -l < calls) = 3 ] || exit $CODE\n");
+    for (code, tries, ends) in [(0, 1, 0), (1, 1, 1), (2, 1, 2), (3, 1, 3), (4, 3, 0), (5, 3, 0), (6, 3, 0), (137, 3, 0)] {
+        let mut script = tool(crate::support::deploy::path("slurm/array.sh"));
+        script.current_dir(&dir).env("MOBY", "./moby").env("PATH", format!("{}:/usr/bin:/bin", text(&dir)));
+        let ran = finish(script.env("CODE", code.to_string()).env("SLURM_ARRAY_TASK_ID", "2").env("SLURM_ARRAY_TASK_COUNT", "4"));
+        assert_eq!(ran.code(), ends, "{code}: {ran}");
+        let calls = fs::read_to_string(dir.join("calls")).unwrap();
+        assert_eq!(calls, "plan matrix.toml --run --shard 2/4 --threads 1 --progress plain\n".repeat(tries), "{code}");
+        fs::remove_file(dir.join("calls")).unwrap();
     }
 }
