@@ -295,6 +295,42 @@ mod tests {
         assert_eq!(ids, ["round-iso-gcp", "round-qcow2-aws", "pear-iso-gcp", "pear-qcow2-aws", "banana", "banana-iso"]);
     }
 
+    proptest::proptest! {
+        /// Whatever stands in a matrix: rows that can be told apart, or words.
+        #[test]
+        fn no_matrix_is_a_danger(lines in proptest::collection::vec(proptest::sample::select(LINES), 0..12)) {
+            if let Ok(rows) = rows("m.toml", &lines.join("\n")) {
+                let ids: std::collections::HashSet<_> = rows.iter().map(|row| row.id.as_str()).collect();
+                proptest::prop_assert!(!rows.is_empty() && ids.len() == rows.len());
+                proptest::prop_assert!(ids.iter().all(|id| id.len() <= ID_MAX && !id.is_empty()));
+            }
+        }
+    }
+
+    /// Lines of matrices, good ones and others.
+    const LINES: &[&str] = &[
+        "dir = 'out'",
+        "metadata = true",
+        "args = ['-q', '']",
+        "format = ['iso', 'raw']",
+        "target = ['aws', 'gcp', 'metal']",
+        "[[input]]",
+        "[[include]]",
+        "[[exclude]]",
+        "path = 'a.tar'",
+        "path = 'A.tar'",
+        "path = 'oci://example.org/a:1'",
+        "path = 'b.yml'",
+        "name = 'a'",
+        "name = '\u{202e}'",
+        "input = 'a'",
+        "format = 'raw'",
+        "target = 'aws'",
+        "args = []",
+        "[input]",
+        "\"",
+    ];
+
     #[test]
     fn identifiers_are_labels_and_differ() {
         let long = "n".repeat(200);

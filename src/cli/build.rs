@@ -164,7 +164,7 @@ impl Build {
         let named = config.files.iter().filter_map(|file| file.source.as_deref());
         let named: Vec<_> = named.map(|path| path_of(path)).filter(|path| path.exists()).chain([lock]).collect();
         let files: Vec<_> = self.files().chain(named.iter().map(PathBuf::as_path)).collect();
-        global.digests.key(super::source_date_epoch()?, &global.line, &files)
+        global.digests.key(super::source_date_epoch()?, &self.arch, &global.line, &files)
     }
 
     /// What is made, and how.

@@ -6,6 +6,7 @@ use crate::{
     emit::Target,
     error::{At, Error, Result},
     image::Overrides,
+    images,
     input::{self, FileId, Opened, Opening, STDIN},
     names::find,
     outputs::Output,
@@ -183,7 +184,9 @@ impl Convert {
             return Ok(None);
         }
         let files: Vec<_> = self.files().filter(|path| !(pinned && *path == self.input)).collect();
-        global.digests.key(super::source_date_epoch()?, &global.line, &files)
+        // Of a container image for several machines this one's would be taken.
+        let arch = if self.arch.is_none() && self.kernel.is_empty() { images::host_arch() } else { "" };
+        global.digests.key(super::source_date_epoch()?, arch, &global.line, &files)
     }
 
     /// What is made, and how.

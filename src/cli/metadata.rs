@@ -44,10 +44,7 @@ pub(super) fn text(
         let place = files[number..].iter().find_map(|(target, _)| places.iter().find(|place| place.target == *target));
         let format = place.map(|place| artifacts[place.output].output.name);
         let (bytes, sha256) = body.sha256(threads)?;
-        let path = match target {
-            Target::Path(path) => path.to_string_lossy(),
-            Target::Stdout => STDIN.into(),
-        };
+        let path = if *target == Target::Stdout { STDIN.to_owned() } else { target.to_string() };
         outputs.push(json!({"path": path, "format": format, "bytes": bytes, "sha256": units::hex(&sha256)}));
     }
     let all = json!({"moby": env!("CARGO_PKG_VERSION"), "key": key, "outputs": outputs});

@@ -1,7 +1,7 @@
 //! The key of a run: what tells its outputs from those of any other run.
 //!
-//! It is the SHA-256 of moby's version, `SOURCE_DATE_EPOCH`, the arguments, and what the files hold that the arguments name. Two runs of
-//! one key write the same bytes. Nothing else enters: no clock, no machine, no directory that is not an argument.
+//! It is the SHA-256 of moby's version, `SOURCE_DATE_EPOCH`, the architecture that is built for, the arguments, and what the files hold that
+//! the arguments name. Two runs of one key write the same bytes. Nothing else enters: no clock, no directory that is not an argument.
 
 use crate::error::{At, Result};
 use formats::{Timestamp, units};
@@ -27,39 +27,49 @@ pub(crate) struct Digests(Mutex<HashMap<PathBuf, (Stamp, [u8; 32])>>);
 type Stamp = (u64, Option<SystemTime>);
 
 impl Digests {
-    /// The key of a command line that reads these files and directories; none where one of them is elsewhere.
+    /// The key of a command line that reads these files and directories; none where one of them is elsewhere, or is a pipe, which can be
+    /// read once.
     ///
     /// # Errors
     /// When one cannot be read.
-    pub(crate) fn key(&self, time: Timestamp, line: &[OsString], files: &[&Path]) -> Result<Option<String>> {
+    pub(crate) fn key(&self, time: Timestamp, arch: &str, line: &[OsString], files: &[&Path]) -> Result<Option<String>> {
         if files.iter().any(|path| is_elsewhere(path)) {
             return Ok(None);
+        }
+        let mut contents = Vec::new();
+        for path in files {
+            match self.of(path)? {
+                Some(content) => contents.push(content),
+                None => return Ok(None),
+            }
         }
         let mut key = Sha256::new();
         part(&mut key, concat!("moby ", env!("CARGO_PKG_VERSION")).as_bytes());
         part(&mut key, time.0.to_string().as_bytes());
+        part(&mut key, arch.as_bytes());
         part(&mut key, line.len().to_string().as_bytes());
         line.iter().for_each(|word| part(&mut key, word.as_encoded_bytes()));
-        for path in files {
-            part(&mut key, &self.of(path)?);
-        }
+        contents.iter().for_each(|content| part(&mut key, content));
         Ok(Some(units::hex(&key.finalize())))
     }
 
-    fn of(&self, path: &Path) -> Result<[u8; 32]> {
+    fn of(&self, path: &Path) -> Result<Option<[u8; 32]>> {
         let metadata = fs::metadata(path).at(|| path.display())?;
         if metadata.is_dir() {
-            return directory(path);
+            return directory(path).map(Some);
+        }
+        if !metadata.is_file() {
+            return Ok(None);
         }
         let stamp = (metadata.len(), metadata.modified().ok());
         // Who panicked while he held it left nothing half done.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(path) {
-            Some((then, digest)) if *then == stamp => Ok(*digest),
+            Some((then, digest)) if *then == stamp => Ok(Some(*digest)),
             _ => {
                 let digest = file(path).at(|| path.display())?;
                 known.insert(path.to_owned(), (stamp, digest));
-                Ok(digest)
+                Ok(Some(digest))
             }
         }
     }
@@ -101,6 +111,9 @@ fn directory(path: &Path) -> Result<[u8; 32]> {
         part(&mut digest, &mode(&metadata).to_le_bytes());
         if metadata.is_symlink() {
             part(&mut digest, fs::read_link(&entry).at(|| entry.display())?.as_os_str().as_encoded_bytes());
+            if entry.is_file() {
+                part(&mut digest, &file(&entry).at(|| entry.display())?);
+            }
         } else if metadata.is_dir() {
             part(&mut digest, &directory(&entry)?);
         } else if metadata.is_file() {
@@ -127,7 +140,7 @@ mod tests {
 
     fn key(words: &[&str], files: &[&Path]) -> String {
         let line: Vec<_> = words.iter().map(OsString::from).collect();
-        Digests::default().key(Timestamp(0), &line, files).unwrap().unwrap()
+        Digests::default().key(Timestamp(0), "amd64", &line, files).unwrap().unwrap()
     }
 
     #[test]
@@ -138,7 +151,9 @@ mod tests {
         let first = key(&["convert", "a.tar"], &[&path]);
         assert_eq!(first, key(&["convert", "a.tar"], &[&path]));
         assert_ne!(first, key(&["convert", "a", ".tar"], &[&path]), "words have ends");
-        assert_ne!(first, Digests::default().key(Timestamp(1), &["convert".into(), "a.tar".into()], &[&path]).unwrap().unwrap());
+        assert_ne!(first, Digests::default().key(Timestamp(1), "amd64", &["convert".into(), "a.tar".into()], &[&path]).unwrap().unwrap());
+        let elsewhere = Digests::default().key(Timestamp(0), "arm64", &["convert".into(), "a.tar".into()], &[&path]).unwrap().unwrap();
+        assert_ne!(first, elsewhere, "an image for several machines");
         fs::write(&path, "two").unwrap();
         assert_ne!(first, key(&["convert", "a.tar"], &[&path]));
     }
@@ -150,7 +165,7 @@ mod tests {
         let digests = Digests::default();
         let key = |content: &str| {
             fs::write(&path, content).unwrap();
-            digests.key(Timestamp(0), &[], &[&path]).unwrap().unwrap()
+            digests.key(Timestamp(0), "amd64", &[], &[&path]).unwrap().unwrap()
         };
         let first = key("one");
         assert!(first != key("three") && first == key("one"));
@@ -169,10 +184,20 @@ mod tests {
         assert!(first != renamed && renamed != key(&[], &[scratch.path()]));
     }
 
+    /// To read a pipe for its key would take from the run what it is to read.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_has_no_key_and_is_not_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(Digests::default().key(Timestamp(0), "amd64", &[], &[&path]).unwrap(), None);
+    }
+
     #[test]
     fn what_is_elsewhere_has_no_key() {
-        assert_eq!(Digests::default().key(Timestamp(0), &[], &[Path::new("s3://bucket/a.tar")]).unwrap(), None);
-        let gone = Digests::default().key(Timestamp(0), &[], &[Path::new("gone.tar")]).unwrap_err();
+        assert_eq!(Digests::default().key(Timestamp(0), "amd64", &[], &[Path::new("s3://bucket/a.tar")]).unwrap(), None);
+        let gone = Digests::default().key(Timestamp(0), "amd64", &[], &[Path::new("gone.tar")]).unwrap_err();
         assert!(gone.to_string().starts_with("gone.tar: "), "{gone}");
     }
 }

@@ -156,6 +156,21 @@ fn a_row_that_is_there_is_not_made_again() {
     assert!(again.errors().contains("plan: 1 rows made, 3 there already") && again.errors().contains("made: out/base.qcow2"), "{again}");
 }
 
+/// Who wants nothing replaced wants it also when a part is run again.
+#[test]
+fn what_must_stay_is_taken_for_made() {
+    let dir = checkout("plan-stays");
+    fs::write(dir.join("matrix.toml"), "dir = 'out'\nargs = ['--no-clobber']\nformat = ['raw', 'vdi']\n[[input]]\npath = 'app.tar'\n")
+        .unwrap();
+    fs::create_dir(dir.join("out")).unwrap();
+    fs::write(dir.join("out/app.vdi"), "somebody's").unwrap();
+    for _ in 0..2 {
+        plan(&dir, &["--run"]).success();
+        assert_eq!(names(&dir.join("out")), ["app.img", "app.vdi"]);
+        assert_eq!(fs::read(dir.join("out/app.vdi")).unwrap(), b"somebody's");
+    }
+}
+
 /// A file that says what was made is the last of a run to be there, and a failure writes none.
 #[test]
 fn a_metadata_file_is_an_output() {

