@@ -87,7 +87,8 @@ pub(crate) fn rows(file: &str, text: &str) -> Result<Vec<Row>> {
     tell_apart(&mut rows);
     if matrix.metadata {
         for row in &mut rows {
-            let file = format!("{}/{}.json", matrix.dir.trim_end_matches('/'), row.id);
+            let directory = if matrix.dir == "." { String::new() } else { format!("{}/", matrix.dir.trim_end_matches('/')) };
+            let file = format!("{directory}{}.json", row.id);
             row.pieces[0].1.extend(["--metadata-file".to_owned(), file]);
         }
     }
@@ -257,7 +258,7 @@ mod tests {
         );
         let text = format!("target = ['aws', 'gcp']\nmetadata = true\n{TWO}");
         let found = lines(&text);
-        assert_eq!(found[1], "a-gcp: convert a.tar --target gcp --name a-gcp --dir . --metadata-file ./a-gcp.json");
+        assert_eq!(found[1], "a-gcp: convert a.tar --target gcp --name a-gcp --dir . --metadata-file a-gcp.json");
         assert_eq!(found.len(), 4);
     }
 

@@ -255,7 +255,8 @@ fn run(leaves: Vec<Leaf>, global: &Global) -> Result<()> {
         }
     }
     let made = count - there - failed;
-    ui.note(format_args!("{:>8}: {made} rows made, {there} there already, {failed} failed", "plan"));
+    let noun = if count == 1 { "row" } else { "rows" };
+    ui.note(format_args!("{:>8}: {count} {noun}: {made} made, {there} there already, {failed} failed", "plan"));
     worst.map_or(Ok(()), Err)
 }
 

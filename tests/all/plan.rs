@@ -3,7 +3,7 @@
 
 use crate::support::{
     deploy, images, names, scratch,
-    tools::{Finished, finish, moby, run},
+    tools::{Finished, finish, finish_with, moby, run},
 };
 use serde_json::Value;
 use std::{
@@ -141,19 +141,19 @@ fn a_row_that_is_there_is_not_made_again() {
     let run = |words: &[&str]| {
         finish(moby().current_dir(&dir).args(["plan", "matrix.toml", "--run", "--progress", "plain"]).args(words)).success()
     };
-    assert!(run(&[]).errors().contains("plan: 4 rows made, 0 there already, 0 failed"));
+    assert!(run(&[]).errors().contains("plan: 4 rows: 4 made, 0 there already, 0 failed"));
     let first = made(&dir);
-    assert!(run(&[]).errors().contains("plan: 0 rows made, 4 there already, 0 failed"));
+    assert!(run(&[]).errors().contains("plan: 4 rows: 0 made, 4 there already, 0 failed"));
     // An output that is gone, one that is half of itself, an input that is another one.
     fs::remove_file(dir.join("out/app.iso")).unwrap();
     let again = run(&[]);
-    assert!(again.errors().contains("plan: 1 rows made, 3 there already") && again.errors().contains("made: out/app.iso"), "{again}");
+    assert!(again.errors().contains("plan: 4 rows: 1 made, 3 there already") && again.errors().contains("made: out/app.iso"), "{again}");
     fs::File::options().write(true).open(dir.join("out/app.qcow2")).unwrap().set_len(5).unwrap();
-    assert!(run(&[]).errors().contains("plan: 1 rows made, 3 there already"));
+    assert!(run(&[]).errors().contains("plan: 4 rows: 1 made, 3 there already"));
     assert!(made(&dir) == first);
     images::write_test_tar(&dir.join("base.tar"), 2);
     let again = run(&[]);
-    assert!(again.errors().contains("plan: 1 rows made, 3 there already") && again.errors().contains("made: out/base.qcow2"), "{again}");
+    assert!(again.errors().contains("plan: 4 rows: 1 made, 3 there already") && again.errors().contains("made: out/base.qcow2"), "{again}");
 }
 
 /// Who wants nothing replaced wants it also when a part is run again.
@@ -199,7 +199,7 @@ fn a_metadata_file_is_an_output() {
     let input = fs::read(dir.join("app.tar")).unwrap();
     let mut command = moby();
     command.current_dir(&dir).args(["convert", "-", "-q", "-f", "raw", "--metadata-file", "stdin.json"]);
-    crate::support::tools::finish_with(&mut command, &input).success();
+    finish_with(&mut command, &input).success();
     let told: Value = serde_json::from_slice(&fs::read(dir.join("stdin.json")).unwrap()).unwrap();
     assert_eq!(told["key"], Value::Null);
     for (words, said) in [
@@ -295,6 +295,44 @@ fn keys_are_only_where_they_hold() {
         ("box-openstack.qcow2", false),
     ];
     assert_eq!(told.iter().map(|(name, has)| (name.as_str(), *has)).collect::<Vec<_>>(), wanted);
+}
+
+/// A build from a lock is known by all that it reads, also by the files that its configuration names.
+#[test]
+fn a_locked_build_is_known_by_what_it_reads() {
+    let dir = scratch("plan-build");
+    let matrix = "metadata = true\nformat = ['tar']\nargs = ['--locked']\n[[input]]\npath = 'app.yml'\n";
+    for (name, text) in [("matrix.toml", matrix), ("app.yml", "files:\n  - path: etc/x\n    source: x\n"), ("x", "one")] {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    finish(moby().current_dir(&dir).args(["lock", "app.yml"])).success();
+    let made = || finish(moby().current_dir(&dir).args(["plan", "matrix.toml", "--run", "--progress", "plain"])).success().errors();
+    assert!(made().contains("plan: 1 row: 1 made, 0 there already"));
+    assert!(made().contains("plan: 1 row: 0 made, 1 there already"));
+    for (name, text) in [("x", "two"), ("app.lock", "# another\n")] {
+        fs::write(dir.join(name), text).unwrap();
+        assert!(made().contains("plan: 1 row: 1 made, 0 there already"), "{name}");
+    }
+    assert_eq!(names(&dir), ["app-tar.json", "app.lock", "app.tar", "app.yml", "matrix.toml", "x"]);
+}
+
+/// The matrix of the documentation is one.
+#[test]
+fn the_documented_matrix_is_taken() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/many-machines.md")).unwrap();
+    let matrix = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let told = finish_with(moby().args(["plan", "-"]), matrix.as_bytes()).success().text();
+    let ids: Vec<_> = told.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
+    let wanted = [
+        "app-qcow2-aws",
+        "app-qcow2-openstack",
+        "app-raw-vhdx-aws",
+        "app-raw-vhdx-openstack",
+        "box-qcow2-openstack",
+        "box-raw-vhdx-openstack",
+        "other-vhd",
+    ];
+    assert_eq!(ids, wanted, "{told}");
 }
 
 /// GitHub reads one line, and takes 256 jobs.
