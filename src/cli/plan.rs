@@ -168,9 +168,21 @@ impl Leaf {
             Command::Build(command) => command.making(),
             _ => return Ok(false),
         };
-        let is_there = |target: &Target| matches!(target, Target::Path(path) if path.exists());
-        if !self.outputs.iter().all(is_there) {
+        let is_missing = |target: &Target| matches!(target, Target::Path(path) if !path.exists()) || *target == Target::Stdout;
+        if self.outputs.iter().any(is_missing) {
             return Ok(false);
+        }
+        let key = self.key()?;
+        for target in &self.outputs {
+            // Elsewhere a file tells by itself of what it was made.
+            if let Target::Remote(there) = target
+                && (key.is_none() || there.key().at(|| there)? != key)
+            {
+                return Ok(false);
+            }
+        }
+        if self.outputs.iter().all(|target| matches!(target, Target::Remote(_))) {
+            return Ok(true);
         }
         match &making.metadata_file {
             _ if making.no_clobber => Ok(true),
