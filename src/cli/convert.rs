@@ -93,7 +93,8 @@ impl Convert {
         // Of an image for several machines that for the kernel's.
         let of_kernel = conversion.request().overrides.kernel.as_ref().and_then(|package| Kernel::identify(&package.kernel).ok());
         let arch = self.arch.or(of_kernel.map(|kernel| kernel.arch));
-        let opening = Opening { arch, strict: self.tar.strict, ..self.reading.of(&self.input) };
+        let stores = self.making.stores(self.images.ca());
+        let opening = Opening { arch, strict: self.tar.strict, stores, whole: true, ..self.reading.of(&self.input) };
         let opened = match self.registry_name() {
             Some(name) => self.pulled(name, &opening, &mut env).at(|| input::show(&self.input))?,
             None => input::read(&self.input, self.from, &opening, &mut env)?,

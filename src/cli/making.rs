@@ -184,14 +184,15 @@ impl Making {
         })
     }
 
+    /// How stores are reached.
     #[cfg(feature = "net")]
-    fn stores(&self, ca: Option<&Path>) -> Stores {
+    pub(super) fn stores(&self, ca: Option<&Path>) -> Stores {
         let StoreArgs { endpoint, connections } = self.stores.clone();
         Stores { ca: ca.map(Path::to_owned), endpoint, connections, no_clobber: self.no_clobber, ..Stores::default() }
     }
 
     #[cfg(not(feature = "net"))]
-    fn stores(&self, _: Option<&Path>) -> Stores {
+    pub(super) fn stores(&self, _: Option<&Path>) -> Stores {
         Stores
     }
 
