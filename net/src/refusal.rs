@@ -34,8 +34,12 @@ pub(crate) fn of_server(mut answer: Answer, does: &str) -> Failure {
         }
         None => remote(&answer.url, what),
     };
-    if is_passing(status) { Failure::after(error, asked) } else { error.into() }
+    let code = said.split(':').next().unwrap_or_default();
+    if is_passing(status) || THROTTLED.contains(&code) { Failure::after(error, asked) } else { error.into() }
 }
+
+/// What Amazon's services say with status 400 or 403 to who asks too often.
+const THROTTLED: [&str; 4] = ["Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"];
 
 /// What a server takes amiss in signatures and tokens; below it are networks and clocks that go a little wrong.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(240);

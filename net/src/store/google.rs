@@ -41,7 +41,8 @@ pub(super) const STORE: Store = Store {
 };
 
 /// "All pieces but the last are multiples of 256 KiB."
-const RULES: Rules = Rules { unit: 256 * units::KIB, part: 16 * units::MIB, part_max: u64::MAX >> 1, count_max: u64::MAX, zeros: Zeros::Sent };
+const RULES: Rules =
+    Rules { unit: 256 * units::KIB, part: 16 * units::MIB, part_max: u64::MAX >> 1, count_max: u64::MAX, zeros: Zeros::Sent };
 /// Most bytes of an answer.
 const ANSWER_MAX: u64 = 1 << 20;
 

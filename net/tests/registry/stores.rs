@@ -1,6 +1,7 @@
 //! Stores: real ones of others on the loopback interface, and what happens between us and them.
 
 mod between;
+mod logins;
 mod s3;
 
 use formats::Blob;

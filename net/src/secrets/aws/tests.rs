@@ -281,6 +281,16 @@ fn a_wrong_clock_is_named() {
 }
 
 #[test]
+fn who_asks_too_often_asks_again() {
+    let body = "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let sts = Server::start(move |_| if first.swap(false, Ordering::Relaxed) { refusal("400 Bad Request", body) } else { ok(xml("ROLE")) });
+    let config = "[default]\nrole_arn = arn\nsource_profile = default\naws_access_key_id = A\naws_secret_access_key = geheim\n";
+    assert_eq!(Case::new(&[("AWS_ENDPOINT_URL", &sts.url())], config, "").key().unwrap(), temporary("ROLE"));
+    assert_eq!(sts.asked().len(), 2);
+}
+
+#[test]
 fn a_container_gets_its_token() {
     let container = Server::start(|_| ok(json("CONTAINER", "2024-02-29T13:00:00Z")));
     let file = tempfile::NamedTempFile::new().unwrap();

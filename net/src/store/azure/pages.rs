@@ -13,7 +13,8 @@ use std::{ops::Range, sync::Mutex};
 use ureq::http::Method;
 
 /// "Pages have 512 bytes; at most 4 MiB are put at a time." Smaller gaps than this cost more to leave out than to send.
-const RULES: Rules = Rules { unit: 64 * units::KIB, part: 4 * units::MIB, part_max: 4 * units::MIB, count_max: u64::MAX, zeros: Zeros::Skipped };
+const RULES: Rules =
+    Rules { unit: 64 * units::KIB, part: 4 * units::MIB, part_max: 4 * units::MIB, count_max: u64::MAX, zeros: Zeros::Skipped };
 /// Bytes of a page.
 const PAGE: u64 = 512;
 /// Most bytes of a list of ranges.
@@ -52,7 +53,8 @@ impl Pages {
 
     fn create(&self, len: u64, mark: &str) -> Result<u16> {
         let mut ask = Ask::new(Method::PUT, "");
-        let headers = [("x-ms-blob-type", "PageBlob"), ("x-ms-blob-content-type", "application/octet-stream"), ("If-None-Match", "*"), (MARK, mark)];
+        let headers =
+            [("x-ms-blob-type", "PageBlob"), ("x-ms-blob-content-type", "application/octet-stream"), ("If-None-Match", "*"), (MARK, mark)];
         ask.headers.extend(headers.map(|(name, value)| (name, value.to_owned())));
         ask.headers.push(("x-ms-blob-content-length", len.to_string()));
         Ok(self.place.ask(&ask, &[409, 412])?.status)
