@@ -281,7 +281,7 @@ impl Looking<'_> {
             (None, None) => return Ok(Looked::Nothing(format!("the variables {} and {}", NAMES[0], NAMES[1]))),
         };
         let url = url.at(|| from)?;
-        let is_near = is_loopback(&url.host) || CONTAINER_HOSTS.contains(&url.host.as_str()) || from == NAMES[0];
+        let is_near = is_loopback(&url.host) || CONTAINER_HOSTS.contains(&url.host.as_str());
         if !is_near && !url.secure {
             let what = format!("is {url}, must be https or an address of this machine, of ECS or of EKS");
             return Err(Error::bad_input(what).at(from));

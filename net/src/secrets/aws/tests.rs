@@ -206,7 +206,7 @@ fn what_is_broken_is_no_next_place() {
     let failing = Server::start(|_| refusal("500 Internal Server Error", ""));
     let strange = Server::start(|_| ok("geheim"));
     let (failing_url, strange_url) = (failing.url(), strange.url());
-    let cases: [(Set<'_>, &str, Kind, &str); 14] = [
+    let cases: [(Set<'_>, &str, Kind, &str); 15] = [
         (&IN_ENV[..1], "", Kind::BadInput, "has AWS_ACCESS_KEY_ID, but no AWS_SECRET_ACCESS_KEY"),
         (&[IN_ENV[0], ("AWS_SECRET_ACCESS_KEY", "gehe im")], "", Kind::BadInput, "AWS_ACCESS_KEY_ID: a key has blanks"),
         (&[("AWS_PROFILE", "other")], "", Kind::BadInput, "the profile 'other' of "),
@@ -229,6 +229,7 @@ fn what_is_broken_is_no_next_place() {
             Kind::BadInput,
             "must be https or an address of this machine",
         ),
+        (&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", ".evil/")], "", Kind::BadInput, "must be https or an address of this machine"),
         (&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &failing_url)], "", Kind::Remote, "tried 3 times: "),
         (&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &strange_url)], "", Kind::Remote, "answers with something that is no JSON"),
     ];
@@ -316,6 +317,17 @@ fn an_instance_without_a_role_or_a_service_is_nothing() {
         let error = Case::new(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &server.url())], "", "").key().unwrap_err();
         assert!(error.kind() == Kind::BadInput && error.to_string().contains(words), "{error}");
     }
+}
+
+/// As in a container that is a hop too far away: the connection stands, the answer is lost.
+#[test]
+fn an_instance_that_says_nothing_is_not_waited_for() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let start = std::time::Instant::now();
+    let error = Case::new(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url)], "", "").key().unwrap_err();
+    assert!(error.kind() == Kind::BadInput && error.to_string().contains("did not answer within 5 s"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
 }
 
 #[test]
