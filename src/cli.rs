@@ -16,8 +16,10 @@ mod lint;
 mod lock;
 mod making;
 mod man;
+mod metadata;
 mod notes;
 mod place;
+mod plan;
 mod process;
 #[cfg(feature = "net")]
 mod pull;
@@ -38,7 +40,9 @@ mod yml;
 use crate::{
     emit,
     error::{self, Error, Kind, Result},
-    input, ui,
+    input,
+    plan::Digests,
+    ui,
 };
 use ::formats::{Env, Timestamp, oci::Reference, plain::Plain, units};
 use clap::{Parser, Subcommand};
@@ -82,10 +86,26 @@ pub struct Cli {
     command: Command,
 }
 
+impl Cli {
+    /// What a command line says, the name of the program first.
+    fn of(args: impl IntoIterator<Item = OsString>) -> std::result::Result<Self, clap::Error> {
+        let line = long_dashes(args);
+        let mut cli = Self::try_parse_from(&line)?;
+        cli.global.line = line.into_iter().skip(1).collect();
+        Ok(cli)
+    }
+}
+
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global")]
 struct Global {
+    /// The whole command line behind the program's name
+    #[arg(skip)]
+    line: Vec<OsString>,
+    /// What the files hold that it names
+    #[arg(skip)]
+    digests: Arc<Digests>,
     /// Say nothing but errors
     #[arg(long, short, global = true)]
     quiet: bool,
@@ -104,6 +124,15 @@ struct Global {
 impl Global {
     fn ui(&self) -> ui::Ui {
         ui::Ui::new(if self.quiet { ui::Style::None } else { self.progress })
+    }
+
+    /// Takes over what another command line says, which runs this one, and what it knows.
+    fn within(&mut self, outer: &Self) {
+        self.digests = Arc::clone(&outer.digests);
+        self.quiet |= outer.quiet;
+        self.progress = outer.progress;
+        self.threads = self.threads.or(outer.threads);
+        self.max_unpacked = self.max_unpacked.or(outer.max_unpacked);
     }
 
     fn threads(&self) -> std::num::NonZeroUsize {
@@ -173,6 +202,7 @@ impl CacheArgs {
 enum Command {
     Build(Box<build::Build>),
     Lock(Box<lock::LockCommand>),
+    Plan(plan::PlanCommand),
     Convert(Box<convert::Convert>),
     #[cfg(feature = "net")]
     Pull(pull::Pull),
@@ -198,7 +228,7 @@ pub fn main() -> ExitCode {
     if let Err(error) = ctrlc::set_handler(interrupted) {
         return fail(&Error::new(Kind::Environment, "cannot catch signals").because(error));
     }
-    let cli = match Cli::try_parse_from(long_dashes(std::env::args_os())) {
+    let cli = match Cli::of(std::env::args_os()) {
         Ok(cli) => cli,
         Err(refused) if refused.use_stderr() && refused.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return fail(&usage::error(&refused));
@@ -208,6 +238,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Build(command) => command.run(&cli.global),
         Command::Lock(command) => command.run(&cli.global),
+        Command::Plan(command) => return command.run(&cli.global),
         Command::Convert(command) => command.run(&cli.global),
         #[cfg(feature = "net")]
         Command::Pull(command) => command.run(&cli.global),

@@ -50,6 +50,15 @@ pub(crate) const CHECK_EXIT_CODES: &[(u8, &str)] = &[
     (checked::NOT_SUPPORTED, "the format, or a feature that the file uses, cannot be checked"),
 ];
 
+/// How much sense it makes to try again: 0 for never, and more where it is likelier to help. `docs/many-machines.md` tells it by exit code.
+pub(crate) fn hope(kind: Kind) -> u8 {
+    match kind {
+        Kind::Bug | Kind::BadInput | Kind::Unsupported => 0,
+        Kind::Environment => 1,
+        Kind::Remote | Kind::Io => 2,
+    }
+}
+
 /// The exit code of a kind of error.
 pub fn exit_code(kind: Kind) -> ExitCode {
     ExitCode::from(match kind {

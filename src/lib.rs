@@ -23,6 +23,7 @@ mod losses;
 pub mod names;
 pub mod outputs;
 mod payload;
+mod plan;
 pub mod platforms;
 pub mod process;
 #[cfg(feature = "net")]

@@ -20,11 +20,20 @@ pub struct Destination {
     pub about: &'static str,
     /// How things are called there.
     pub takes: &'static str,
+    /// Who is spoken to.
+    pub service: Service,
+}
+
+/// What answers at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// A container registry.
+    Registry,
 }
 
 /// Every target, in the order of help.
 pub static PUSHES: &[Destination] =
-    &[Destination { name: "oci", about: "a container registry", takes: "[HOST[:PORT]/]PATH[:TAG], as container tools have it" }];
+    &[Destination { name: "oci", about: "a container registry", takes: "[HOST[:PORT]/]PATH[:TAG]", service: Service::Registry }];
 
 impl Named for &'static Destination {
     const WHAT: &'static str = "target";

@@ -49,6 +49,16 @@ impl Naming {
     /// # Errors
     /// When two files would have one name, `-o` does not fit, or a file exists that must stay.
     pub(crate) fn places(&self, input: &Path, outputs: &[&Output]) -> Result<Vec<Place>> {
+        let places = self.planned(input, outputs)?;
+        places.iter().try_for_each(|place| self.may_write(&place.target))?;
+        Ok(places)
+    }
+
+    /// Where each file goes, whatever is there now.
+    ///
+    /// # Errors
+    /// When two files would have one name, or `-o` does not fit.
+    pub(crate) fn planned(&self, input: &Path, outputs: &[&Output]) -> Result<Vec<Place>> {
         let mut places: Vec<Place> = Vec::new();
         for (number, output) in outputs.iter().enumerate() {
             let packed = self.codec.filter(|_| output.is_compressible());
@@ -71,7 +81,6 @@ impl Naming {
                 }
             }
         }
-        places.iter().try_for_each(|place| self.may_write(&place.target))?;
         Ok(places)
     }
 
@@ -183,7 +192,11 @@ impl Naming {
         Ok(bare(name).to_owned())
     }
 
-    fn may_write(&self, target: &Target) -> Result<()> {
+    /// Refuses a terminal, a file that must stay, and one that others use.
+    ///
+    /// # Errors
+    /// Names it.
+    pub(crate) fn may_write(&self, target: &Target) -> Result<()> {
         match target {
             Target::Stdout if std::io::stdout().is_terminal() => {
                 Err(Error::bad_input("standard output is a terminal").hint("redirect it, or name a file with -o"))
@@ -242,7 +255,7 @@ fn beside(target: &Target, name: &str) -> Result<Target> {
 }
 
 /// A file name without the endings that say how it is packed and what it is: `disk.vmdk` and `disk.tar.gz` are `disk`.
-fn bare(name: &str) -> &str {
+pub(crate) fn bare(name: &str) -> &str {
     const TARS: [&str; 5] = [".tar", ".tgz", ".txz", ".tbz", ".box"];
     let strip = |name, endings: &mut dyn Iterator<Item = String>| -> Option<&str> {
         let name: &str = name;

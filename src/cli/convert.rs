@@ -3,9 +3,11 @@
 use super::{Global, images::ImageArgs, making::Making, process::ProcessArgs, values::named};
 use crate::{
     convert::{self, Conversion, Reporter, Source},
+    emit::Target,
     error::{At, Error, Result},
     image::Overrides,
-    input::{self, FileId, Opened, Opening},
+    images,
+    input::{self, FileId, Opened, Opening, STDIN},
     names::find,
     outputs::Output,
 };
@@ -84,7 +86,8 @@ impl Convert {
         let overrides = self.overrides(&mut env)?;
         let request = self.making.request(&made, overrides, self.process.wishes()?, self.decompress_kernel, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
-        made.refuse_inputs(self.inputs())?;
+        made.refuse_inputs(self.files().filter_map(FileId::of).collect())?;
+        made.key = if self.making.metadata_file.is_some() || made.is_elsewhere() { self.key(global)? } else { None };
         let read = made.ui().step("read");
         env.progress = Arc::clone(&read);
         // Of an image for several machines that for the kernel's.
@@ -156,9 +159,38 @@ impl Convert {
         })
     }
 
-    /// The files that are read, as far as the command line names them.
-    fn inputs(&self) -> Vec<FileId> {
+    /// The files and directories that are read, as far as the command line names them.
+    fn files(&self) -> impl Iterator<Item = &Path> {
         let named = [&self.input].into_iter().chain(&self.kernel).chain(&self.ucode);
-        named.filter_map(|path| FileId::of(path)).chain(self.making.inputs()).collect()
+        named.map(PathBuf::as_path).chain(self.making.files()).chain(self.images.files())
+    }
+
+    /// Where everything would go, whatever is there now.
+    ///
+    /// # Errors
+    /// When outputs, names and directories do not fit one another.
+    pub(super) fn targets(&self) -> Result<Vec<Target>> {
+        self.making.targets(&self.named_after(), || self.default())
+    }
+
+    /// The key of this run; none where it reads what may be another thing tomorrow: standard input, an image by its tag, the files that
+    /// a disk names.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(super) fn key(&self, global: &Global) -> Result<Option<String>> {
+        let pinned = self.registry_name().is_some_and(|name| name.parse::<Reference>().is_ok_and(|name| name.digest().is_some()));
+        if self.reading.follow || self.input == Path::new(STDIN) {
+            return Ok(None);
+        }
+        let files: Vec<_> = self.files().filter(|path| !(pinned && *path == self.input)).collect();
+        // Of a container image for several machines this one's would be taken.
+        let arch = if self.arch.is_none() && self.kernel.is_empty() { images::host_arch() } else { "" };
+        global.digests.key(super::source_date_epoch()?, arch, &global.line, &files)
+    }
+
+    /// What is made, and how.
+    pub(super) fn making(&self) -> &Making {
+        &self.making
     }
 }

@@ -61,6 +61,11 @@ impl ImageArgs {
         self.registries.client()
     }
 
+    /// The files and directories that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.places.iter().map(Place::path).chain(self.verify_key.iter().map(PathBuf::as_path))
+    }
+
     /// What a URL names, of at most so many bytes.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 #[cfg(feature = "net")]
 use super::stores::StoreArgs;
 use super::{
-    Global,
+    Global, metadata,
     signing::SecureBootArgs,
     values::{key_value, named},
 };
@@ -24,7 +24,7 @@ use crate::{
     targets::{self, Naming, Place},
     ui::{Summary, Ui},
 };
-use formats::{Env, compress::Codec};
+use formats::{Blob, Env, compress::Codec};
 use std::path::{Path, PathBuf};
 
 /// What is made.
@@ -53,11 +53,15 @@ pub(super) struct Making {
     output_level: Option<u32>,
     /// Fail when an output exists, instead of replacing it
     #[arg(long)]
-    no_clobber: bool,
+    pub(super) no_clobber: bool,
     /// Wait until the outputs are on the disk before they take their names, so that a power cut costs neither them nor what they
     /// replace. Without it the kernel writes them in its own time, as for cp and qemu-img; devices are always waited for
     #[arg(long)]
     sync: bool,
+    /// Write also a file (JSON) that tells of each output where it is, its bytes, SHA-256 and format, and the key of the run; - for
+    /// standard output
+    #[arg(long, value_name = "FILE|-")]
+    pub(super) metadata_file: Option<PathBuf>,
 
     /// Size of the disk: 512M, 2G (powers of 1024), or auto; +2G is so much more than auto, or than the disk that is converted, left
     /// free behind its partitions. A disk is only made larger, and its backup GPT moved to the new end
@@ -127,6 +131,10 @@ pub(super) struct Made {
     stem: Option<String>,
     /// The files that are read.
     inputs: Vec<FileId>,
+    /// Where it is written what was made.
+    metadata: Option<Target>,
+    /// What tells this run from others, where it is asked for and can be told.
+    pub(super) key: Option<String>,
 }
 
 impl Making {
@@ -143,16 +151,37 @@ impl Making {
     ) -> Result<Made> {
         let (summary, ui) = (Summary::start(), global.ui());
         let outputs = self.outputs(default)?;
-        let naming = Naming {
+        let naming = self.naming(&outputs, ca)?;
+        let (places, stem) = (naming.places(input, &outputs)?, naming.stem(input)?);
+        let targets: Vec<_> = places.iter().map(|place| place.target.clone()).collect();
+        let metadata = metadata::target(self.metadata_file.as_deref(), &targets)?;
+        metadata.iter().try_for_each(|target| naming.may_write(target))?;
+        Ok(Made { summary, ui, outputs, naming, places, stem, inputs: Vec::new(), metadata, key: None })
+    }
+
+    /// Where everything would go, whatever is there now; the file of `--metadata-file` last.
+    ///
+    /// # Errors
+    /// As [`Making::begin`].
+    pub(super) fn targets(&self, input: &Path, default: impl FnOnce() -> Result<&'static Output>) -> Result<Vec<Target>> {
+        let outputs = self.outputs(default)?;
+        let places = self.naming(&outputs, None)?.planned(input, &outputs)?;
+        let mut targets: Vec<_> = places.into_iter().map(|place| place.target).collect();
+        let metadata = metadata::target(self.metadata_file.as_deref(), &targets)?;
+        targets.extend(metadata);
+        Ok(targets)
+    }
+
+    /// How outputs are called.
+    fn naming(&self, outputs: &[&Output], ca: Option<&Path>) -> Result<Naming> {
+        Ok(Naming {
             output: self.output.clone(),
             name: self.name.clone(),
             dir: self.dir.clone(),
-            codec: self.output_compression(&outputs)?.map(|OutputCompression(codec)| codec),
+            codec: self.output_compression(outputs)?.map(|OutputCompression(codec)| codec),
             no_clobber: self.no_clobber,
             stores: self.stores(ca),
-        };
-        let (places, stem) = (naming.places(input, &outputs)?, naming.stem(input)?);
-        Ok(Made { summary, ui, outputs, naming, places, stem, inputs: Vec::new() })
+        })
     }
 
     #[cfg(feature = "net")]
@@ -265,9 +294,10 @@ impl Making {
         self.parts.iter().map(filled).map(|filled| filled.at(|| "--part")).collect()
     }
 
-    /// The files that go into partitions, which no output may replace.
-    pub(super) fn inputs(&self) -> impl Iterator<Item = FileId> {
-        self.parts.iter().filter_map(|part| FileId::of(&part.path)).chain(self.secure_boot.inputs())
+    /// What is read beside the input, which no output may replace.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let named = self.parts.iter().map(|part| &part.path).chain(&self.cloud_init).chain(&self.firmware);
+        named.map(PathBuf::as_path).chain(self.secure_boot.files())
     }
 }
 
@@ -292,9 +322,14 @@ impl Made {
     /// # Errors
     /// Names it.
     pub(super) fn refuse_inputs(&mut self, inputs: Vec<FileId>) -> Result<()> {
-        targets::refuse_inputs(self.places.iter().map(|place| &place.target), &inputs)?;
+        targets::refuse_inputs(self.places.iter().map(|place| &place.target).chain(&self.metadata), &inputs)?;
         self.inputs.extend(inputs);
         Ok(())
+    }
+
+    /// Whether outputs go where a key can be kept with them.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.places.iter().any(|place| matches!(place.target, Target::Remote(_)))
     }
 
     /// Where a spool best lies: where the outputs go, so that finished bytes can move by reference and fill the disk that the user chose.
@@ -313,16 +348,21 @@ impl Made {
     /// # Errors
     /// As [`Conversion::run`], and when a file cannot be written.
     pub(super) fn finish(self, making: &Making, conversion: Conversion, source: Source, env: Env) -> Result<()> {
-        let Self { summary, ui, naming, places, inputs, .. } = self;
+        let Self { summary, ui, naming, places, inputs, metadata, key, .. } = self;
         let threads = env.threads;
         let artifacts = conversion.run(source, env, &ui)?;
-        let files = naming.files(&places, &artifacts, &inputs)?;
+        let mut files = naming.files(&places, &artifacts, &inputs)?;
+        if let Some(target) = metadata {
+            let text = metadata::text(&files, &places, &artifacts, key.as_deref(), threads)?;
+            // The last to take its name: where it is, they are.
+            files.push((target, Blob::bytes(text.into_bytes()).into()));
+        }
         let is_path = |target: &Target| matches!(target, Target::Path(_));
         let in_directory = making.output.is_none() && files.iter().any(|(target, _)| is_path(target));
         let _made = if in_directory { Some(emit::make_directory(&making.dir)?) } else { None };
         let write = ui.step("write");
         let durability = if making.sync { Durability::PowerCut } else { Durability::Process };
-        let lens = emit::emit(&files, Manner { durability, no_clobber: making.no_clobber, threads }, &*write)?;
+        let lens = emit::emit(&files, Manner { durability, no_clobber: making.no_clobber, threads, key: key.as_deref() }, &*write)?;
         drop(write);
         summary.tell(&ui, files.iter().map(|(target, _)| target).zip(lens));
         Ok(())

@@ -50,12 +50,17 @@ impl FromStr for Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Layout(path) | Self::Archive(path)) = self;
-        write!(f, "{}", path.display())
+        write!(f, "{}", self.path().display())
     }
 }
 
 impl Place {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        let (Self::Layout(path) | Self::Archive(path)) = self;
+        path
+    }
+
     /// The images in it.
     ///
     /// # Errors

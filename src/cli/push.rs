@@ -22,7 +22,7 @@ use crate::{
     platforms::Platform,
     process::Words,
     push::{
-        Destination,
+        Destination, PUSHES, Service,
         oci::{self, Form, Subject},
     },
     request::Request,
@@ -57,6 +57,11 @@ of docker login and podman login. For a containerDisk, what moby lint --target k
     with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, remark)
 }
 
+fn name_help() -> String {
+    let rows = PUSHES.iter().map(|push| format!("; {}: {}", push.name, push.takes));
+    format!("What it is called there{}", rows.collect::<String>())
+}
+
 /// Push images to where machines start
 #[derive(Debug, clap::Args)]
 #[command(after_help = notes())]
@@ -64,8 +69,7 @@ pub(super) struct PushCommand {
     /// Where to
     #[arg(value_name = "TARGET", value_parser = named::<&Destination>())]
     target: &'static Destination,
-    /// What it is called there; at a registry [HOST[:PORT]/]PATH[:TAG]
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", help = name_help())]
     name: String,
     /// Disks, plain or compressed; what is no qcow2 or raw disk, a tagged tar or a .yml becomes a compressed qcow2 on the way. Several
     /// are one image for several machines
@@ -98,15 +102,24 @@ pub(super) struct PushCommand {
 
 impl PushCommand {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
-        let ui = global.ui();
+        match self.target.service {
+            Service::Registry => self.to_registry(global, &global.ui()),
+        }
+    }
+
+    fn to_registry(&self, global: &Global, ui: &Ui) -> Result<()> {
         let name: Reference = self.name.parse()?;
         let (repository, tag) = oci::place(&name)?;
         let mount = self.mount.as_ref().map(|other| oci::place(other).map(|(repository, _)| repository)).transpose().at(|| "--mount")?;
         if let (Some(_), false) = (&self.entrypoint, self.form == Form::Image) {
             return Err(Error::unsupported(format!("--entrypoint has no effect on {}", names::Named::name(self.form))).hint("leave it out"));
         }
+        let client = self.images.client()?;
+        if !self.dry_run {
+            oci::greet(&client, &name)?;
+        }
         let subjects =
-            self.inputs.iter().map(|path| self.subject(path, global, &ui).at(|| input::show(path))).collect::<Result<Vec<_>>>()?;
+            self.inputs.iter().map(|path| self.subject(path, global, ui).at(|| input::show(path))).collect::<Result<Vec<_>>>()?;
         let execution = Execution { entrypoint: self.entrypoint.clone().unwrap_or_default().0, ..Execution::default() };
         let made = oci::made(self.form, &subjects, &execution, super::source_date_epoch()?)?;
         let place = format!("{repository}:{tag}");
@@ -114,7 +127,7 @@ impl PushCommand {
             return super::print(&if self.json { json(&place, &made, &[]) } else { text(&place, &made) });
         }
         let step = ui.step("push");
-        let unnamed = oci::put(&self.images.client()?, &name, made.clone(), mount.as_ref(), &*step)?;
+        let unnamed = oci::put(&client, &name, made.clone(), mount.as_ref(), &*step)?;
         drop(step);
         let arrivals = unnamed.arrivals.clone();
         unnamed.commit()?;

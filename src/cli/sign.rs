@@ -54,7 +54,7 @@ impl Sign {
         let target = self.target()?;
         let mut env = super::env(global, &std::env::temp_dir())?;
         let program = input::open_plain(&self.input, &Opening::default(), &mut env).at(|| input::show(&self.input))?;
-        let inputs: Vec<_> = FileId::of(&self.input).into_iter().chain(self.signing.inputs()).collect();
+        let inputs: Vec<_> = FileId::of(&self.input).into_iter().chain(self.signing.files().filter_map(FileId::of)).collect();
         targets::refuse_inputs([&target], &inputs)?;
         let body = if self.to_be_signed.is_some() {
             Blob::bytes(authenticode::to_be_signed(&program).at(|| input::show(&self.input))?)

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{At, Error, Result},
-    input::{self, FileId, Opening},
+    input::{self, Opening},
     secure_boot::{Command, Enrolment, Key, OfVariable, SecureBoot, Shim, Signing},
 };
 use formats::{Blob, Env, Guid, signer::Signer, units, x509::Certificate};
@@ -138,9 +138,8 @@ impl SigningArgs {
     }
 
     /// The files that are read.
-    pub(super) fn inputs(&self) -> impl Iterator<Item = FileId> {
-        let files = self.sign_key.iter().chain(&self.sign_cert).chain(&self.sign_password_file);
-        files.filter_map(|path| FileId::of(path))
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.sign_key.iter().chain(&self.sign_cert).chain(&self.sign_password_file).map(PathBuf::as_path)
     }
 }
 
@@ -194,10 +193,11 @@ impl SecureBootArgs {
         Ok(Shim { shim: open(shim)?, mok_manager: self.mok_manager.as_deref().map(open).transpose()? })
     }
 
-    /// The files that are read.
-    pub(super) fn inputs(&self) -> impl Iterator<Item = FileId> {
-        let files = self.db_cert.iter().chain(&self.pcr_key).chain(&self.shim).chain(&self.mok_manager);
-        files.filter_map(|path| FileId::of(path)).chain(self.signing.inputs())
+    /// The files and directories that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let directories = self.secure_boot.iter().chain(&self.enroll_keys);
+        let files = directories.chain(&self.db_cert).chain(&self.pcr_key).chain(&self.shim).chain(&self.mok_manager);
+        files.map(PathBuf::as_path).chain(self.signing.files())
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::error::{Error, Kind, Result};
 use formats::{
-    Blob, Progress,
+    Blob, Progress, Silent,
     blob::{Backing, Extent, Source, write_at},
     compress::{Codec, Encoding},
     units,
 };
+use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{self, Write},
@@ -58,6 +59,16 @@ impl Body {
         Ok(counting.len)
     }
 
+    /// How many bytes it has where it is written, and their SHA-256. What is compressed on its way is compressed once more for it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn sha256(&self, threads: NonZeroUsize) -> Result<(u64, [u8; 32])> {
+        let mut hashing = Hashing(Sha256::new());
+        let len = self.stream(&mut hashing, threads, &Silent)?;
+        Ok((len, hashing.0.finalize().into()))
+    }
+
     /// Writes it into an empty file, whose holes are its gaps where it is not compressed, and gives how long the file is.
     pub(super) fn store(&self, mut file: &File, threads: NonZeroUsize, progress: &dyn Progress) -> Result<u64> {
         if self.is_packed() {
@@ -83,6 +94,20 @@ impl Write for Counting<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
+    }
+}
+
+/// Hashes the bytes that pass.
+struct Hashing(Sha256);
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

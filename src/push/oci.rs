@@ -148,6 +148,14 @@ pub fn place(name: &Reference) -> Result<(Repository, String)> {
     Ok((Repository::new(name.host(), name.path())?, name.tag().unwrap_or("latest").to_owned()))
 }
 
+/// Looks whether a registry is there and lets us in, before much work is done for it.
+///
+/// # Errors
+/// When it is not, or does not.
+pub fn greet(client: &Arc<Client>, name: &Reference) -> Result<()> {
+    client.push(&place(name)?.0)?.greet()
+}
+
 /// The first step: every blob, several at a time, and the manifests. `elsewhere` is a repository of the same registry that may have blobs
 /// already.
 ///

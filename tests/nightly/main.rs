@@ -6,6 +6,7 @@
 
 mod containers;
 mod debian;
+mod engines;
 mod foreign;
 mod large;
 mod process;

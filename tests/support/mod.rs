@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 pub mod container;
+pub mod deploy;
 pub mod dhcp;
 pub mod docker_registry;
 pub mod guest;

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+const OPEN: &str = "it is open";
+
 /// A wire to a server, which is slow and breaks.
 pub struct Wire {
     pub port: u16,
@@ -24,7 +26,7 @@ impl Wire {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let server = TcpStream::connect(("127.0.0.1", to)).expect("loopback is there");
-                let (mut back_from, mut back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                let (mut back_from, mut back_to) = (server.try_clone().expect(OPEN), client.try_clone().expect(OPEN));
                 thread::spawn(move || {
                     let _ = std::io::copy(&mut back_from, &mut back_to);
                     let _ = back_to.shutdown(Shutdown::Both);
@@ -39,7 +41,7 @@ impl Wire {
                             break;
                         }
                         passed += n as u64;
-                        *sent.lock().unwrap() += n as u64;
+                        *sent.lock().expect("nobody panics with it") += n as u64;
                         let mut left = left.lock().expect("loopback is there");
                         if passed > breaks_after && *left > 0 {
                             *left -= 1;

@@ -85,6 +85,20 @@ impl Client {
 }
 
 impl Push {
+    /// Whether the registry is there and lets us in, before much work is done for it. It may still take nothing.
+    ///
+    /// # Errors
+    /// Remote: it is not, or does not. Bad input: credentials cannot be read.
+    pub fn greet(&self) -> Result<()> {
+        let Client { http, .. } = &*self.client;
+        let below = format!("blobs/{}", Digest::sha256(b""));
+        persist(&http.transport.limits, &*http.clock, &below, || {
+            let answer = self.client.ask(&self.place, Method::HEAD, &below, &[])?;
+            if matches!(answer.status, 200 | 404) { Ok(()) } else { Err(self.client.refused(&self.place, answer)) }
+        })
+        .at(|| &self.repository)
+    }
+
     /// Puts a blob there, which has this digest. `elsewhere` is a repository of the same registry that may have it already. What breaks
     /// off goes on from where the registry has it.
     ///

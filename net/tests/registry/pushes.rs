@@ -94,7 +94,10 @@ fn a_registry_with_passwords_takes_it() {
     let registry = Registry::start(dir.path(), &Door::Basic("geheim"), None);
     let (host, to) = (registry.host(), registry.repository("a"));
     arrives(&shared(with_password(dir.path(), &host, "geheim")), &to, dir.path());
-    let error = push(&shared(with_password(dir.path(), &host, "wrong-one")), &to, b"x").unwrap_err();
+    shared(with_password(dir.path(), &host, "geheim")).push(&to).unwrap().greet().unwrap();
+    let wrong = shared(with_password(dir.path(), &host, "wrong-one"));
+    assert!(wrong.push(&to).unwrap().greet().unwrap_err().to_string().contains("401 Unauthorized"));
+    let error = push(&wrong, &to, b"x").unwrap_err();
     assert!(error.kind() == Kind::Remote && error.hint_text().unwrap().contains("or who has them may not push there"), "{error}");
 }
 

@@ -1,6 +1,8 @@
 //! Stores: real ones of others on the loopback interface, and what happens between us and them.
 
+mod azure;
 mod between;
+mod google;
 mod logins;
 mod s3;
 
@@ -13,6 +15,14 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+/// Python with what the clouds' own libraries are, in which emulators are written, too.
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.cache/stores/bin/python3");
+
+/// Runs lines of Python; what they print.
+fn python(lines: &str) -> String {
+    String::from_utf8(crate::real::run(PYTHON, &["-c", lines])).unwrap().trim().to_owned()
+}
 
 /// The machine's time, later or earlier by so many seconds; waiting costs nothing.
 #[derive(Debug, Default)]

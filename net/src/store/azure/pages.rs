@@ -1,8 +1,7 @@
 //! Page blobs: what was not written is zeros, and what is written is seen at once.
 
-use super::{Ask, Place};
+use super::{Ask, KEY, Place};
 use crate::{
-    http::Answer,
     parts::{Part, Rules, Zeros},
     store::{Upload, lock},
     xml,
@@ -33,6 +32,7 @@ struct State {
     is_ours: bool,
     /// What an earlier run wrote.
     written: Vec<Range<u64>>,
+    key: Option<String>,
 }
 
 /// What the pages of a file are going to be.
@@ -60,12 +60,6 @@ impl Pages {
         Ok(self.place.ask(&ask, &[409, 412])?.status)
     }
 
-    /// The blob that is there, if any.
-    fn found(&self) -> Result<Option<Answer>> {
-        let answer = self.place.ask(&Ask::new(Method::HEAD, ""), &[404])?;
-        Ok((answer.status != 404).then_some(answer))
-    }
-
     fn written(&self) -> Result<Vec<Range<u64>>> {
         let mut answer = self.place.ask(&Ask::new(Method::GET, "comp=pagelist"), &[])?;
         let bytes = answer.bytes(LIST_MAX).map_err(|failure| failure.error)?;
@@ -82,14 +76,14 @@ impl Upload for Pages {
         Some(RULES)
     }
 
-    fn begin(&self, file: &Blob) -> Result<()> {
+    fn begin(&self, file: &Blob, key: Option<&str>) -> Result<()> {
         if file.len() % PAGE != 0 {
             let what = format!("a page blob has whole pages of {PAGE} bytes, the file has {} bytes", file.len());
             return Err(Error::bad_input(what).hint("only a fixed VHD becomes a disk of Azure's: -f vhd --target azure"));
         }
         let mark = mark(file)?;
         let found = match self.create(file.len(), &mark)? {
-            409 | 412 => self.found()?,
+            409 | 412 => self.place.found()?,
             _ => None,
         };
         let mut state = lock(&self.state);
@@ -100,7 +94,7 @@ impl Upload for Pages {
             }
             state.written = self.written()?;
         }
-        state.is_ours = true;
+        (state.is_ours, state.key) = (true, key.map(str::to_owned));
         Ok(())
     }
 
@@ -118,7 +112,7 @@ impl Upload for Pages {
     /// Takes the mark away.
     fn finish(&self, _: &Blob) -> Result<()> {
         let mut ask = Ask::new(Method::PUT, "comp=metadata");
-        ask.headers.extend(self.place.metadata());
+        ask.headers.extend(lock(&self.state).key.iter().map(|key| (KEY, key.clone())));
         self.place.ask(&ask, &[])?;
         lock(&self.state).is_ours = false;
         Ok(())
@@ -129,5 +123,10 @@ impl Upload for Pages {
             // Whoever may not delete leaves it, with its mark.
             let _: Result<_> = self.place.ask(&Ask::new(Method::DELETE, ""), &[]);
         }
+    }
+
+    fn key(&self) -> Result<Option<String>> {
+        let found = self.place.found()?.filter(|answer| answer.header(MARK).is_none());
+        Ok(found.and_then(|answer| answer.header(KEY).map(str::to_owned)))
     }
 }

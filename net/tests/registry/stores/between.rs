@@ -121,11 +121,6 @@ fn pass(client: &TcpStream, server: u16, lines: &Mutex<Vec<String>>, decide: &De
     if matches!(fate, Fate::AnswerLost) {
         return client.shutdown(Shutdown::Both).ok();
     }
-    let text = String::from_utf8_lossy(&answer[..answer.len().min(16)]).into_owned();
-    let end = text.find("\r\n").unwrap_or(0);
-    if end == 0 && !text.starts_with("HTTP/1.1 ") {
-        return None;
-    }
     // The connection ends here, whatever the server says of it.
     let first = answer.iter().position(|byte| *byte == b'\n')? + 1;
     let whole = [&answer[..first], b"Connection: close\r\n", &answer[first..]].concat();

@@ -1,0 +1,283 @@
+//! `moby plan`: the rows of a matrix, told to whoever runs them, or run.
+
+use super::{Cli, Command, Global, metadata, usage};
+use crate::{
+    emit::{self, Manner, Target},
+    error::{self, At, Error, Kind, Result},
+    input::{self, STDIN},
+    names,
+    plan::{self, Row, Shard},
+};
+use formats::{Blob, Silent};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fs::File,
+    io::Read,
+    iter,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Most bytes of a matrix.
+const MATRIX_MAX: u64 = 4 << 20;
+/// Most rows that GitHub takes.
+const GITHUB_MAX: usize = 256;
+
+const EXAMPLES: &str = "\
+Examples:
+  moby plan matrix.toml                              which rows there are, and what they write
+  moby plan matrix.toml --json                       the same for programs, with command lines and keys
+  moby plan matrix.toml --run                        all of it, one row after the other
+  moby plan matrix.toml --run --row app-qcow2        one row, by its name
+  moby plan matrix.toml --run --shard 0/4            the first of four parts, which are counted from 0
+  moby plan matrix.toml --run --shard '$JOB_COMPLETION_INDEX/4'
+  moby plan matrix.toml --github                     for GitHub's fromJSON, in one line
+
+A matrix is TOML: inputs ([[input]] with path, name, args), lists format and target, of which every combination is a row, dir, args, metadata = true for a \
+file ID.json beside the outputs of each row, and include and exclude as in GitHub's matrices. Paths count from the current directory.
+
+The key of a row is a hash of moby's version, its command line and the content of the files that it names; a row has none (null) when it reads what may change \
+without notice, such as an image by its tag. With metadata = true a row is not made again whose file says that its outputs were made with that key.
+
+A row that fails does not stop the others. The exit code is then that of the failure where trying again helps most: see docs/many-machines.md.";
+
+/// Show the rows of a matrix of inputs, formats and platforms, or make them, all or a part
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct PlanCommand {
+    /// The matrix (TOML); - for standard input
+    #[arg(value_name = "MATRIX|-")]
+    matrix: PathBuf,
+    /// As JSON: a list of rows with id, args, outputs and key
+    #[arg(long)]
+    json: bool,
+    /// As a matrix of GitHub's, in one line: {"include": [...]}
+    #[arg(long, conflicts_with = "json")]
+    github: bool,
+    /// Write the list to this file; - for standard output
+    #[arg(long, short, value_name = "FILE|-", conflicts_with = "run")]
+    output: Option<PathBuf>,
+    /// Make the outputs of the rows
+    #[arg(long, conflicts_with_all = ["json", "github"])]
+    run: bool,
+    /// Of every N rows only one, from row I on, which is counted from 0; each may be a variable: $AWS_BATCH_JOB_ARRAY_INDEX/8
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Only the row of this name. Repeatable
+    #[arg(long = "row", value_name = "ID")]
+    rows: Vec<String>,
+}
+
+/// A row with its command line understood.
+struct Leaf {
+    row: Row,
+    cli: Cli,
+    outputs: Vec<Target>,
+}
+
+impl PlanCommand {
+    pub(super) fn run(&self, global: &Global) -> ExitCode {
+        let result = self.leaves(global).and_then(|leaves| if self.run { run(leaves, global) } else { self.tell(&leaves) });
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => super::fail(&error),
+        }
+    }
+
+    /// The rows that are asked for: of those that are named, or of all, what is in the shard.
+    fn leaves(&self, global: &Global) -> Result<Vec<Leaf>> {
+        let name = input::show(&self.matrix);
+        let rows = plan::rows(&name, &read(&self.matrix).at(|| &name)?)?;
+        let leaves: Vec<Leaf> = rows.into_iter().map(|row| Leaf::new(row, global)).collect::<Result<_>>()?;
+        refuse_clashes(&leaves)?;
+        let ids: Vec<_> = leaves.iter().map(|leaf| leaf.row.id.as_str()).collect();
+        if let Some(unknown) = self.rows.iter().find(|id| !ids.contains(&id.as_str())) {
+            return Err(names::unknown("row", unknown, &ids).at(&name));
+        }
+        let is_named = |leaf: &Leaf| self.rows.is_empty() || self.rows.contains(&leaf.row.id);
+        let named = leaves.into_iter().filter(is_named).enumerate();
+        Ok(named.filter(|(number, _)| self.shard.is_none_or(|shard| shard.has(*number))).map(|(_, leaf)| leaf).collect())
+    }
+
+    fn tell(&self, leaves: &[Leaf]) -> Result<()> {
+        if self.github && leaves.len() > GITHUB_MAX {
+            let what = format!("GitHub takes {GITHUB_MAX} rows, these are {}", leaves.len());
+            return Err(Error::unsupported(what).hint("let every job run a part: --run --shard I/N"));
+        }
+        let rows = || leaves.iter().map(|leaf| leaf.json()).collect::<Result<Value>>();
+        let text = match (self.json, self.github) {
+            (true, _) => format!("{:#}\n", rows()?),
+            (_, true) => format!("{}\n", json!({"include": rows()?})),
+            _ => table(leaves),
+        };
+        match self.output.as_deref().filter(|path| *path != Path::new(STDIN)) {
+            None => super::print(&text),
+            Some(path) => {
+                let file = (Target::Path(path.to_owned()), Blob::bytes(text.into_bytes()).into());
+                emit::emit(&[file], Manner::default(), &Silent).map(drop)
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let from: &mut dyn Read = if path == Path::new(STDIN) { &mut std::io::stdin().lock() } else { &mut File::open(path)? };
+    from.take(MATRIX_MAX + 1).read_to_string(&mut text)?;
+    match formats::units::bytes(text.len()) <= MATRIX_MAX {
+        true => Ok(text),
+        false => Err(Error::bad_input(format!("it has more than {MATRIX_MAX} bytes, which is no matrix"))),
+    }
+}
+
+impl Leaf {
+    /// # Errors
+    /// When the command line of the row is refused; the words that are to blame are named.
+    fn new(row: Row, global: &Global) -> Result<Self> {
+        let mut cli = parse(&row.args()).map_err(|error| error.at(row.blame(|args| parse(args).is_err())))?;
+        let outputs = outputs(&cli).at(|| row.blame(|args| parse(args).is_ok_and(|cli| outputs(&cli).is_err())))?;
+        if outputs.contains(&Target::Stdout) {
+            let place = row.blame(writes_standard_output);
+            return Err(Error::bad_input("a row writes files, and not standard output").hint("leave it out").at(place));
+        }
+        cli.global.within(global);
+        Ok(Self { row, cli, outputs })
+    }
+
+    /// What tells its outputs from others.
+    fn key(&self) -> Result<Option<String>> {
+        let key = match &self.cli.command {
+            Command::Convert(command) => command.key(&self.cli.global),
+            Command::Build(command) => command.key(&self.cli.global),
+            _ => Ok(None),
+        };
+        key.at(|| self.row.place())
+    }
+
+    fn json(&self) -> Result<Value> {
+        let outputs: Vec<_> = self.outputs.iter().map(Target::to_string).collect();
+        Ok(json!({"id": self.row.id, "args": self.row.args(), "outputs": outputs, "key": self.key()?}))
+    }
+
+    /// Whether its outputs are there already, so that nothing is to be made: as its key tells, or because what is there is to stay.
+    fn is_made(&self) -> Result<bool> {
+        let making = match &self.cli.command {
+            Command::Convert(command) => command.making(),
+            Command::Build(command) => command.making(),
+            _ => return Ok(false),
+        };
+        let is_missing = |target: &Target| matches!(target, Target::Path(path) if !path.exists()) || *target == Target::Stdout;
+        if self.outputs.iter().any(is_missing) {
+            return Ok(false);
+        }
+        let key = self.key()?;
+        for target in &self.outputs {
+            // Elsewhere a file tells by itself of what it was made.
+            if let Target::Remote(there) = target
+                && (key.is_none() || there.key().at(|| there)? != key)
+            {
+                return Ok(false);
+            }
+        }
+        if self.outputs.iter().all(|target| matches!(target, Target::Remote(_))) {
+            return Ok(true);
+        }
+        match &making.metadata_file {
+            _ if making.no_clobber => Ok(true),
+            Some(file) => Ok(self.key()?.is_some_and(|key| metadata::tells_made(file, &key))),
+            None => Ok(false),
+        }
+    }
+
+    /// Makes its outputs.
+    fn run(&self) -> Result<()> {
+        match &self.cli.command {
+            Command::Convert(command) => command.run(&self.cli.global),
+            Command::Build(command) => command.run(&self.cli.global),
+            _ => Err(Error::new(Kind::Bug, "a row that makes nothing")),
+        }
+    }
+}
+
+/// A command line behind the program's name.
+fn parse(args: &[String]) -> Result<Cli> {
+    Cli::of(iter::once("moby").chain(args.iter().map(String::as_str)).map(OsString::from)).map_err(|refused| match refused.use_stderr() {
+        true => usage::error(&refused),
+        false => Error::bad_input("asks for help or the version, and makes nothing"),
+    })
+}
+
+/// What a command line would write.
+fn outputs(cli: &Cli) -> Result<Vec<Target>> {
+    match &cli.command {
+        Command::Convert(command) => command.targets(),
+        Command::Build(command) => command.targets(),
+        _ => Err(Error::new(Kind::Bug, "a row that makes nothing")),
+    }
+}
+
+fn writes_standard_output(args: &[String]) -> bool {
+    parse(args).and_then(|cli| outputs(&cli)).is_ok_and(|outputs| outputs.contains(&Target::Stdout))
+}
+
+/// Refuses two rows that would write one file: which of them were there in the end, nobody could tell.
+fn refuse_clashes(leaves: &[Leaf]) -> Result<()> {
+    let mut written: HashMap<String, &Leaf> = HashMap::new();
+    for leaf in leaves {
+        for output in &leaf.outputs {
+            if let Some(first) = written.insert(output.to_string(), leaf) {
+                let what = format!("the rows {} and {} would both write {output}", first.row.id, leaf.row.id);
+                let hint = "give one of them another name: name of an input, or of an include with its input and format";
+                return Err(Error::bad_input(what).hint(hint).at(leaf.row.place()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes all rows, one after the other.
+///
+/// # Errors
+/// When one fails: that of the failures where trying again helps most, and of these the first. The others are told.
+fn run(leaves: Vec<Leaf>, global: &Global) -> Result<()> {
+    let ui = global.ui();
+    let (count, mut there, mut failed) = (leaves.len(), 0, 0);
+    let mut worst: Option<Error> = None;
+    for leaf in leaves {
+        let id = leaf.row.id.clone();
+        let made = leaf.is_made().and_then(|is_made| if is_made { Ok(true) } else { leaf.run().map(|()| false) });
+        match made {
+            Ok(true) => {
+                ui.note(format_args!("{:>8}: {id} is there already", "row"));
+                there += 1;
+            }
+            Ok(false) => ui.note(format_args!("{:>8}: {id}", "row")),
+            Err(error) => {
+                failed += 1;
+                let error = error.at(format!("row {id}"));
+                let told = match worst.take() {
+                    Some(other) if error::hope(other.kind()) >= error::hope(error.kind()) => (Some(other), Some(error)),
+                    other => (Some(error), other),
+                };
+                worst = told.0;
+                told.1.iter().for_each(super::tell);
+            }
+        }
+    }
+    let made = count - there - failed;
+    let noun = if count == 1 { "row" } else { "rows" };
+    ui.note(format_args!("{:>8}: {count} {noun}: {made} made, {there} there already, {failed} failed", "plan"));
+    worst.map_or(Ok(()), Err)
+}
+
+/// For people: what there is, and what it writes.
+fn table(leaves: &[Leaf]) -> String {
+    let width = leaves.iter().map(|leaf| leaf.row.id.len()).max().unwrap_or_default();
+    let line = |leaf: &Leaf| {
+        let outputs: Vec<_> = leaf.outputs.iter().map(Target::to_string).collect();
+        formats::plain::line(&format!("{:width$}  {}", leaf.row.id, outputs.join(" "))) + "\n"
+    };
+    format!("{:width$}  OUTPUTS\n", "ROW") + &leaves.iter().map(line).collect::<String>()
+}
