@@ -347,6 +347,24 @@ fn the_region_is_looked_for_too() {
 }
 
 #[test]
+fn endpoints_are_named_by_variables_and_profiles() {
+    let config = "[default]\nendpoint_url = http://all:1\nservices = here\n[services here]\ns3 =\n  endpoint_url = http://s3:2\n  x = y\n";
+    let endpoint = |these: Set<'_>, config: &str, service: &str| {
+        let url = Case::new(these, config, "").chain.endpoint(service).unwrap();
+        url.map(|url| url.whole()).unwrap_or_default()
+    };
+    let all = [("AWS_ENDPOINT_URL", "http://env:3"), ("AWS_ENDPOINT_URL_S3", "http://env-s3:4/path")];
+    assert_eq!(endpoint(&[], config, "s3"), "http://s3:2/");
+    assert_eq!(endpoint(&[], config, "ec2"), "http://all:1/");
+    assert_eq!(endpoint(&[], "", "ec2"), "");
+    assert_eq!(endpoint(&all, config, "s3"), "http://env-s3:4/path");
+    assert_eq!(endpoint(&all, config, "ebs"), "http://env:3/");
+    assert_eq!(endpoint(&[all[0], all[1], ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")], config, "s3"), "");
+    let error = Case::new(&[("AWS_ENDPOINT_URL", "here")], "", "").chain.endpoint("s3").unwrap_err();
+    assert!(error.to_string().starts_with("AWS_ENDPOINT_URL: 'here' is no URL"), "{error}");
+}
+
+#[test]
 fn nothing_of_a_chain_is_shown() {
     let case = Case::new(&IN_ENV, "", "");
     case.key().unwrap();
