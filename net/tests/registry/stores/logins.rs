@@ -25,7 +25,7 @@ fn put(moto: &Moto, secret: &str) -> Result<(), Error> {
     let home = home.path().to_str().unwrap();
     let (stores, _) = stores(&[("HOME", home), ("AWS_PROFILE", "app"), ("AWS_ENDPOINT_URL", &moto.url())], 0);
     let object = stores.at("s3://roles/x", Wishes::default()).unwrap().unwrap();
-    object.send(&noise(1000, 1), &Silent).and_then(|()| object.commit(&Silent))
+    object.send(&noise(1000, 1), None, &Silent).and_then(|()| object.commit(&Silent))
 }
 
 #[test]
