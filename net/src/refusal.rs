@@ -34,8 +34,12 @@ pub(crate) fn of_server(mut answer: Answer, does: &str) -> Failure {
         }
         None => remote(&answer.url, what),
     };
-    if is_passing(status) { Failure::after(error, asked) } else { error.into() }
+    let code = said.split(':').next().unwrap_or_default();
+    if is_passing(status) || THROTTLED.contains(&code) { Failure::after(error, asked) } else { error.into() }
 }
+
+/// What Amazon's services say with status 400 or 403 to who asks too often.
+const THROTTLED: [&str; 4] = ["Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"];
 
 /// What a server takes amiss in signatures and tokens; below it are networks and clocks that go a little wrong.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(240);
@@ -62,6 +66,10 @@ fn said(body: &[u8]) -> String {
     };
     if let Some(errors) = errors {
         return errors.iter().filter_map(one).take(3).collect::<Vec<_>>().join(", ");
+    }
+    // Google, Azure's resource manager and OpenStack.
+    if let Some(said) = json.as_ref().and_then(|json| json.get("error")).filter(|error| error.is_object()).and_then(one) {
+        return said;
     }
     // Token servers have their own.
     let other =
@@ -107,6 +115,8 @@ mod tests {
             br#"{"errors": [{"code": "DENIED", "message": "not \u001b[31myours"}, {"message": "really"}, {"code": "X"}, {"code": "Y"}]}"#;
         assert_eq!(said(body), "DENIED: not \\u{1b}[31myours, really, X");
         assert_eq!(said(br#"{"details": "incorrect username"}"#), "incorrect username");
+        assert_eq!(said(br#"{"error": {"code": 401, "message": "Log in.", "title": "Unauthorized"}}"#), "Log in.");
+        assert_eq!(said(br#"{"error": {"code": "NotFound", "message": "No disk"}}"#), "NotFound: No disk");
         assert_eq!(said(b"404 page not found\nmore"), "404 page not found");
         assert_eq!(said(b"<html><body>"), "");
         let xml = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>not &lt;you&gt;\x1b[31m\nTime:1</Message></Error>";

@@ -51,6 +51,9 @@ const VARIABLES: &[&str] = &[
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
     "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_EBS",
+    "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_STS",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_PROFILE",
@@ -112,6 +115,32 @@ impl Chain {
             checked_region(&found.value).at(|| &found.from)?;
             Ok(found)
         })
+    }
+}
+
+impl Chain {
+    /// Where a service is that is not where AWS has it: `s3`, `ec2`, `ebs`, `sts`.
+    ///
+    /// # Errors
+    /// Bad input: what is named is no URL, or a file is broken.
+    pub(crate) fn endpoint(&self, service: &str) -> Result<Option<Url>> {
+        self.endpoint_by(service, &Profiles::read(&self.env)?)
+    }
+
+    fn endpoint_by(&self, service: &str, profiles: &Profiles) -> Result<Option<Url>> {
+        let ignores = |value: &str| value.eq_ignore_ascii_case("true");
+        let of_profile = profiles.chosen().and_then(|profile| profile.get("ignore_configured_endpoint_urls"));
+        if self.env.is_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")? || of_profile.is_some_and(ignores) {
+            return Ok(None);
+        }
+        let own = format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase());
+        for name in [own.as_str(), "AWS_ENDPOINT_URL"] {
+            if let Some(url) = self.env.text(name)? {
+                return Url::parse(url).map(Some).at(|| name);
+            }
+        }
+        let place = || profiles.place(&profiles.chosen);
+        profiles.endpoint(service).map(|url| Url::parse(url).at(|| "endpoint_url").at(place)).transpose()
     }
 }
 
@@ -281,7 +310,7 @@ impl Looking<'_> {
             (None, None) => return Ok(Looked::Nothing(format!("the variables {} and {}", NAMES[0], NAMES[1]))),
         };
         let url = url.at(|| from)?;
-        let is_near = is_loopback(&url.host) || CONTAINER_HOSTS.contains(&url.host.as_str()) || from == NAMES[0];
+        let is_near = is_loopback(&url.host) || CONTAINER_HOSTS.contains(&url.host.as_str());
         if !is_near && !url.secure {
             let what = format!("is {url}, must be https or an address of this machine, of ECS or of EKS");
             return Err(Error::bad_input(what).at(from));
@@ -322,7 +351,7 @@ impl Looking<'_> {
             }
             Looked::Nothing(_) => None,
         };
-        Service::new(&self.chain.env, region.as_deref())
+        Service::new(self.chain.endpoint_by("sts", self.profiles()?)?, region.as_deref())
     }
 }
 

@@ -9,6 +9,8 @@
 //! | a workload's identity | the same with `AZURE_FEDERATED_TOKEN_FILE` | everything |
 //! | a managed identity | `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`, else a machine's metadata service | everything |
 //! | the user's login | `az account get-access-token` | everything |
+//!
+//! The first three are `az`'s own, which `AZURE_STORAGE_AUTH_MODE=login` passes over; the others those of Azure's libraries.
 
 use super::{
     Secret, Variables,
@@ -42,6 +44,7 @@ const VARIABLES: &[&str] = &[
     "AZURE_FEDERATED_TOKEN_FILE",
     "AZURE_POD_IDENTITY_AUTHORITY_HOST",
     "AZURE_STORAGE_ACCOUNT",
+    "AZURE_STORAGE_AUTH_MODE",
     "AZURE_STORAGE_CONNECTION_STRING",
     "AZURE_STORAGE_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
@@ -88,7 +91,7 @@ impl Chain {
     /// Bad input: a variable is broken.
     pub(crate) fn account(&self) -> Result<Option<String>> {
         let of_string = self.connection()?.and_then(|connection| connection.account);
-        Ok(self.env.text("AZURE_STORAGE_ACCOUNT")?.map(str::to_owned).or(of_string))
+        Ok(of_string.or(self.env.text("AZURE_STORAGE_ACCOUNT")?.map(str::to_owned)))
     }
 
     /// Where the blobs of an account are, when a connection string says so.
@@ -107,7 +110,11 @@ impl Chain {
     pub(crate) fn storage(&self, http: &Http, clock: &dyn Clock, account: &str) -> Result<Login> {
         let places: [&dyn Fn() -> Result<Looked<Login>>; 3] =
             [&|| self.of_connection(account), &|| self.of_key(account), &|| self.of_sas(account)];
-        let found = match look(&places)? {
+        let looked = match self.env.text("AZURE_STORAGE_AUTH_MODE")? {
+            Some("login") => Looked::Nothing("no key, for AZURE_STORAGE_AUTH_MODE is login".to_owned()),
+            _ => look(&places)?,
+        };
+        let found = match looked {
             Looked::Found(found) => found,
             Looked::Nothing(before) => {
                 let what = format!("there is a login for the storage account {account}");

@@ -51,7 +51,7 @@ impl<'a> Ask<'a> {
 
     fn send(&self, http: &Http) -> Result<Answer, Failure> {
         let Self { ref method, url, headers, authorization, body } = *self;
-        http.send(&Request { method: method.clone(), url, headers, authorization, body })
+        http.send_signed(&Request { method: method.clone(), url, headers, authorization, body })
     }
 
     /// What a server answers that gives what is asked for, and one header of it.

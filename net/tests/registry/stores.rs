@@ -3,6 +3,7 @@
 mod azure;
 mod between;
 mod google;
+mod logins;
 mod s3;
 
 use formats::Blob;

@@ -1,4 +1,6 @@
-//! AWS's shared files: `config` with `[default]` and `[profile NAME]`, `credentials` with `[NAME]`.
+//! AWS's shared files: `config` with `[default]`, `[profile NAME]` and `[services NAME]`, `credentials` with `[NAME]`.
+//!
+//! A value may have others in it, which are indented: `s3 =` and, below, `  endpoint_url = URL` is read as `s3.endpoint_url`.
 
 use super::super::{Secret, environment::Environment};
 use formats::{At, Error, Result};
@@ -25,6 +27,8 @@ pub(super) struct Profiles {
     /// Whose credentials are used unless another one is named.
     pub(super) chosen: String,
     profiles: HashMap<String, Profile>,
+    /// What profiles share about services, by the name that they call it.
+    services: HashMap<String, Profile>,
     /// The files, for messages.
     searched: String,
 }
@@ -42,18 +46,20 @@ impl Profiles {
         let path = |variable: &str, below: &str| env.path(variable).or_else(|| env.in_home(below));
         let files = [("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")];
         let [config, credentials] = files.map(|(variable, below)| path(variable, below));
-        let mut profiles = HashMap::new();
+        let (mut profiles, mut services) = (HashMap::new(), HashMap::new());
         let config_sections = config.as_deref().map(sections).transpose()?.unwrap_or_default();
         for (section, values) in config_sections {
-            let name = section.strip_prefix("profile").filter(|rest| rest.starts_with([' ', '\t'])).map(unquoted);
-            if let Some(name) = name.or_else(|| (section == "default").then_some("default")) {
+            let named = |kind: &str| section.strip_prefix(kind).filter(|rest| rest.starts_with([' ', '\t'])).map(unquoted);
+            if let Some(name) = named("services") {
+                add(&mut services, name, values);
+            } else if let Some(name) = named("profile").or_else(|| (section == "default").then_some("default")) {
                 add(&mut profiles, name, values);
             }
         }
         for (section, values) in credentials.as_deref().map(sections).transpose()?.unwrap_or_default() {
             add(&mut profiles, &section, values);
         }
-        let found = Self { chosen: named.unwrap_or("default").to_owned(), profiles, searched: shown(&[config, credentials]) };
+        let found = Self { chosen: named.unwrap_or("default").to_owned(), profiles, services, searched: shown(&[config, credentials]) };
         if named.is_some() {
             found.get(&found.chosen)?;
         }
@@ -71,6 +77,13 @@ impl Profiles {
     /// The profile that counts where there is one.
     pub(super) fn chosen(&self) -> Option<&Profile> {
         self.profiles.get(&self.chosen)
+    }
+
+    /// Where the chosen profile has a service, `s3` for one, or all of them.
+    pub(super) fn endpoint(&self, service: &str) -> Option<&str> {
+        let profile = self.chosen()?;
+        let shared = profile.get("services").and_then(|name| self.services.get(name));
+        shared.and_then(|shared| shared.get(&format!("{service}.endpoint_url"))).or_else(|| profile.get("endpoint_url"))
     }
 
     /// A profile in words.
@@ -105,9 +118,9 @@ fn sections(path: &Path) -> Result<Vec<(String, Profile)>> {
 
 fn parsed(text: &str) -> Result<Vec<(String, Profile)>> {
     let mut sections: Vec<(String, Profile)> = Vec::new();
+    let mut around = None;
     for (number, line) in text.lines().enumerate() {
-        // What is indented belongs to a value that has others in it, as `s3 =` has; none of those is for us.
-        if line.trim().is_empty() || line.starts_with(['#', ';', ' ', '\t']) {
+        if line.trim().is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
         // What the line says is not shown: it may be a secret.
@@ -115,11 +128,27 @@ fn parsed(text: &str) -> Result<Vec<(String, Profile)>> {
         if let Some(name) = line.strip_prefix('[') {
             let (name, _) = name.split_once(']').ok_or_else(|| broken("a section without its ]"))?;
             sections.push((name.trim().to_owned(), Profile::default()));
+            around = None;
             continue;
         }
-        let (name, value) = line.split_once('=').ok_or_else(|| broken("is neither [SECTION] nor NAME = VALUE"))?;
+        let is_inside = line.starts_with([' ', '\t']);
+        let Some((name, value)) = line.split_once('=') else {
+            // What goes on with a value that has several lines is for others.
+            if is_inside && around.is_some() {
+                continue;
+            }
+            return Err(broken("is neither [SECTION] nor NAME = VALUE"));
+        };
         let (_, values) = sections.last_mut().ok_or_else(|| broken("a value before the first [SECTION]"))?;
-        values.0.insert(name.trim().to_ascii_lowercase(), Secret::new(value.trim()));
+        let name = name.trim().to_ascii_lowercase();
+        let name = match &around {
+            Some(around) if is_inside => format!("{around}.{name}"),
+            _ => {
+                around = Some(name.clone());
+                name
+            }
+        };
+        values.0.insert(name, Secret::new(value.trim()));
     }
     Ok(sections)
 }
@@ -134,7 +163,7 @@ mod tests {
         let sections = parsed(text).unwrap();
         let names: Vec<_> = sections.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["default", "profile x y", "default"]);
-        assert_eq!(sections[0].1.get("region"), Some("a"));
+        assert_eq!((sections[0].1.get("region"), sections[0].1.get("s3.region")), (Some("a"), Some("nested")));
         assert_eq!(sections[1].1.get("aws_secret_access_key"), Some("a=b # c"));
         assert_eq!((unquoted(" \"x y\""), unquoted("'x'"), unquoted(" x ")), ("x y", "x", "x"));
     }

@@ -1,6 +1,6 @@
 //! Roles, by the Security Token Service: `AssumeRole` by who has a key, `AssumeRoleWithWebIdentity` by who has an identity token.
 
-use super::super::{Secret, chain::Found, environment::Environment, server::Ask};
+use super::super::{Secret, chain::Found, server::Ask};
 use crate::{
     clock::Clock,
     dates,
@@ -36,18 +36,11 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// The one that the environment names, or that of the region; without one, the one that stands for all.
+    /// The one that is named, or that of the region; without one, the one that stands for all.
     ///
     /// # Errors
-    /// Bad input: the environment names something that is no URL.
-    pub(super) fn new(env: &Environment, region: Option<&str>) -> Result<Self> {
-        let mut named = None;
-        for variable in ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
-            let is_ignored = env.is_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")?;
-            if let Some(url) = env.text(variable)?.filter(|_| named.is_none() && !is_ignored) {
-                named = Some(Url::parse(url).at(|| variable)?);
-            }
-        }
+    /// Never for what is a region.
+    pub(super) fn new(named: Option<Url>, region: Option<&str>) -> Result<Self> {
         let url = match (named, region) {
             (Some(url), _) => url,
             (None, Some(region)) => {

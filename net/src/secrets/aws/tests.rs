@@ -206,7 +206,7 @@ fn what_is_broken_is_no_next_place() {
     let failing = Server::start(|_| refusal("500 Internal Server Error", ""));
     let strange = Server::start(|_| ok("geheim"));
     let (failing_url, strange_url) = (failing.url(), strange.url());
-    let cases: [(Set<'_>, &str, Kind, &str); 14] = [
+    let cases: [(Set<'_>, &str, Kind, &str); 15] = [
         (&IN_ENV[..1], "", Kind::BadInput, "has AWS_ACCESS_KEY_ID, but no AWS_SECRET_ACCESS_KEY"),
         (&[IN_ENV[0], ("AWS_SECRET_ACCESS_KEY", "gehe im")], "", Kind::BadInput, "AWS_ACCESS_KEY_ID: a key has blanks"),
         (&[("AWS_PROFILE", "other")], "", Kind::BadInput, "the profile 'other' of "),
@@ -229,6 +229,7 @@ fn what_is_broken_is_no_next_place() {
             Kind::BadInput,
             "must be https or an address of this machine",
         ),
+        (&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", ".evil/")], "", Kind::BadInput, "must be https or an address of this machine"),
         (&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &failing_url)], "", Kind::Remote, "tried 3 times: "),
         (&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &strange_url)], "", Kind::Remote, "answers with something that is no JSON"),
     ];
@@ -281,6 +282,16 @@ fn a_wrong_clock_is_named() {
 }
 
 #[test]
+fn who_asks_too_often_asks_again() {
+    let body = "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let sts = Server::start(move |_| if first.swap(false, Ordering::Relaxed) { refusal("400 Bad Request", body) } else { ok(xml("ROLE")) });
+    let config = "[default]\nrole_arn = arn\nsource_profile = default\naws_access_key_id = A\naws_secret_access_key = geheim\n";
+    assert_eq!(Case::new(&[("AWS_ENDPOINT_URL", &sts.url())], config, "").key().unwrap(), temporary("ROLE"));
+    assert_eq!(sts.asked().len(), 2);
+}
+
+#[test]
 fn a_container_gets_its_token() {
     let container = Server::start(|_| ok(json("CONTAINER", "2024-02-29T13:00:00Z")));
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -308,6 +319,17 @@ fn an_instance_without_a_role_or_a_service_is_nothing() {
     }
 }
 
+/// As in a container that is a hop too far away: the connection stands, the answer is lost.
+#[test]
+fn an_instance_that_says_nothing_is_not_waited_for() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let start = std::time::Instant::now();
+    let error = Case::new(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url)], "", "").key().unwrap_err();
+    assert!(error.kind() == Kind::BadInput && error.to_string().contains("did not answer within 5 s"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
 #[test]
 fn the_region_is_looked_for_too() {
     let metadata = instance(Arc::new(AtomicU64::new(13)));
@@ -322,6 +344,24 @@ fn the_region_is_looked_for_too() {
     let error = region(&[], "").unwrap_err();
     assert!(error.to_string().starts_with("there is a region of AWS in none of these places: the variables AWS_REGION"), "{error}");
     assert!(region(&[("AWS_REGION", "a.evil/")], "").unwrap_err().to_string().starts_with("AWS_REGION: 'a.evil/' is no region"));
+}
+
+#[test]
+fn endpoints_are_named_by_variables_and_profiles() {
+    let config = "[default]\nendpoint_url = http://all:1\nservices = here\n[services here]\ns3 =\n  endpoint_url = http://s3:2\n  x = y\n";
+    let endpoint = |these: Set<'_>, config: &str, service: &str| {
+        let url = Case::new(these, config, "").chain.endpoint(service).unwrap();
+        url.map(|url| url.whole()).unwrap_or_default()
+    };
+    let all = [("AWS_ENDPOINT_URL", "http://env:3"), ("AWS_ENDPOINT_URL_S3", "http://env-s3:4/path")];
+    assert_eq!(endpoint(&[], config, "s3"), "http://s3:2/");
+    assert_eq!(endpoint(&[], config, "ec2"), "http://all:1/");
+    assert_eq!(endpoint(&[], "", "ec2"), "");
+    assert_eq!(endpoint(&all, config, "s3"), "http://env-s3:4/path");
+    assert_eq!(endpoint(&all, config, "ebs"), "http://env:3/");
+    assert_eq!(endpoint(&[all[0], all[1], ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")], config, "s3"), "");
+    let error = Case::new(&[("AWS_ENDPOINT_URL", "here")], "", "").chain.endpoint("s3").unwrap_err();
+    assert!(error.to_string().starts_with("AWS_ENDPOINT_URL: 'here' is no URL"), "{error}");
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn a_connection_string_says_where() {
     let emulated = of("UseDevelopmentStorage=true;");
     assert_eq!(emulated.account().unwrap().unwrap(), "devstoreaccount1");
     assert_eq!(emulated.endpoint("devstoreaccount1").unwrap().unwrap().whole(), "http://127.0.0.1:10000/devstoreaccount1");
+    assert_eq!(chain(&[BY_STRING, ("AZURE_STORAGE_ACCOUNT", "a")]).account().unwrap().as_deref(), Some("account"));
     assert_eq!(chain(&[("AZURE_STORAGE_ACCOUNT", "a")]).account().unwrap().as_deref(), Some("a"));
 }
 
@@ -95,7 +96,8 @@ fn managed_identities_get_tokens() {
     assert_eq!(token(&[machine, ("AZURE_CLIENT_ID", "one of several")]).unwrap().told(), "machine");
     let endpoint = format!("{url}/msi/token");
     assert_eq!(token(&[machine, ("IDENTITY_ENDPOINT", &endpoint), ("IDENTITY_HEADER", "geheim")]).unwrap().told(), "service");
-    assert_eq!(storage(&[machine]).unwrap(), Login::Bearer(Secret::new("machine")));
+    let login = ("AZURE_STORAGE_AUTH_MODE", "login");
+    assert_eq!(storage(&[machine, BY_KEY, BY_SAS, login]).unwrap(), Login::Bearer(Secret::new("machine")));
     let asked = server.asked();
     let wanted = "GET /metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fmanagement.azure.com%2F&client_id=one%20of%20several";
     assert_eq!(asked[0].what(), wanted);

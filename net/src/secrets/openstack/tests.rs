@@ -137,7 +137,7 @@ fn what_is_broken_is_no_next_place() {
         (&[of_env], "", Kind::BadInput, "has no username (OS_USERNAME)"),
         (&[of_env, ("OS_USERNAME", "geheim")], "", Kind::BadInput, "has no password (OS_PASSWORD)"),
         (&[("OS_AUTH_URL", "http://h/v2.0/")], "", Kind::Unsupported, "is of the Identity API v2.0"),
-        (&wrong, "", Kind::Remote, "gives no credentials: 401 Unauthorized"),
+        (&wrong, "", Kind::Remote, "gives no credentials: 401 Unauthorized: The request you have made requires"),
     ];
     for (variables, clouds, kind, words) in cases {
         let error = Case::new(variables, clouds, "").session().unwrap_err();
