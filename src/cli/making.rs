@@ -113,6 +113,30 @@ pub(super) struct Making {
     initrd_level: Option<u32>,
 }
 
+/// A command that makes artifacts, for whoever wants to know of its run beforehand.
+pub(super) trait Makes {
+    /// What is made, and how.
+    fn making(&self) -> &Making;
+
+    /// Where everything would go, whatever is there now.
+    ///
+    /// # Errors
+    /// When outputs, names and directories do not fit one another.
+    fn targets(&self) -> Result<Vec<Target>>;
+
+    /// The key of its run; none where it reads what may be another thing tomorrow.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is not what it should be.
+    fn key(&self, global: &Global) -> Result<Option<String>>;
+
+    /// Makes them.
+    ///
+    /// # Errors
+    /// Says what is wrong with the input, the wishes or the machine.
+    fn make(&self, global: &Global) -> Result<()>;
+}
+
 /// What is to be made, understood.
 pub(super) struct Made {
     summary: Summary,

@@ -49,7 +49,10 @@ impl Digests {
         part(&mut key, arch.as_bytes());
         part(&mut key, line.len().to_string().as_bytes());
         line.iter().for_each(|word| part(&mut key, word.as_encoded_bytes()));
-        contents.iter().for_each(|content| part(&mut key, content));
+        for (path, content) in files.iter().zip(&contents) {
+            part(&mut key, path.as_os_str().as_encoded_bytes());
+            part(&mut key, content);
+        }
         Ok(Some(units::hex(&key.finalize())))
     }
 

@@ -252,6 +252,7 @@ fn mistakes_are_told_by_line_and_key() {
         (format!("{INPUT}[[include]]\ninput = 'a'\nargs = ['--initrd-level', 'x']\n"), 2, "matrix.toml:5: include: args: --initrd-level: "),
         (format!("{INPUT}args = ['--name', 'x']\n"), 2, "matrix.toml:3: input: args: the argument '--name"),
         (format!("args = ['--help']\n{INPUT}"), 2, "matrix.toml:1: args: asks for help"),
+        ("args = ['--dry-run']\n[[input]]\npath = 'a.yml'\n".to_owned(), 2, "matrix.toml:1: args: --dry-run makes nothing"),
         (format!("args = ['--metadata-file', '-']\n{INPUT}"), 2, "matrix.toml:1: args: a row writes files"),
         (format!("format = ['qcow2', 'qcow2-bios']\n{INPUT}"), 2, "the rows a-qcow2 and a-qcow2-bios would both write a.qcow2"),
         (format!("format = ['vdi,vdi-x']\n{INPUT}"), 2, "matrix.toml:1: format: the format 'vdi-x' is unknown"),
