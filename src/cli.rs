@@ -24,11 +24,15 @@ mod process;
 #[cfg(feature = "net")]
 mod pull;
 #[cfg(feature = "net")]
+mod push;
+#[cfg(feature = "net")]
 mod registries;
 mod run;
 mod sign;
 mod signing;
 mod spool;
+#[cfg(feature = "net")]
+mod stores;
 mod usage;
 mod values;
 mod yml;
@@ -202,6 +206,8 @@ enum Command {
     Convert(Box<convert::Convert>),
     #[cfg(feature = "net")]
     Pull(pull::Pull),
+    #[cfg(feature = "net")]
+    Push(Box<push::PushCommand>),
     Cache(cache::CacheCommand),
     Run(run::Run),
     Keys(keys::Keys),
@@ -236,6 +242,8 @@ pub fn main() -> ExitCode {
         Command::Convert(command) => command.run(&cli.global),
         #[cfg(feature = "net")]
         Command::Pull(command) => command.run(&cli.global),
+        #[cfg(feature = "net")]
+        Command::Push(command) => command.run(&cli.global),
         Command::Cache(command) => command.run(&cli.global),
         Command::Run(command) => return command.run(&cli.global),
         Command::Keys(command) => command.run(&cli.global),
@@ -271,6 +279,8 @@ fn hear_of_limits() {}
 /// Ctrl-C, or a request to end: leaves nothing half-written.
 fn interrupted() {
     let _named_no_more = emit::sweep();
+    #[cfg(feature = "net")]
+    let _taken_back = crate::push::abandon();
     std::process::exit(130);
 }
 

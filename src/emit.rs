@@ -6,37 +6,59 @@
 mod attributes;
 mod body;
 mod debris;
+mod destination;
+mod sent;
 mod unfinished;
 
 use crate::error::{At, Error, Kind, Result};
 #[cfg(target_os = "linux")]
 use crate::in_use::{self, Use};
 use formats::Progress;
+use sent::Sent;
 use std::{
     fs::{self, File, Metadata},
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use unfinished::Unfinished;
 
 pub use body::Body;
 pub use debris::{NewDirectories, make_directory, sweep};
+pub use destination::{Destination, is_address};
 
 /// Where an output goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Target {
     /// A path: a regular file is replaced at the end; a device or a pipe is written to.
     Path(PathBuf),
     /// Standard output, front to back.
     Stdout,
+    /// Elsewhere.
+    Remote(Arc<dyn Destination>),
 }
+
+/// The same place.
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Path(one), Self::Path(other)) => one == other,
+            (Self::Stdout, Self::Stdout) => true,
+            (Self::Remote(one), Self::Remote(other)) => one.to_string() == other.to_string(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Target {}
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::Stdout => f.write_str("standard output"),
+            Self::Remote(destination) => write!(f, "{destination}"),
         }
     }
 }
@@ -72,14 +94,21 @@ impl Default for Manner {
 /// Writes every body to its target, and gives how many bytes each of them has there. They take their names in this order.
 ///
 /// # Errors
-/// When a target cannot be written; then no target that is a regular file has changed.
+/// When a target cannot be written; then no target that is a regular file has changed, and elsewhere at most those in front of one
+/// that could not take its name.
 pub fn emit(outputs: &[(Target, Body)], manner: Manner, progress: &dyn Progress) -> Result<Vec<u64>> {
     let has_holes = |target: &Target| matches!(target, Target::Path(path) if special(path).is_none());
-    progress.expect(outputs.iter().map(|(target, body)| body.announced(has_holes(target))).sum());
-    let (mut finished, mut lens) = (Vec::new(), Vec::new());
+    // Who sends says itself how much that is.
+    let here = outputs.iter().filter(|(target, _)| !matches!(target, Target::Remote(_)));
+    progress.expect(here.map(|(target, body)| body.announced(has_holes(target))).sum());
+    let (mut finished, mut sent, mut lens) = (Vec::new(), Vec::new(), Vec::new());
     for (target, body) in outputs {
         let one = match target {
             Target::Stdout => write_stdout(body, manner, progress).map(|len| (None, len)),
+            Target::Remote(destination) => Sent::send(destination, body, manner, progress).map(|(there, len)| {
+                sent.push(there);
+                (None, len)
+            }),
             Target::Path(path) => match special(path) {
                 Some(metadata) => write_special(path, &metadata, body, manner, progress).map(|len| (None, len)),
                 None => Unfinished::write(path, body, manner, progress).map(|(file, len)| (Some(file), len)),
@@ -89,6 +118,8 @@ pub fn emit(outputs: &[(Target, Body)], manner: Manner, progress: &dyn Progress)
         finished.extend(file);
         lens.push(len);
     }
+    // What is more likely to fail comes first: files can be taken back.
+    sent.iter().try_for_each(|there| there.commit(progress).at(|| there.place()))?;
     commit(finished, manner)?;
     Ok(lens)
 }

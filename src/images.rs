@@ -24,6 +24,7 @@ pub(crate) use trust::{Demand, covers, key};
 use crate::error::{At, Result};
 use formats::{
     Blob, Progress, Spool,
+    kernel::Arch,
     oci::{self, Config, Descriptor, Digest, Image, Index, Layer, Manifest, Platform, Store, layer, merge},
     parallel,
     tar::{Dialect, Writer},
@@ -43,6 +44,16 @@ pub(crate) fn host_arch() -> &'static str {
         "x86" => "386",
         "powerpc64" => "ppc64le",
         other => other,
+    }
+}
+
+/// Go's name of an architecture.
+pub(crate) fn go_arch(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86 => "386",
+        Arch::X86_64 => "amd64",
+        Arch::Aarch64 => "arm64",
+        Arch::Riscv64 => "riscv64",
     }
 }
 

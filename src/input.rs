@@ -186,13 +186,7 @@ pub struct Opening {
 impl Opening {
     /// The machine that a container image has to be for.
     pub(crate) fn platform(&self) -> Platform {
-        Platform::linux(match self.arch {
-            Some(Arch::X86) => "386",
-            Some(Arch::X86_64) => "amd64",
-            Some(Arch::Aarch64) => "arm64",
-            Some(Arch::Riscv64) => "riscv64",
-            None => crate::images::host_arch(),
-        })
+        Platform::linux(self.arch.map_or_else(crate::images::host_arch, crate::images::go_arch))
     }
 
     /// Refuses a choice that only disks have where there is none among the inputs, and one that only container images have.

@@ -26,11 +26,15 @@ mod payload;
 mod plan;
 pub mod platforms;
 pub mod process;
+#[cfg(feature = "net")]
+pub mod push;
 mod recipes;
 pub mod request;
 mod root;
 mod run;
 pub mod secure_boot;
+#[cfg_attr(not(feature = "net"), path = "no_stores.rs")]
+mod stores;
 mod targets;
 mod ui;
 mod unified;

@@ -7,6 +7,7 @@ use crate::{
     in_use::{self, Use},
     input::{FileId, STDIN},
     outputs::{OUTPUTS, Output, SHARED},
+    stores::Stores,
 };
 use formats::{FORMATS, compare, compress::Codec};
 use std::{
@@ -28,6 +29,8 @@ pub(crate) struct Naming {
     pub codec: Option<Codec>,
     /// Whether what exists stays.
     pub no_clobber: bool,
+    /// How places are reached that are no paths.
+    pub stores: Stores,
 }
 
 /// A file of an output: the number of the output, the number of the file in its row, and where it goes. Files that several outputs
@@ -84,7 +87,7 @@ impl Naming {
     fn target(&self, input: &Path, suffix: &str, outputs: &[&Output]) -> Result<Target> {
         let Some(path) = &self.output else {
             let name = self.base_name(input)? + suffix;
-            return Ok(Target::Path(if self.dir == Path::new(".") { name.into() } else { self.dir.join(name) }));
+            return self.in_directory(name);
         };
         let files: usize = outputs.iter().map(|o| o.files.len()).sum();
         if files != 1 {
@@ -93,7 +96,21 @@ impl Naming {
             let what = format!("-o takes one file, {} {makes} {files}", names.join(" and "));
             return Err(Error::bad_input(what).hint("use --name and --dir instead of -o"));
         }
-        Ok(if path == Path::new(STDIN) { Target::Stdout } else { Target::Path(path.clone()) })
+        match path.to_str().map(|text| self.stores.at(text)).transpose()?.flatten() {
+            Some(there) => Ok(Target::Remote(there)),
+            None if path == Path::new(STDIN) => Ok(Target::Stdout),
+            None => Ok(Target::Path(path.clone())),
+        }
+    }
+
+    /// A name in the directory.
+    fn in_directory(&self, name: String) -> Result<Target> {
+        let address = self.dir.to_str().map(|dir| format!("{}/{name}", dir.trim_end_matches('/')));
+        match address.map(|address| self.stores.at(&address)).transpose()?.flatten() {
+            Some(there) => Ok(Target::Remote(there)),
+            None if self.dir == Path::new(".") => Ok(Target::Path(name.into())),
+            None => Ok(Target::Path(self.dir.join(name))),
+        }
     }
 
     /// What the names begin with, where a name is known under which files can lie beside each other.
@@ -204,7 +221,7 @@ impl Naming {
 pub(crate) fn refuse_inputs<'a>(targets: impl IntoIterator<Item = &'a Target>, inputs: &[FileId]) -> Result<()> {
     let is_input = |target: &&Target| match target {
         Target::Path(path) => FileId::of(path).is_some_and(|id| inputs.contains(&id)),
-        Target::Stdout => false,
+        Target::Stdout | Target::Remote(_) => false,
     };
     match targets.into_iter().find(is_input) {
         Some(target) => Err(Error::bad_input(format!("{target} is an input and would be overwritten"))
@@ -232,6 +249,7 @@ fn refuse_different(places: &[Place], artifacts: &[Artifact]) -> Result<()> {
 fn beside(target: &Target, name: &str) -> Result<Target> {
     match target {
         Target::Path(path) => Ok(Target::Path(path.with_file_name(name))),
+        Target::Remote(there) => Ok(Target::Remote(there.beside(name)?)),
         Target::Stdout => Err(Error::new(Kind::Bug, "a disk in several files without names")),
     }
 }

@@ -75,15 +75,17 @@ impl Summary {
 
     /// Tells what became of it: each file, which has so many bytes, and all together.
     pub(crate) fn tell<'a>(&self, ui: &Ui, files: impl IntoIterator<Item = (&'a Target, u64)>) {
-        let (mut count, mut all) = (0, 0);
+        let (mut count, mut all, mut is_here) = (0, 0, true);
         for (target, len) in files {
+            is_here &= !matches!(target, Target::Remote(_));
             ui.note(format_args!("{:>8}: {target}, {}", "made", size(target, len)));
             count += 1;
             all += stored(target, len);
         }
         let seconds = self.0.elapsed().as_secs_f64();
         let noun = if count == 1 { "file" } else { "files" };
-        ui.note(format_args!("{:>8}: {count} {noun}, {} on disk, in {seconds:.1} s", "done", show_size(all)));
+        let place = if is_here { " on disk" } else { "" };
+        ui.note(format_args!("{:>8}: {count} {noun}, {}{place}, in {seconds:.1} s", "done", show_size(all)));
     }
 }
 
@@ -91,7 +93,7 @@ impl Summary {
 fn stored(target: &Target, len: u64) -> u64 {
     match target {
         Target::Path(path) => input::allocated(path).unwrap_or(len),
-        Target::Stdout => len,
+        Target::Stdout | Target::Remote(_) => len,
     }
 }
 

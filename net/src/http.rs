@@ -10,15 +10,18 @@ use crate::{
     url::Url,
 };
 use failure::told;
-use formats::{Error, Kind, Result, units};
+use formats::{Blob, Error, Kind, Result, units};
 use std::{
     collections::HashMap,
     fmt,
-    io::Read,
-    sync::{Arc, Mutex, PoisonError},
+    io::{self, Read},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
-use ureq::{Agent, Body, http};
+use ureq::{Agent, SendBody, http};
 
 /// More redirects than this are a circle.
 const REDIRECTS: usize = 10;
@@ -51,6 +54,8 @@ pub(crate) struct Http {
     pub(crate) transport: Transport,
     pub(crate) clock: Arc<dyn Clock>,
     agents: Mutex<HashMap<Route, Way>>,
+    /// Whether blobs are sent no further.
+    is_stopped: AtomicBool,
 }
 
 /// What connections must have in common to be shared.
@@ -77,8 +82,20 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a [(&'static str, String)],
     /// The value of `Authorization`, which no other host gets to see.
     pub(crate) authorization: Option<&'a str>,
-    /// Of a `POST`, form fields.
-    pub(crate) form: Option<&'a str>,
+    pub(crate) body: Body<'a>,
+}
+
+/// What goes along with a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Body<'a> {
+    /// Nothing.
+    None,
+    /// The fields of a form, as [`encoded`](crate::url::encoded) writes them.
+    Form(&'a str),
+    /// Bytes, of whatever type the headers say.
+    Bytes(&'a [u8]),
+    /// Bytes that stay where they are until they are sent.
+    Blob(&'a Blob),
 }
 
 /// An answer, whatever its status.
@@ -102,11 +119,16 @@ impl fmt::Debug for Http {
 impl Http {
     /// Nothing is connected yet.
     pub(crate) fn new(transport: Transport, clock: Arc<dyn Clock>) -> Self {
-        Self { transport, clock, agents: Mutex::default() }
+        Self { transport, clock, agents: Mutex::default(), is_stopped: AtomicBool::default() }
+    }
+
+    /// Lets every blob that is being sent fail at its next bytes, and every later one.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
     }
 
     /// Sends a request and follows where it is sent on to: without the authorization once the host is another one, and never from
-    /// `https` to `http`. A form goes to nobody else.
+    /// `https` to `http`. A form goes to nobody else; another body does where the server says that it is to be sent again (307, 308).
     ///
     /// # Errors
     /// When there is no answer.
@@ -115,7 +137,11 @@ impl Http {
         let mut authorization = request.authorization;
         for _ in 0..=REDIRECTS {
             let answer = self.once(&url, request, authorization)?;
-            let is_redirect = matches!(answer.status, 301 | 302 | 303 | 307 | 308) && request.form.is_none();
+            let is_redirect = match request.body {
+                Body::None => matches!(answer.status, 301 | 302 | 303 | 307 | 308),
+                Body::Form(_) => false,
+                Body::Bytes(_) | Body::Blob(_) => matches!(answer.status, 307 | 308),
+            };
             let Some(location) = answer.header("location").filter(|_| is_redirect) else { return Ok(answer) };
             let next = url.join(location).map_err(|error| remote(&url, "redirects to where nobody can go").because(error))?;
             if url.secure && !next.secure {
@@ -129,6 +155,14 @@ impl Http {
         Err(remote(request.url, format!("redirects more than {REDIRECTS} times")).into())
     }
 
+    /// Sends a request that is signed for its server, and may hold what is secret to it: to nobody else.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    pub(crate) fn send_signed(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        self.once(request.url, request, request.authorization)
+    }
+
     fn once(&self, url: &Url, request: &Request<'_>, authorization: Option<&str>) -> Result<Answer, Failure> {
         let (way, proxy) = self.way(url)?;
         let limits = self.transport.limits;
@@ -140,12 +174,18 @@ impl Http {
             builder = builder.header("Authorization", value);
         }
         let bad = |_| Error::bad_input(format!("{url}: a request with characters that HTTP has none of"));
-        let sent = match request.form {
-            Some(form) => {
+        let sent = match request.body {
+            Body::None => way.agent.run(builder.body(()).map_err(bad)?),
+            Body::Form(form) => {
                 builder = builder.header("Content-Type", "application/x-www-form-urlencoded");
                 way.agent.run(builder.body(form.to_owned()).map_err(bad)?)
             }
-            None => way.agent.run(builder.body(()).map_err(bad)?),
+            Body::Bytes(bytes) => way.agent.run(builder.body(bytes).map_err(bad)?),
+            Body::Blob(blob) => {
+                builder = builder.header("Content-Length", blob.len().to_string());
+                let mut sending = Sending { from: blob.reader(), http: self };
+                way.agent.run(builder.body(SendBody::from_reader(&mut sending)).map_err(bad)?)
+            }
         };
         let (head, body) = sent.map_err(|error| told(error, url, proxy.as_ref(), &limits, &way.complaints))?.into_parts();
         Ok(Answer {
@@ -200,8 +240,23 @@ impl Http {
     }
 }
 
+/// A blob on its way.
+struct Sending<'a> {
+    from: formats::blob::Reader<'a>,
+    http: &'a Http,
+}
+
+impl Read for Sending<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        match self.http.is_stopped.load(Ordering::Relaxed) {
+            true => Err(interrupted().into()),
+            false => self.from.read(to),
+        }
+    }
+}
+
 /// A body is as long as it is: whoever reads it has a limit.
-fn unlimited(body: Body) -> ureq::BodyReader<'static> {
+fn unlimited(body: ureq::Body) -> ureq::BodyReader<'static> {
     body.into_with_config().limit(u64::MAX).reader()
 }
 
@@ -224,6 +279,11 @@ impl Answer {
     /// How long to wait, where the server asks for it.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         crate::retry::retry_after(self.header("retry-after")?, self.clock.now())
+    }
+
+    /// What time it is here.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.now()
     }
 
     /// Some more bytes of the body; 0 is its end.
@@ -269,6 +329,11 @@ impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.status, self.url)
     }
+}
+
+/// What the user wants no more of.
+pub(crate) fn interrupted() -> Error {
+    Error::new(Kind::Io, "it was interrupted")
 }
 
 /// What a server did wrong.

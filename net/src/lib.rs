@@ -14,23 +14,35 @@
 
 pub mod clock;
 mod daemon;
+mod dates;
 mod document;
 mod http;
+pub mod parts;
 mod proxy;
+mod refusal;
 pub mod registry;
 mod retry;
+mod secret;
+#[allow(dead_code, reason = "what stores and imports will ask for")]
 mod secrets;
+#[allow(dead_code, reason = "what stores and imports will send")]
+mod sign;
 mod signature;
+pub mod store;
 mod text;
 mod tls;
 mod url;
+mod variables;
+mod xml;
 
 pub use daemon::Daemon;
 pub use document::document;
 pub use http::Transport;
 pub use proxy::Proxies;
-pub use registry::{Client, Manifest, Mirror, Repository, Settings, Sink};
+pub use registry::{Arrival, Client, Manifest, Mirror, Push, Repository, Settings, Sink};
 pub use retry::Limits;
-pub use secrets::{Variables, process_variables, registry::Sources};
+pub use secrets::registry::Sources;
 pub use signature::PublicKey;
+pub use store::{Object, Stores};
 pub use tls::Roots;
+pub use variables::{Variables, process_variables};

@@ -10,9 +10,9 @@ mod forward;
 pub(crate) use forward::agent as forwarding;
 
 use crate::{
-    secrets::Variables,
     text::{SHOWN, shown},
     url::{self, Url},
+    variables::Variables,
 };
 use formats::{Error, Result};
 use std::{fmt, net::IpAddr};

@@ -10,17 +10,19 @@ mod auth;
 mod blob;
 mod challenge;
 mod mirror;
-pub(crate) mod refusal;
+mod push;
 mod repository;
 
 pub use blob::Sink;
 pub use mirror::Mirror;
+pub use push::{Arrival, Push};
 pub use repository::Repository;
 
 use crate::{
     clock::Clock,
-    http::{Answer, Http, Request, Transport, remote},
+    http::{Answer, Body, Http, Request, Transport, remote},
     proxy::Proxies,
+    refusal,
     retry::{Failure, persist},
     secrets::{Variables, registry as secrets},
     text::{SHOWN, shown},
@@ -102,6 +104,14 @@ struct Place {
     /// The registry for which credentials are looked up.
     registry: String,
     path: String,
+    intent: Intent,
+}
+
+/// What is done in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intent {
+    Pull,
+    Push,
 }
 
 impl Place {
@@ -111,7 +121,8 @@ impl Place {
 
     /// What we want to do, as token servers call it.
     fn scope(&self) -> String {
-        format!("repository:{}:pull", self.path)
+        let actions = if self.intent == Intent::Push { "pull,push" } else { "pull" };
+        format!("repository:{}:{actions}", self.path)
     }
 }
 
@@ -225,16 +236,26 @@ impl Client {
         })
     }
 
-    /// One request, logged in as the registry wants it.
+    /// One request without a body, logged in as the registry wants it.
     fn ask(&self, place: &Place, method: Method, below: &str, headers: &[(&'static str, String)]) -> Result<Answer, Failure> {
-        let url = place.url(below);
-        let send = |authorization: Option<&str>| {
-            self.http.send(&Request { method: method.clone(), url: &url, headers, authorization, form: None })
-        };
-        let known = self.auth.known(place, &*self.http.clock);
-        let answer = send(known.as_ref().map(|login| login.header.told()))?;
+        self.ask_at(place, &method, &place.url(below), headers, Body::None)
+    }
+
+    /// One request to a URL that the registry named, logged in as the registry wants it.
+    fn ask_at(
+        &self,
+        place: &Place,
+        method: &Method,
+        url: &Url,
+        headers: &[(&'static str, String)],
+        body: Body<'_>,
+    ) -> Result<Answer, Failure> {
+        let send = |authorization: Option<&str>| self.http.send(&Request { method: method.clone(), url, headers, authorization, body });
         // Who is not the registry gets no credentials of it.
-        if answer.status != 401 || !answer.url.is_beside(&url) {
+        let is_registry = |url: &Url| url.is_beside(&place.base);
+        let known = if is_registry(url) { self.auth.known(place, &*self.http.clock) } else { None };
+        let answer = send(known.as_ref().map(|login| login.header.told()))?;
+        if answer.status != 401 || !is_registry(&answer.url) {
             return Ok(answer);
         }
         match self.auth.log_in(&self.http, place, &answer, known.is_some())? {
@@ -251,15 +272,20 @@ impl Client {
         if let Some(mirror) = named.or_else(|| self.mirrors.iter().rfind(|mirror| mirror.of.is_none())) {
             let prefix = mirror.url.path.trim_matches('/');
             let path = if prefix.is_empty() { repository.path().to_owned() } else { format!("{prefix}/{}", repository.path()) };
-            return Ok(Place { base: mirror.url.clone(), registry: mirror.url.authority(), path });
+            return Ok(Place { base: mirror.url.clone(), registry: mirror.url.authority(), path, intent: Intent::Pull });
         }
+        self.own_place(repository, Intent::Pull)
+    }
+
+    /// A repository at its registry itself.
+    fn own_place(&self, repository: &Repository, intent: Intent) -> Result<Place> {
         let host = repository.host();
         let mut base = Url::parse(&format!("https://{host}/"))?;
         // A certificate for it says that it speaks TLS.
         if is_loopback(&base.host) && self.http.transport.roots.of_host(&base.authority())?.is_empty() {
             base = Url::parse(&format!("http://{host}/"))?;
         }
-        Ok(Place { base, registry: registry.to_owned(), path: repository.path().to_owned() })
+        Ok(Place { base, registry: repository.registry().to_owned(), path: repository.path().to_owned(), intent })
     }
 
     /// An answer that is not what was asked for, and what the user can do.
@@ -268,8 +294,9 @@ impl Client {
         // A store that a registry sends us on to has no users.
         let is_registry = answer.url.is_beside(&place.base);
         let mut failure = refusal::of_server(answer, if is_registry { "refuses" } else { "refuses what the registry sent us there for" });
+        let or = if place.intent == Intent::Push { "who has them may not push there" } else { "there is no such repository" };
         let hint = match status {
-            401 | 403 if is_registry => Some(format!("{}; or there is no such repository", self.auth.hint(place))),
+            401 | 403 if is_registry => Some(format!("{}; or {or}", self.auth.hint(place))),
             404 if is_registry => Some("look at the name and the tag".to_owned()),
             429 if is_registry => Some(format!("who is logged in may ask more often: {}", self.auth.hint(place))),
             _ => None,

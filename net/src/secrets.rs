@@ -1,35 +1,22 @@
-//! Where secrets come from, and how they stay so: one file for each kind of server.
+//! Where secrets come from: one file for each kind of server, each with the vendor's own order of places.
+//!
+//! ```text
+//!  place ──► place ──► place        a place that has nothing: the next one
+//!    │         │         │          a place that is there and broken: an error, for the next one would be another user
+//!    └─────────┴─────────┴──► a secret, and how long it is good ──► kept, and fetched anew before its end
+//! ```
 
+pub(crate) mod aws;
+pub(crate) mod azure;
+mod chain;
+mod environment;
+pub(crate) mod google;
+pub(crate) mod openstack;
+mod program;
 pub(crate) mod registry;
+#[cfg(test)]
+mod served;
+mod server;
 
-use std::fmt;
-
-/// Text that is sent and never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    /// Keeps it.
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// For sending.
-    pub(crate) fn told(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(a secret)")
-    }
-}
-
-/// A variable of the environment by its name; an empty one is none. Tests hand in their own.
-pub type Variables<'a> = &'a dyn Fn(&str) -> Option<std::ffi::OsString>;
-
-/// The variables of this process.
-pub fn process_variables(name: &str) -> Option<std::ffi::OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
-}
+pub(crate) use crate::secret::Secret;
+pub(crate) use crate::variables::Variables;

@@ -136,6 +136,26 @@ pub(crate) fn encoded(value: &str) -> String {
     encoded
 }
 
+/// What was [`encoded`]; what is no such thing stays as it is.
+pub(crate) fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let code = behind.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.filter(|code| !code.starts_with('+')).and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +215,7 @@ mod tests {
     #[test]
     fn values_are_encoded() {
         assert_eq!(encoded("repository:a/b-c:pull,push ü"), "repository%3Aa%2Fb-c%3Apull%2Cpush%20%C3%BC");
+        assert_eq!(decoded("repository%3Aa%2fb+%C3%BC"), "repository:a/b+ü");
+        assert_eq!(decoded("100%, %+1 %g0%ü%4"), "100%, %+1 %g0%ü%4");
     }
 }

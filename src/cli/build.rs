@@ -96,7 +96,7 @@ pub(super) struct Build {
 
 /// How layers lie over one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Layers {
+pub(super) enum Layers {
     /// From the top down, and of every name the first.
     Linuxkit,
     /// By the image specification.
@@ -109,7 +109,7 @@ impl Build {
         if self.dry_run {
             return super::print(&format!("{}\n", linuxkit::dry_run(&config)));
         }
-        let mut made = self.making.begin(&self.named_after(), || self.default(), global)?;
+        let mut made = self.making.begin(&self.named_after(), || self.default(), self.images.ca(), global)?;
         config.warnings.iter().for_each(|warning| made.ui().warn(warning));
         let trust = demands(&config, made.ui())?;
         let directory = made.directory();
@@ -120,12 +120,15 @@ impl Build {
         made.key = if self.making.metadata_file.is_some() { self.key(global)? } else { None };
 
         let spool = || spool::in_directory(&directory, global);
-        let images = self.images(&config, trust, made.ui(), &mut env, &spool)?;
-        let wishes = Wishes { decompress_kernel: self.decompress_kernel, sbom: (!self.no_sbom).then(|| self.sbom_output.clone()) };
-        let warn = |text: String| made.ui().warn(&text);
-        let parts = Parts { images: &images, sources: &Files, headers: spool(), spool: &mut env.spool, warn: &warn };
-        let tar = linuxkit::tar(&config, &wishes, parts)?;
-        drop(images);
+        let building = Building {
+            images: &self.images,
+            arch: &self.arch,
+            layers: self.layers,
+            docker: self.docker,
+            lock: self.lock()?,
+            wishes: Wishes { decompress_kernel: self.decompress_kernel, sbom: (!self.no_sbom).then(|| self.sbom_output.clone()) },
+        };
+        let tar = building.tar(&config, trust, made.ui(), &mut env, &spool)?;
         let source = self.source(tar, &conversion, &mut env)?;
         made.finish(&self.making, conversion, source, env)
     }
@@ -148,50 +151,6 @@ impl Build {
             (None, _) => find("kernel+initrd"),
             (Some(_), Some(Some(output))) => Ok(output),
             (Some(_), _) => find("tar"),
-        }
-    }
-
-    /// The images of the configuration, unpacked.
-    fn images(
-        &self,
-        config: &Config,
-        trust: Vec<Demand>,
-        reporter: &dyn Reporter,
-        env: &mut Env,
-        spool: &(dyn Fn() -> Spool + Sync),
-    ) -> Result<HashMap<String, images::Pulled>> {
-        let mut sources = self.images.sources(env)?;
-        sources.lock = self.lock()?;
-        sources.trust.extend(trust);
-        if self.docker && !self.images.always() {
-            sources.docker = images::Docker::find(spool());
-        }
-        let platform = Platform::linux(&self.arch);
-        let mut found = Vec::new();
-        let step = reporter.step("fetch");
-        for (reference, is_layout) in linuxkit::references(config) {
-            let name = &reference.expanded;
-            let image = sources.find(name, &platform, is_layout, &*step).at(|| &reference.written.at)?;
-            if let Some(other) = image.image.config.platform.as_ref().filter(|has| image.image.index.is_none() && !has.serves(&platform)) {
-                let name = ShowPath(name.as_bytes());
-                reporter.warn(&format!("{}: image {name} is for {other}, the build for {platform}", reference.written.at));
-            }
-            if !found.iter().any(|(other, _)| other == name) {
-                found.push((name.clone(), image));
-            }
-        }
-        drop(step);
-        let step = reporter.step("unpack");
-        let pulled = images::unpack(found, env.threads, &*step, spool)?;
-        match self.layers {
-            Layers::Linuxkit => Ok(pulled),
-            Layers::Oci => {
-                let merged = |(name, image): (String, images::Pulled)| {
-                    let image = image.merged().at(|| format!("image {}", ShowPath(name.as_bytes())))?;
-                    Ok((name, image))
-                };
-                pulled.into_iter().map(merged).collect()
-            }
         }
     }
 
@@ -218,6 +177,84 @@ impl Build {
             Source::Image(image) => Source::Tagged(Some(image), tar),
             other => other,
         })
+    }
+}
+
+/// How the tagged tar of a configuration is made.
+pub(super) struct Building<'a> {
+    /// Where images are looked for.
+    pub(super) images: &'a ImageArgs,
+    /// The architecture, by Go's name.
+    pub(super) arch: &'a str,
+    pub(super) layers: Layers,
+    /// Whether the Docker daemon is asked.
+    pub(super) docker: bool,
+    /// The images that are taken, and no others.
+    pub(super) lock: Option<Lock>,
+    pub(super) wishes: Wishes,
+}
+
+impl Building<'_> {
+    /// The tagged tar.
+    ///
+    /// # Errors
+    /// When an image is not to be had or is damaged, or the configuration asks for what is not there.
+    pub(super) fn tar(
+        mut self,
+        config: &Config,
+        trust: Vec<Demand>,
+        reporter: &dyn Reporter,
+        env: &mut Env,
+        spool: &(dyn Fn() -> Spool + Sync),
+    ) -> Result<Blob> {
+        let images = self.pulled(config, trust, reporter, env, spool)?;
+        let warn = |text: String| reporter.warn(&text);
+        let parts = Parts { images: &images, sources: &Files, headers: spool(), spool: &mut env.spool, warn: &warn };
+        linuxkit::tar(config, &self.wishes, parts)
+    }
+
+    /// The images of the configuration, unpacked.
+    fn pulled(
+        &mut self,
+        config: &Config,
+        trust: Vec<Demand>,
+        reporter: &dyn Reporter,
+        env: &mut Env,
+        spool: &(dyn Fn() -> Spool + Sync),
+    ) -> Result<HashMap<String, images::Pulled>> {
+        let mut sources = self.images.sources(env)?;
+        sources.lock = self.lock.take();
+        sources.trust.extend(trust);
+        if self.docker && !self.images.always() {
+            sources.docker = images::Docker::find(spool());
+        }
+        let platform = Platform::linux(self.arch);
+        let mut found = Vec::new();
+        let step = reporter.step("fetch");
+        for (reference, is_layout) in linuxkit::references(config) {
+            let name = &reference.expanded;
+            let image = sources.find(name, &platform, is_layout, &*step).at(|| &reference.written.at)?;
+            if let Some(other) = image.image.config.platform.as_ref().filter(|has| image.image.index.is_none() && !has.serves(&platform)) {
+                let name = ShowPath(name.as_bytes());
+                reporter.warn(&format!("{}: image {name} is for {other}, the build for {platform}", reference.written.at));
+            }
+            if !found.iter().any(|(other, _)| other == name) {
+                found.push((name.clone(), image));
+            }
+        }
+        drop(step);
+        let step = reporter.step("unpack");
+        let pulled = images::unpack(found, env.threads, &*step, spool)?;
+        match self.layers {
+            Layers::Linuxkit => Ok(pulled),
+            Layers::Oci => {
+                let merged = |(name, image): (String, images::Pulled)| {
+                    let image = image.merged().at(|| format!("image {}", ShowPath(name.as_bytes())))?;
+                    Ok((name, image))
+                };
+                pulled.into_iter().map(merged).collect()
+            }
+        }
     }
 }
 
@@ -270,7 +307,10 @@ fn path_of(path: &str) -> PathBuf {
 }
 
 /// What the configuration says must be signed.
-fn demands(config: &Config, reporter: &dyn Reporter) -> Result<Vec<Demand>> {
+///
+/// # Errors
+/// When a key cannot be read.
+pub(super) fn demands(config: &Config, reporter: &dyn Reporter) -> Result<Vec<Demand>> {
     let trust = &config.trust;
     if let Some(first) = trust.org.iter().chain(&trust.image).next() {
         reporter.warn(&format!("{}: trust: org and image, Notary's, verify nothing any more", first.at));

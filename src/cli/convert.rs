@@ -87,7 +87,7 @@ pub(super) struct Convert {
 
 impl Convert {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
-        let mut made = self.making.begin(&self.named_after(), || self.default(), global)?;
+        let mut made = self.making.begin(&self.named_after(), || self.default(), self.images.ca(), global)?;
         let mut env = super::env(global, &made.directory())?;
         let overrides = self.overrides(&mut env)?;
         let request = self.making.request(&made, overrides, self.process.wishes()?, self.decompress_kernel, &mut env)?;

@@ -52,6 +52,15 @@ impl ImageArgs {
         Ok(Sources { named, docker: None, cache, registries, always: self.always(), lock: None, trust })
     }
 
+    /// Who puts things into registries.
+    ///
+    /// # Errors
+    /// When the file of `--ca` cannot be read.
+    #[cfg(feature = "net")]
+    pub(super) fn client(&self) -> Result<Arc<net::Client>> {
+        self.registries.client()
+    }
+
     /// The files and directories that are read.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         self.places.iter().map(Place::path).chain(self.verify_key.iter().map(PathBuf::as_path))
@@ -72,6 +81,17 @@ impl ImageArgs {
     #[cfg(not(feature = "net"))]
     pub(super) fn document(&self, _: &str, _: u64) -> Result<Vec<u8>> {
         Err(Error::unsupported("this program was built without network code").hint("save it as a file"))
+    }
+
+    /// Who may vouch for servers.
+    #[cfg(feature = "net")]
+    pub(super) fn ca(&self) -> Option<&Path> {
+        self.registries.ca()
+    }
+
+    #[cfg(not(feature = "net"))]
+    pub(super) fn ca(&self) -> Option<&Path> {
+        None
     }
 
     #[cfg(feature = "net")]

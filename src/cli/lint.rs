@@ -71,11 +71,13 @@ fn text(findings: &[Finding]) -> String {
     if findings.is_empty() {
         return "Nothing was found.\n".to_owned();
     }
-    let line = |finding: &Finding| {
-        let Finding { severity, rule, found, needed, fix } = finding;
-        plain::line(&format!("{} {rule}: found {found}; needed {needed}; fix: {fix}", name(*severity))) + "\n"
-    };
-    findings.iter().map(line).collect()
+    findings.iter().map(|finding| line(finding) + "\n").collect()
+}
+
+/// A finding, in a line.
+pub(super) fn line(finding: &Finding) -> String {
+    let Finding { severity, rule, found, needed, fix } = finding;
+    plain::line(&format!("{} {rule}: found {found}; needed {needed}; fix: {fix}", name(*severity)))
 }
 
 fn json(findings: &[Finding]) -> String {

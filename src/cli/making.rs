@@ -1,5 +1,7 @@
 //! What commands that make artifacts share: which outputs, where they go, and what disks and initrds are to be like.
 
+#[cfg(feature = "net")]
+use super::stores::StoreArgs;
 use super::{
     Global, metadata,
     signing::SecureBootArgs,
@@ -18,6 +20,7 @@ use crate::{
     platforms::Platform,
     process::Wishes,
     request::{InitrdCompression, OutputCompression, Request, Root},
+    stores::Stores,
     targets::{self, Naming, Place},
     ui::{Summary, Ui},
 };
@@ -96,6 +99,10 @@ pub(super) struct Making {
     #[arg(long, value_name = "TEXT", help_heading = "Disk")]
     seed: Option<String>,
 
+    #[cfg(feature = "net")]
+    #[command(flatten)]
+    stores: StoreArgs,
+
     #[command(flatten)]
     secure_boot: SecureBootArgs,
     /// Write also the firmware's variables of a machine that trusts the keys, for whoever makes the machine; certificates are enough
@@ -155,14 +162,20 @@ pub(super) struct Made {
 }
 
 impl Making {
-    /// Understands what is to be made of an input of this name. Outputs that nobody named are `default`'s.
+    /// Understands what is to be made of an input of this name. Outputs that nobody named are `default`'s; `ca` vouches for stores.
     ///
     /// # Errors
     /// When outputs, names and directories do not fit one another.
-    pub(super) fn begin(&self, input: &Path, default: impl FnOnce() -> Result<&'static Output>, global: &Global) -> Result<Made> {
+    pub(super) fn begin(
+        &self,
+        input: &Path,
+        default: impl FnOnce() -> Result<&'static Output>,
+        ca: Option<&Path>,
+        global: &Global,
+    ) -> Result<Made> {
         let (summary, ui) = (Summary::start(), global.ui());
         let outputs = self.outputs(default)?;
-        let naming = self.naming(&outputs)?;
+        let naming = self.naming(&outputs, ca)?;
         let (places, stem) = (naming.places(input, &outputs)?, naming.stem(input)?);
         let targets: Vec<_> = places.iter().map(|place| place.target.clone()).collect();
         let metadata = metadata::target(self.metadata_file.as_deref(), &targets)?;
@@ -176,7 +189,7 @@ impl Making {
     /// As [`Making::begin`].
     pub(super) fn targets(&self, input: &Path, default: impl FnOnce() -> Result<&'static Output>) -> Result<Vec<Target>> {
         let outputs = self.outputs(default)?;
-        let places = self.naming(&outputs)?.planned(input, &outputs)?;
+        let places = self.naming(&outputs, None)?.planned(input, &outputs)?;
         let mut targets: Vec<_> = places.into_iter().map(|place| place.target).collect();
         let metadata = metadata::target(self.metadata_file.as_deref(), &targets)?;
         targets.extend(metadata);
@@ -184,14 +197,26 @@ impl Making {
     }
 
     /// How outputs are called.
-    fn naming(&self, outputs: &[&Output]) -> Result<Naming> {
+    fn naming(&self, outputs: &[&Output], ca: Option<&Path>) -> Result<Naming> {
         Ok(Naming {
             output: self.output.clone(),
             name: self.name.clone(),
             dir: self.dir.clone(),
             codec: self.output_compression(outputs)?.map(|OutputCompression(codec)| codec),
             no_clobber: self.no_clobber,
+            stores: self.stores(ca),
         })
+    }
+
+    #[cfg(feature = "net")]
+    fn stores(&self, ca: Option<&Path>) -> Stores {
+        let StoreArgs { endpoint, connections } = self.stores.clone();
+        Stores { ca: ca.map(Path::to_owned), endpoint, connections, no_clobber: self.no_clobber, ..Stores::default() }
+    }
+
+    #[cfg(not(feature = "net"))]
+    fn stores(&self, _: Option<&Path>) -> Stores {
+        Stores
     }
 
     /// How outputs are compressed: as the user says, and as the name of `-o` does.
@@ -351,7 +376,9 @@ impl Made {
             // The last to take its name: where it is, they are.
             files.push((target, Blob::bytes(text.into_bytes()).into()));
         }
-        let _made = if making.output.is_none() { Some(emit::make_directory(&making.dir)?) } else { None };
+        let is_path = |target: &Target| matches!(target, Target::Path(_));
+        let in_directory = making.output.is_none() && files.iter().any(|(target, _)| is_path(target));
+        let _made = if in_directory { Some(emit::make_directory(&making.dir)?) } else { None };
         let write = ui.step("write");
         let durability = if making.sync { Durability::PowerCut } else { Durability::Process };
         let lens = emit::emit(&files, Manner { durability, no_clobber: making.no_clobber, threads }, &*write)?;

@@ -1,16 +1,19 @@
-//! How registries are spoken to, for every command that pulls.
+//! How registries are spoken to, for every command that pulls or pushes.
 
 use crate::{
     error::Result,
     images::{Cache, Puller},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// How registries are spoken to.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Images")]
 pub(super) struct RegistryArgs {
-    /// Certificates (PEM) of who may vouch for registries, in the place of the machine's; one registry's go into certs.d, as Docker and
+    /// Certificates (PEM) of who may vouch for registries and stores, in the place of the machine's; one registry's go into certs.d, as Docker and
     /// Podman have it
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -30,6 +33,19 @@ impl RegistryArgs {
             settings.mirrors.push(net::Mirror::parse(mirror)?);
         }
         Ok(Puller::new(net::Client::new(settings, Arc::new(net::clock::Machine))?, cache))
+    }
+
+    /// The file of `--ca`.
+    pub(super) fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
+    }
+
+    /// Who puts things into registries.
+    ///
+    /// # Errors
+    /// When the file of `--ca` cannot be read.
+    pub(super) fn client(&self) -> Result<Arc<net::Client>> {
+        Ok(Arc::new(net::Client::new(self.settings()?, Arc::new(net::clock::Machine))?))
     }
 
     /// What a URL names, of at most so many bytes.

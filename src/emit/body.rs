@@ -34,7 +34,7 @@ impl From<Blob> for Body {
 }
 
 impl Body {
-    fn is_packed(&self) -> bool {
+    pub(super) fn is_packed(&self) -> bool {
         self.encoding.codec() != Codec::None
     }
 

@@ -1,32 +1,42 @@
 //! What a process leaves behind that is interrupted, and what one left that was killed.
 
+use super::destination::Destination;
 use crate::error::{At, Result};
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The temporary files and new directories of this process, so that a signal can remove them.
-static DEBRIS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// What is unfinished of this process, so that a signal can remove it.
+#[derive(Debug)]
+pub(super) struct Debris {
+    /// Temporary files and new directories.
+    pub(super) paths: Vec<PathBuf>,
+    /// What is elsewhere.
+    pub(super) uploads: Vec<Arc<dyn Destination>>,
+}
+
+static DEBRIS: Mutex<Debris> = Mutex::new(Debris { paths: Vec::new(), uploads: Vec::new() });
 
 /// The debris. While this is held, a signal waits.
-pub(super) fn lock() -> MutexGuard<'static, Vec<PathBuf>> {
+pub(super) fn lock() -> MutexGuard<'static, Debris> {
     DEBRIS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes every unfinished file. Called when the program is interrupted, and waits while files take their names.
+/// Removes everything unfinished, here and elsewhere. Called when the program is interrupted, and waits while files take their names.
 /// Gives back a guard that keeps new ones from being named.
 pub fn sweep() -> impl Drop {
     let debris = lock();
-    for path in debris.iter() {
+    for path in &debris.paths {
         // There is nobody left to tell.
         let _: io::Result<()> = fs::remove_file(path);
     }
-    for path in debris.iter() {
+    for path in &debris.paths {
         // Empty again, the inner ones first.
         let _: io::Result<()> = fs::remove_dir(path);
     }
+    debris.uploads.iter().for_each(|upload| upload.abandon());
     debris
 }
 
@@ -67,7 +77,7 @@ pub fn make_directory(path: &Path) -> Result<NewDirectories> {
     let missing = path.ancestors().filter(|above| !above.as_os_str().is_empty()).take_while(|above| !above.exists());
     let made = NewDirectories(missing.map(Path::to_owned).collect());
     let mut debris = lock();
-    debris.extend(made.0.iter().cloned());
+    debris.paths.extend(made.0.iter().cloned());
     fs::create_dir_all(path).at(|| format!("cannot make the directory {}", path.display()))?;
     Ok(made)
 }
@@ -79,6 +89,6 @@ impl Drop for NewDirectories {
             // One with an output in it stays.
             let _: io::Result<()> = fs::remove_dir(path);
         }
-        debris.retain(|path| !self.0.contains(path));
+        debris.paths.retain(|path| !self.0.contains(path));
     }
 }

@@ -61,7 +61,7 @@ impl Unfinished {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(CREATED));
         let (file, temporary) = builder.tempfile_in(directory)?.keep().map_err(|error| error.error)?;
-        debris.push(temporary.clone());
+        debris.paths.push(temporary.clone());
         drop(debris);
         let this = Self { file, temporary: Some(temporary), path, shown, is_new };
         hold(&this.file)?;
@@ -132,7 +132,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(temporary) = self.temporary.take() {
             remove(&temporary);
-            debris::lock().retain(|path| *path != temporary);
+            debris::lock().paths.retain(|path| *path != temporary);
         }
     }
 }

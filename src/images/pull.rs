@@ -125,7 +125,7 @@ impl Puller {
         let digest: Digest = digest.parse()?;
         self.cache.put(&digest, &bytes)?;
         let size = units::bytes(bytes.len());
-        Ok((Descriptor { media_type: known(media_type, &bytes), digest, size, platform: None, annotations: Vec::new() }, bytes))
+        Ok((Descriptor::new(&known(media_type, &bytes), digest, size), bytes))
     }
 
     fn blob(&self, repository: &Repository, descriptor: &Descriptor, progress: &dyn Progress) -> Result<()> {

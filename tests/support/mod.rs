@@ -11,6 +11,7 @@ pub mod guest;
 pub mod images;
 pub mod initrd;
 pub mod layouts;
+pub mod moto;
 pub mod qemu;
 pub mod registry;
 pub mod system;
@@ -18,6 +19,7 @@ pub mod tagged_tar;
 pub mod tools;
 pub mod tpm;
 pub mod ustar;
+pub mod wire;
 
 use std::{
     collections::BTreeSet,

@@ -2,6 +2,7 @@
 
 use super::{
     docker_registry::{Running, serve},
+    text,
     tools::run,
 };
 use std::{
@@ -40,6 +41,33 @@ impl Registry {
         let from = format!("oci:{}:docker.io/{name}", layout.display());
         let to = format!("docker://127.0.0.1:{}/{name}", self.port);
         run("skopeo", ["--insecure-policy", "copy", "--quiet", "--all", "--dest-tls-verify=false", &from, &to]);
+    }
+
+    /// What a repository of it is called.
+    pub fn name(&self, path: &str) -> String {
+        format!("127.0.0.1:{}/{path}", self.port)
+    }
+
+    /// Pulls an image into a layout in a directory, by skopeo, and unpacks it, by umoci: where its root file system is then.
+    pub fn pulled(&self, name: &str, directory: &Path) -> PathBuf {
+        let (layout, bundle) = (directory.join("pulled"), directory.join("bundle"));
+        let (from, to) = (format!("docker://{}", self.name(name)), format!("oci:{}:it", layout.display()));
+        run("skopeo", ["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false", &from, &to]);
+        let image = format!("{}:it", layout.display());
+        let mut arguments = vec!["unpack", "--image", &image, text(&bundle)];
+        if run("id", ["-u"]).trim() != "0" {
+            arguments.insert(1, "--rootless");
+        }
+        run("umoci", arguments);
+        bundle.join("rootfs")
+    }
+
+    /// The uploads of a repository that are not finished.
+    pub fn open_uploads(&self, path: &str) -> Vec<PathBuf> {
+        let uploads = self.store.join("docker/registry/v2/repositories").join(path).join("_uploads");
+        let all = fs::read_dir(uploads).into_iter().flatten().map(|entry| entry.expect("a name").path());
+        // Of one that is cancelled it writes down once more what it had hashed, and knows it no longer.
+        all.filter(|upload| upload.join("startedat").exists() || upload.join("data").exists()).collect()
     }
 
     /// Where it keeps a blob.

@@ -403,13 +403,7 @@ fn read_json(text: &[u8], _: &mut Env) -> Result<()> {
 
 /// A layer that is what its digests say, however damaged: what is in it is judged.
 fn read_layer(file: &[u8], env: &mut Env) -> Result<()> {
-    let descriptor = Descriptor {
-        media_type: String::new(),
-        digest: Digest::sha256(file),
-        size: units::bytes(file.len()),
-        platform: None,
-        annotations: Vec::new(),
-    };
+    let descriptor = Descriptor::new("", Digest::sha256(file), units::bytes(file.len()));
     let layer = Layer { descriptor, diff_id: None, blob: Blob::bytes(file) };
     let tar = layer::unpack(&layer, &mut env.spool, &Silent)?;
     merge::tree(&[("below".into(), tar.clone()), ("above".into(), tar)]).map(drop)
@@ -446,11 +440,8 @@ impl Store for One<'_> {
 
 fn read_cosign(text: &[u8], _: &mut Env) -> Result<()> {
     let layer = |media_type: &str| Descriptor {
-        media_type: media_type.into(),
-        digest: Digest::sha256(text),
-        size: units::bytes(text.len()),
-        platform: None,
         annotations: vec![("dev.cosignproject.cosign/signature".into(), "c2ln".into())],
+        ..Descriptor::new(media_type, Digest::sha256(text), units::bytes(text.len()))
     };
     let layers = ["application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.dev.sigstore.bundle.v0.3+json"].map(layer);
     let manifest = Manifest { config: layers[0].clone(), layers: layers.into(), annotations: Vec::new() };

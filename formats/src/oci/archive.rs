@@ -90,11 +90,11 @@ impl Archive {
             // Docker writes plain tars, which their diff_id names; others may compress them.
             let is_plain = super::layer::codec(&blob)?.is_none();
             let digest = if is_plain { diff_id.clone() } else { super::Hasher::default().of(&blob)? };
-            layers.push(descriptor(media_type::LAYER, &digest, blob.len()).json());
+            layers.push(Descriptor::new(media_type::LAYER, digest.clone(), blob.len()).json());
             self.blobs.insert(digest, blob);
         }
         let config_digest = Digest::sha256(&config_bytes);
-        let config_descriptor = descriptor(media_type::CONFIG, &config_digest, config_blob.len()).json();
+        let config_descriptor = Descriptor::new(media_type::CONFIG, config_digest.clone(), config_blob.len()).json();
         let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config_descriptor, "layers": layers});
         let manifest = manifest.to_string().into_bytes();
         let (digest, size) = (Digest::sha256(&manifest), crate::units::bytes(manifest.len()));
@@ -104,7 +104,7 @@ impl Archive {
         let names = tags.iter().map(|tag| tag.parse::<Reference>().map(|reference| Some(reference.to_string())));
         let names = if tags.is_empty() { vec![None] } else { names.collect::<Result<_>>()? };
         for name in names {
-            let descriptor = descriptor(media_type::MANIFEST, &digest, size);
+            let descriptor = Descriptor::new(media_type::MANIFEST, digest.clone(), size);
             self.index.push(match name {
                 Some(name) => descriptor.called(&name),
                 None => descriptor,
@@ -142,10 +142,6 @@ impl Store for Archive {
 
 fn missing(path: &[u8]) -> Error {
     Error::bad_input(format!("it names {}, which is not in the archive", ShowPath(path)))
-}
-
-fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Descriptor {
-    Descriptor { media_type: media_type.into(), digest: digest.clone(), size, platform: None, annotations: Vec::new() }
 }
 
 /// The files of a tar by path, if it begins as images in a tar may; else nothing is read but its first entries.

@@ -20,6 +20,8 @@ pub mod media_type {
     pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
     /// OCI's config.
     pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    /// A config that says nothing.
+    pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
     /// A layer that is not compressed.
     pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
     /// Docker's manifest list, as an index.
@@ -51,6 +53,8 @@ pub struct Descriptor {
     pub platform: Option<Platform>,
     /// What else was said of it.
     pub annotations: Vec<(String, String)>,
+    /// What the artifact is that it names; empty of an image.
+    pub artifact_type: String,
 }
 
 /// The machine that an image is for, in Go's words.
@@ -117,6 +121,12 @@ pub struct Execution {
 }
 
 impl Descriptor {
+    /// One that says no more than it must.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        let (platform, annotations, artifact_type) = (None, Vec::new(), String::new());
+        Self { media_type: media_type.to_owned(), digest, size, platform, annotations, artifact_type }
+    }
+
     /// The value of an annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -148,6 +158,9 @@ impl Descriptor {
     /// As a manifest or an index has it.
     pub fn json(&self) -> Value {
         let mut value = json!({"mediaType": self.media_type, "digest": self.digest.as_str(), "size": self.size});
+        if !self.artifact_type.is_empty() {
+            value["artifactType"] = self.artifact_type.as_str().into();
+        }
         if let Some(Platform { os, architecture, variant }) = &self.platform {
             value["platform"] = json!({"os": os, "architecture": architecture});
             if !variant.is_empty() {
@@ -172,6 +185,7 @@ impl Descriptor {
             size: object.required("size", object.size("size")?)?,
             platform: object.object("platform")?.map(Platform::read).transpose().at(|| "platform")?,
             annotations: object.pairs("annotations")?,
+            artifact_type: object.text("artifactType")?.unwrap_or_default().to_owned(),
         })
     }
 
@@ -285,6 +299,28 @@ impl Execution {
             stop_timeout: object.size("StopTimeout")?,
             volumes: object.object("Volumes")?.map(|volumes| volumes.names().map(str::to_owned).collect()).unwrap_or_default(),
         })
+    }
+
+    /// As a config has it: only what it says.
+    pub(super) fn json(&self) -> Value {
+        let mut all = serde_json::Map::new();
+        for (name, texts) in [("Entrypoint", &self.entrypoint), ("Cmd", &self.cmd), ("Env", &self.env)] {
+            if !texts.is_empty() {
+                all.insert(name.to_owned(), texts.as_slice().into());
+            }
+        }
+        for (name, text) in [("WorkingDir", &self.working_dir), ("User", &self.user), ("StopSignal", &self.stop_signal)] {
+            if !text.is_empty() {
+                all.insert(name.to_owned(), text.as_str().into());
+            }
+        }
+        if let Some(seconds) = self.stop_timeout {
+            all.insert("StopTimeout".to_owned(), seconds.into());
+        }
+        if !self.volumes.is_empty() {
+            all.insert("Volumes".to_owned(), self.volumes.iter().map(|volume| (volume.clone(), json!({}))).collect());
+        }
+        Value::Object(all)
     }
 
     /// Program and arguments: the entrypoint and what follows it.

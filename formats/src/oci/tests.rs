@@ -78,8 +78,7 @@ fn what_docker_saves_is_an_image() {
 fn a_layer_that_is_another_is_refused() {
     let (right, other) = (tar(&[("a", b"right".to_vec())]), tar(&[("a", b"other".to_vec())]));
     let unpack = |stored: &[u8], digest: &[u8], content: &[u8]| {
-        let descriptor =
-            Descriptor { media_type: String::new(), digest: Digest::sha256(digest), size: 0, platform: None, annotations: Vec::new() };
+        let descriptor = Descriptor::new("", Digest::sha256(digest), 0);
         let layer = Layer { descriptor, diff_id: Some(Digest::sha256(content)), blob: Blob::bytes(stored) };
         layer::unpack(&layer, &mut Env::scratch(1).spool, &Silent).map(|tar| tar.to_vec(1 << 20).unwrap())
     };

@@ -40,6 +40,11 @@ fn by_way(mut failure: Failure, proxy: Option<&Proxy>) -> Failure {
 }
 
 fn of_io(error: io::Error, url: &Url, proxy: Option<&Proxy>, limits: &Limits, complaints: &str) -> Failure {
+    // What we send could not be read: the server did nothing wrong.
+    let error = match error.downcast::<Error>() {
+        Ok(own) => return own.into(),
+        Err(error) => error,
+    };
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return by_way(of_tls(tls, url, complaints).into(), proxy);
     }

@@ -1,13 +1,13 @@
 //! Logging in: Basic, or tokens of a token server (Docker's token authentication specification, and its OAuth2 part).
 
 use super::{
-    Place,
+    Intent, Place,
     challenge::{Challenge, challenges},
     refusal,
 };
 use crate::{
     clock::Clock,
-    http::{Answer, Http, Request, remote},
+    http::{Answer, Body, Http, Request, remote},
     retry::Failure,
     secrets::{
         Secret,
@@ -136,15 +136,14 @@ impl Auth {
         if place.base.secure && !realm.secure {
             return Err(remote(&place.base, format!("names a token server without TLS, {realm}: refused, it would see credentials")).into());
         }
-        let own = place.scope();
-        let scope = scope.unwrap_or(&own);
+        let scope = wanted(place, scope);
         let fields = service.map(|service| ("service", service)).into_iter().chain(scope.split(' ').map(|scope| ("scope", scope)));
         let mut answer = match login.map(|login| &login.with) {
             Some(With::IdentityToken(token)) => {
-                let fields = service.map(|service| ("service", service)).into_iter().chain([("scope", scope)]);
+                let fields = service.map(|service| ("service", service)).into_iter().chain([("scope", &*scope)]);
                 let fixed = [("grant_type", "refresh_token"), ("client_id", "moby"), ("refresh_token", token.told())];
                 let form = query(fixed.into_iter().chain(fields));
-                http.send(&Request { method: Method::POST, url: &realm, headers: &[], authorization: None, form: Some(&form) })?
+                http.send(&Request { method: Method::POST, url: &realm, headers: &[], authorization: None, body: Body::Form(&form) })?
             }
             with => {
                 let basic = match with {
@@ -154,7 +153,7 @@ impl Auth {
                 let joint = if realm.path.contains('?') { '&' } else { '?' };
                 let url = Url { path: format!("{}{joint}{}", realm.path, query(fields)), ..realm };
                 let authorization = basic.as_ref().map(Secret::told);
-                http.send(&Request { method: Method::GET, url: &url, headers: &[], authorization, form: None })?
+                http.send(&Request { method: Method::GET, url: &url, headers: &[], authorization, body: Body::None })?
             }
         };
         if answer.status != 200 {
@@ -181,10 +180,50 @@ fn key(place: &Place) -> String {
     format!("{} {}", place.base.whole(), place.scope())
 }
 
+/// What a token is to be good for: what the registry names. Who pushes wants one token for all of it; what a registry names besides is
+/// the repository that a blob is mounted from, and that an upload may be cancelled.
+fn wanted(place: &Place, named: Option<&str>) -> String {
+    let mut own = place.scope();
+    let named = named.unwrap_or(&own).to_owned();
+    if place.intent == Intent::Pull {
+        return named;
+    }
+    let ours = format!("repository:{}:", place.path);
+    let mut others = String::new();
+    for scope in named.split(' ').filter(|scope| !scope.is_empty()) {
+        match scope.strip_prefix(&ours) {
+            Some(actions) => actions.split(',').filter(|action| !["pull", "push", "*"].contains(action)).for_each(|action| {
+                own += &format!(",{action}");
+            }),
+            None => others += &format!(" {scope}"),
+        }
+    }
+    own + &others
+}
+
 fn basic(user: &str, password: &Secret) -> Secret {
     Secret::new(format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", password.told()))))
 }
 
 fn query<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     fields.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_pushes_wants_one_token_for_all_of_it() {
+        let place = |intent| Place { base: Url::parse("https://h/").unwrap(), registry: "h".into(), path: "a/b".into(), intent };
+        let wanted = |intent, named| wanted(&place(intent), named);
+        assert_eq!(wanted(Intent::Pull, None), "repository:a/b:pull");
+        assert_eq!(wanted(Intent::Pull, Some("repository:c:pull")), "repository:c:pull");
+        for narrow in [None, Some("repository:a/b:pull"), Some("repository:a/b:push,pull")] {
+            assert_eq!(wanted(Intent::Push, narrow), "repository:a/b:pull,push");
+        }
+        let mounting = "repository:a/b:pull,push repository:c:pull";
+        assert_eq!(wanted(Intent::Push, Some(mounting)), mounting);
+        assert_eq!(wanted(Intent::Push, Some("repository:a/b:delete")), "repository:a/b:pull,push,delete");
+    }
 }

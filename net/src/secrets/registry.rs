@@ -4,30 +4,20 @@
 //! `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`. In each: `credHelpers` of the registry, `credsStore`, `auths`. A key is a
 //! registry or a path in it, and the longest match wins. A helper that knows nothing ends the search: so it is anonymous.
 
-use super::{Secret, Variables};
+use super::{Secret, Variables, program};
 use crate::text::{SHOWN, shown};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use formats::{At, Error, Kind, Result};
 use serde_json::{Map, Value};
 use std::{
     ffi::OsString,
-    fs,
-    io::{self, Read, Write},
+    fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::mpsc,
-    thread,
-    time::Duration,
+    process::Command,
 };
 
 /// How Docker's own registry is called in credentials files, and by its helpers.
 const DOCKER_KEY: &str = "https://index.docker.io/v1/";
-
-/// How long a helper may take; it may ask the user something.
-const HELPER_TIME: Duration = Duration::from_secs(120);
-
-/// A helper's answer has some hundred bytes.
-const HELPER_MAX: u64 = 1 << 20;
 
 /// Where credentials are looked for.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +108,7 @@ impl Sources {
         let helper = helper.or_else(|| root.get("credsStore").and_then(Value::as_str)).filter(|name| !name.is_empty());
         if let Some(name) = helper {
             let found = self.ask_helper(name, if host == "docker.io" { DOCKER_KEY } else { host })?;
-            return Ok(found.map_or(Found::Anonymous, |login| Found::Login(login, Some(program(name)))));
+            return Ok(found.map_or(Found::Anonymous, |login| Found::Login(login, Some(program_of(name)))));
         }
         let entry = root.get("auths").and_then(Value::as_object).and_then(|map| longest(map, &whole));
         Ok(entry.map(in_entry).transpose()?.flatten().map_or(Found::Nothing, |login| Found::Login(login, None)))
@@ -126,7 +116,7 @@ impl Sources {
 
     /// What `docker-credential-NAME get` says; none when it knows nothing.
     fn ask_helper(&self, name: &str, key: &str) -> Result<Option<With>> {
-        let program = program(name);
+        let program = program_of(name);
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
             return Err(Error::bad_input(format!("'{}' is no name of a credential helper", shown(name, SHOWN))));
         }
@@ -135,27 +125,8 @@ impl Sources {
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        let child = command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut child = child.map_err(|error| failed("cannot be run".to_owned()).because(error))?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let (done, answer) = mpsc::channel();
-        let key = key.to_owned();
-        // Both ends in a thread of their own: a helper that hangs does not hang us.
-        thread::spawn(move || {
-            // One that does not read what it is asked says so by its answer.
-            let _ = stdin.map(|mut stdin| stdin.write_all(key.as_bytes()));
-            let mut said = Vec::new();
-            let read = stdout.map_or(Ok(0), |stdout| stdout.take(HELPER_MAX).read_to_end(&mut said));
-            // Nobody waits any more when time was up.
-            let _ = done.send(read.map(|_| said));
-        });
-        let said = answer.recv_timeout(HELPER_TIME);
-        if said.is_err() {
-            // It may have ended by itself by now.
-            let _ = child.kill();
-        }
-        let status = child.wait().map_err(|error| failed("was lost".to_owned()).because(error))?;
-        let said = said.map_err(|_| failed(format!("said nothing for {} s", HELPER_TIME.as_secs())))??;
+        command.arg("get");
+        let (status, said) = program::run(command, key, &format!("the credential helper {program}"))?;
         if !status.success() {
             let said = String::from_utf8_lossy(&said);
             let knows_nothing = said.contains("credentials not found") || said.contains("no credentials");
@@ -177,7 +148,7 @@ enum Found {
     Login(With, Option<String>),
 }
 
-fn program(name: &str) -> String {
+fn program_of(name: &str) -> String {
     format!("docker-credential-{}", shown(name, SHOWN))
 }
 

@@ -25,6 +25,10 @@ pub(crate) struct Asked {
     /// All headers, lines with lower-case names.
     pub(crate) headers: String,
     pub(crate) body: String,
+    /// The same, whatever it is.
+    pub(crate) bytes: Vec<u8>,
+    /// Whether the connection broke off within it.
+    pub(crate) is_cut: bool,
 }
 
 impl Asked {
@@ -123,11 +127,11 @@ fn serve(stream: &mut dyn Stream, asked: &Mutex<Vec<Asked>>, answer: &Answer) {
         request.headers += &format!("{}: {}\n", name.to_ascii_lowercase(), value.trim());
     }
     let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
-    let mut body = vec![0; length];
-    if reader.read_exact(&mut body).is_err() {
-        return;
-    }
+    let mut body = Vec::new();
+    let _ = reader.by_ref().take(length).read_to_end(&mut body);
+    request.is_cut = (body.len() as u64) < length;
     request.body = String::from_utf8_lossy(&body).into_owned();
+    request.bytes = body;
     request.line = request.line.trim_end().to_owned();
     let number = {
         let mut asked = asked.lock().unwrap();

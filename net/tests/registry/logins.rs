@@ -23,7 +23,7 @@ fn with_file(dir: &Path, json: &str) -> Settings {
 }
 
 /// The same for the user `user` of one registry.
-fn with_password(dir: &Path, host: &str, password: &str) -> Settings {
+pub(crate) fn with_password(dir: &Path, host: &str, password: &str) -> Settings {
     with_file(dir, &format!(r#"{{"auths": {{"{host}": {{"auth": "{}"}}}}}}"#, BASE64_STANDARD.encode(format!("user:{password}"))))
 }
 
@@ -69,7 +69,7 @@ fn a_helper_is_asked() {
 
 /// A token server as `docker-registry` wants it: JWT by RS256, with the certificate. Its user is `user` with `geheim`, or the bearer
 /// of the identity token `geheim`.
-fn token_server(dir: &Path, seconds: u64) -> (Faulty, std::path::PathBuf) {
+pub(crate) fn token_server(dir: &Path, seconds: u64) -> (Faulty, std::path::PathBuf) {
     let authority = Authority::new(dir);
     let signer = authority.issue("signer", "DNS:tokens.test");
     let (certificate, key) = (signer.certificate.clone(), signer.key.clone());
@@ -83,7 +83,8 @@ fn token_server(dir: &Path, seconds: u64) -> (Faulty, std::path::PathBuf) {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let header = format!(r#"{{"alg": "RS256", "typ": "JWT", "x5c": ["{der}"]}}"#);
-        let access = r#"[{"type": "repository", "name": "a", "actions": ["pull"]}]"#;
+        let actions = if asked.line.contains("delete") { r#""pull", "push", "delete""# } else { r#""pull", "push""# };
+        let access = format!(r#"[{{"type": "repository", "name": "a", "actions": [{actions}]}}]"#);
         let claims = format!(
             r#"{{"iss": "test", "sub": "user", "aud": "test", "exp": {}, "nbf": {}, "iat": {now}, "jti": "{number}", "access": {access}}}"#,
             now + 300,

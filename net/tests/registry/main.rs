@@ -12,6 +12,15 @@ mod faults;
 mod faulty;
 mod hops;
 mod logins;
+#[path = "../../../tests/support/moto.rs"]
+#[allow(unreachable_pub, missing_docs)]
+mod moto;
 mod pulls;
+mod pushes;
 mod real;
+mod small;
+mod stores;
 mod tls;
+#[path = "../../../tests/support/wire.rs"]
+#[allow(unreachable_pub, missing_docs)]
+mod wire;

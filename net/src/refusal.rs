@@ -1,11 +1,13 @@
 //! What a server says when it refuses, as an error.
 
 use crate::{
+    dates,
     http::{Answer, remote},
     retry::{Failure, is_passing},
     text::{SHOWN, shown},
 };
 use serde_json::Value;
+use std::time::Duration;
 use ureq::http::StatusCode;
 
 /// How much of an answer is read for its errors, in bytes.
@@ -24,12 +26,32 @@ pub(crate) fn of_server(mut answer: Answer, does: &str) -> Failure {
     // What cannot be read says nothing; the status does.
     let said = answer.bytes(SAID_MAX).map(|bytes| said(&bytes)).unwrap_or_default();
     let colon = if said.is_empty() { "" } else { ": " };
-    let error = remote(&answer.url, format!("{verb}: {status} {reason}{colon}{said}"));
+    let late = answer.header("date").filter(|_| matches!(status, 400 | 401 | 403)).and_then(|theirs| wrong_clock(theirs, answer.now()));
+    let what = format!("{verb}: {status} {reason}{colon}{said}");
+    let error = match late {
+        Some(late) => {
+            remote(&answer.url, format!("{what}; {late}")).hint("set the clock of this machine: what it signs is good for some minutes")
+        }
+        None => remote(&answer.url, what),
+    };
     if is_passing(status) { Failure::after(error, asked) } else { error.into() }
+}
+
+/// What a server takes amiss in signatures and tokens; below it are networks and clocks that go a little wrong.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(240);
+
+/// By how much the clock of this machine is wrong, held against the `Date` of a server that refuses.
+pub(crate) fn wrong_clock(theirs: &str, ours: Duration) -> Option<String> {
+    let theirs = dates::of_http(theirs)?;
+    let (by, side) = if ours > theirs { (ours - theirs, "ahead of") } else { (theirs - ours, "behind") };
+    (by > CLOCKS_DIFFER).then(|| format!("the clock of this machine is {} minutes {side} the server's", by.as_secs() / 60))
 }
 
 /// The errors of a body, `CODE: message` each, or its first words.
 fn said(body: &[u8]) -> String {
+    if let Some(said) = said_in_xml(&String::from_utf8_lossy(body)) {
+        return said;
+    }
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let errors = json.as_ref().and_then(|json| json.get("errors")).and_then(Value::as_array);
     let text =
@@ -51,9 +73,33 @@ fn said(body: &[u8]) -> String {
     })
 }
 
+/// What AWS, Azure and those like them say: `Code` and `Message`, around which each has elements of its own.
+fn said_in_xml(body: &str) -> Option<String> {
+    let code = element(body, "Code")?;
+    let message = element(body, "Message").unwrap_or_default();
+    let line = message.lines().next().unwrap_or_default();
+    Some([code.as_str(), line].into_iter().filter(|text| !text.is_empty()).map(|text| shown(text, SHOWN)).collect::<Vec<_>>().join(": "))
+}
+
+/// The text of the first element of a name that has no attributes.
+pub(crate) fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    let named = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    Some(named.iter().fold(text.trim().to_owned(), |text, (entity, c)| text.replace(entity, c)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told() {
+        let said = |ours| wrong_clock("Sun, 06 Nov 1994 08:49:37 GMT", Duration::from_secs(ours)).unwrap_or_default();
+        assert_eq!(said(784_111_777 + 3605), "the clock of this machine is 60 minutes ahead of the server's");
+        assert_eq!(said(0), "the clock of this machine is 13068529 minutes behind the server's");
+        assert_eq!(said(784_111_777 - 240), "");
+    }
 
     #[test]
     fn what_a_registry_says_is_shown_safely() {
@@ -63,6 +109,9 @@ mod tests {
         assert_eq!(said(br#"{"details": "incorrect username"}"#), "incorrect username");
         assert_eq!(said(b"404 page not found\nmore"), "404 page not found");
         assert_eq!(said(b"<html><body>"), "");
+        let xml = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>not &lt;you&gt;\x1b[31m\nTime:1</Message></Error>";
+        assert_eq!(said(xml), "AccessDenied: not <you>\\u{1b}[31m");
+        assert_eq!(said(b"<Error><Code>Busy</Code></Error>"), "Busy");
         assert_eq!(said(b"\xff\x1b]0;x"), "\u{fffd}\\u{1b}]0;x");
         assert!(said("é".repeat(9999).as_bytes()).chars().count() <= SHOWN + 1);
     }

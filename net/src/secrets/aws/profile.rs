@@ -1,0 +1,152 @@
+//! AWS's shared files: `config` with `[default]` and `[profile NAME]`, `credentials` with `[NAME]`.
+
+use super::super::{Secret, environment::Environment};
+use formats::{At, Error, Result};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// What both files say of one profile; the credentials file comes first. Each value may be a secret.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Profile(HashMap<String, Secret>);
+
+impl Profile {
+    /// A value that is there and not empty.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(Secret::told).filter(|value| !value.is_empty())
+    }
+}
+
+/// Both files.
+#[derive(Debug)]
+pub(super) struct Profiles {
+    /// Whose credentials are used unless another one is named.
+    pub(super) chosen: String,
+    profiles: HashMap<String, Profile>,
+    /// The files, for messages.
+    searched: String,
+}
+
+impl Profiles {
+    /// Reads what the environment names.
+    ///
+    /// # Errors
+    /// Bad input: a file is broken, or the environment names a profile that is in none.
+    pub(super) fn read(env: &Environment) -> Result<Self> {
+        let named = match env.text("AWS_PROFILE")? {
+            Some(name) => Some(name),
+            None => env.text("AWS_DEFAULT_PROFILE")?,
+        };
+        let path = |variable: &str, below: &str| env.path(variable).or_else(|| env.in_home(below));
+        let files = [("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")];
+        let [config, credentials] = files.map(|(variable, below)| path(variable, below));
+        let mut profiles = HashMap::new();
+        let config_sections = config.as_deref().map(sections).transpose()?.unwrap_or_default();
+        for (section, values) in config_sections {
+            let name = section.strip_prefix("profile").filter(|rest| rest.starts_with([' ', '\t'])).map(unquoted);
+            if let Some(name) = name.or_else(|| (section == "default").then_some("default")) {
+                add(&mut profiles, name, values);
+            }
+        }
+        for (section, values) in credentials.as_deref().map(sections).transpose()?.unwrap_or_default() {
+            add(&mut profiles, &section, values);
+        }
+        let found = Self { chosen: named.unwrap_or("default").to_owned(), profiles, searched: shown(&[config, credentials]) };
+        if named.is_some() {
+            found.get(&found.chosen)?;
+        }
+        Ok(found)
+    }
+
+    /// A profile by its name.
+    ///
+    /// # Errors
+    /// Bad input: no file has it.
+    pub(super) fn get(&self, name: &str) -> Result<&Profile> {
+        self.profiles.get(name).ok_or_else(|| Error::bad_input(format!("{} has no such profile", self.place(name))))
+    }
+
+    /// The profile that counts where there is one.
+    pub(super) fn chosen(&self) -> Option<&Profile> {
+        self.profiles.get(&self.chosen)
+    }
+
+    /// A profile in words.
+    pub(super) fn place(&self, name: &str) -> String {
+        format!("the profile '{name}' of {}", self.searched)
+    }
+}
+
+/// Files in words.
+fn shown(files: &[Option<PathBuf>]) -> String {
+    let files: Vec<_> = files.iter().flatten().map(|file| file.display().to_string()).collect();
+    if files.is_empty() { "no file, for there is no HOME".to_owned() } else { files.join(" and ") }
+}
+
+/// What is said later counts.
+fn add(profiles: &mut HashMap<String, Profile>, name: &str, values: Profile) {
+    profiles.entry(name.to_owned()).or_default().0.extend(values.0);
+}
+
+fn unquoted(name: &str) -> &str {
+    let name = name.trim();
+    ['"', '\''].iter().find_map(|quote| name.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(name)
+}
+
+/// The sections of a file, in order; of none there are none.
+fn sections(path: &Path) -> Result<Vec<(String, Profile)>> {
+    match fs::read_to_string(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        text => text.map_err(Error::from).and_then(|text| parsed(&text)).at(|| path.display()),
+    }
+}
+
+fn parsed(text: &str) -> Result<Vec<(String, Profile)>> {
+    let mut sections: Vec<(String, Profile)> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        // What is indented belongs to a value that has others in it, as `s3 =` has; none of those is for us.
+        if line.trim().is_empty() || line.starts_with(['#', ';', ' ', '\t']) {
+            continue;
+        }
+        // What the line says is not shown: it may be a secret.
+        let broken = |what: &str| Error::bad_input(format!("line {}: {what}", number + 1));
+        if let Some(name) = line.strip_prefix('[') {
+            let (name, _) = name.split_once(']').ok_or_else(|| broken("a section without its ]"))?;
+            sections.push((name.trim().to_owned(), Profile::default()));
+            continue;
+        }
+        let (name, value) = line.split_once('=').ok_or_else(|| broken("is neither [SECTION] nor NAME = VALUE"))?;
+        let (_, values) = sections.last_mut().ok_or_else(|| broken("a value before the first [SECTION]"))?;
+        values.0.insert(name.trim().to_ascii_lowercase(), Secret::new(value.trim()));
+    }
+    Ok(sections)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_as_the_vendor_does() {
+        let text = "# comment\n[default]\nRegion=a\ns3 =\n  region = nested\n\n; other\n[profile x y] \naws_secret_access_key = a=b # c \n[default]\nregion = b\n";
+        let sections = parsed(text).unwrap();
+        let names: Vec<_> = sections.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["default", "profile x y", "default"]);
+        assert_eq!(sections[0].1.get("region"), Some("a"));
+        assert_eq!(sections[1].1.get("aws_secret_access_key"), Some("a=b # c"));
+        assert_eq!((unquoted(" \"x y\""), unquoted("'x'"), unquoted(" x ")), ("x y", "x", "x"));
+    }
+
+    #[test]
+    fn what_is_broken_is_named_by_its_line_alone() {
+        for (text, words) in [
+            ("[default]\ngeheim", "line 2: is neither [SECTION] nor NAME = VALUE"),
+            ("geheim = geheim", "line 1: a value before the first [SECTION]"),
+            ("\n[geheim", "line 2: a section without its ]"),
+        ] {
+            assert_eq!(parsed(text).unwrap_err().to_string(), words);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+use super::{super::served::*, *};
+use formats::Kind;
+use std::{fs, sync::Arc};
+
+/// How keystoneauth logs in (`fixtures/signatures/by_keystoneauth.py`).
+const KNOWN: &str = include_str!("../../../../fixtures/signatures/openstack.json");
+
+/// 2024-02-29 12:00:00.
+const NOON: u64 = 1_709_208_000;
+
+type Set<'a> = &'a [(&'a str, &'a str)];
+
+/// A chain with these variables, and a home of its own that holds these files.
+struct Case {
+    _dir: tempfile::TempDir,
+    clock: Arc<Standing>,
+    http: Http,
+    chain: Chain,
+}
+
+impl Case {
+    fn new(these: Set<'_>, clouds: &str, secure: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join(".config/openstack");
+        fs::create_dir_all(&home).unwrap();
+        for (name, text) in [("clouds.yaml", clouds), ("secure.yaml", secure)] {
+            if !text.is_empty() {
+                fs::write(home.join(name), text).unwrap();
+            }
+        }
+        let all: Vec<_> = [("HOME", dir.path().to_str().unwrap())].iter().chain(these).copied().collect();
+        let clock = Standing::at(NOON);
+        Self { http: http(&clock), chain: Chain::new(&variables(&all)), clock, _dir: dir }
+    }
+
+    fn session(&self) -> Result<Session> {
+        self.chain.session(&self.http, &*self.clock)
+    }
+}
+
+/// Keystone, with Glance in two regions.
+fn keystone() -> Server {
+    let endpoint =
+        |interface: &str, region: &str, url: &str| json!({"interface": interface, "region": region, "region_id": region, "url": url});
+    let glance = [
+        endpoint("internal", "one", "http://inside:9292"),
+        endpoint("public", "one", "https://one:9292"),
+        endpoint("public", "two", "https://two/image/"),
+    ];
+    let catalogue = json!([{"type": "compute", "endpoints": []}, {"type": "image", "name": "glance", "endpoints": glance}]);
+    let token = json!({"token": {"expires_at": "2024-02-29T13:00:00.000000Z", "catalog": catalogue}});
+    Server::start(move |asked| {
+        if asked.body.contains("wrong") {
+            return refusal(
+                "401 Unauthorized",
+                r#"{"error": {"code": 401, "message": "The request you have made requires authentication.", "title": "Unauthorized"}}"#,
+            );
+        }
+        ("201 Created", "X-Subject-Token: token\r\n".to_owned(), token.to_string())
+    })
+}
+
+#[test]
+fn what_is_sent_is_what_keystoneauth_sends() {
+    let known: Vec<Value> = serde_json::from_str(KNOWN).unwrap();
+    assert!(known.len() >= 9);
+    for case in known {
+        let settings = case["settings"].as_object().unwrap().iter();
+        let settings: Settings = settings.map(|(name, value)| (name.clone(), Secret::new(value.as_str().unwrap()))).collect();
+        let (url, body) = request(&today(settings)).unwrap();
+        assert_eq!((url.whole().as_str(), &body), (case["url"].as_str().unwrap(), &case["body"]), "{}", case["name"]);
+    }
+}
+
+#[test]
+fn the_environment_and_a_file_log_in() {
+    let server = keystone();
+    let url = server.url();
+    let of_env = [("OS_AUTH_URL", url.as_str()), ("OS_USERNAME", "me"), ("OS_PASSWORD", "geheim"), ("OS_TENANT_NAME", "mine")];
+    assert_eq!(Case::new(&of_env, "", "").session().unwrap().token.told(), "token");
+    let clouds = format!(
+        "clouds:\n  a:\n    auth:\n      auth_url: {url}/v3\n      username: me\n      user_domain_name: Users\n    region_name: two\n"
+    );
+    let secure = "clouds: {a: {auth: {password: geheim}}}\n";
+    let named: Vec<_> = of_env.iter().copied().chain([("OS_CLOUD", "a")]).collect();
+    let session = Case::new(&named, &clouds, secure).session().unwrap();
+    assert_eq!(session.endpoint("image").unwrap().whole(), "https://two/image/");
+    assert!(!format!("{session:?}").contains("geheim"));
+    let bodies: Vec<Value> = server.asked().iter().map(|asked| serde_json::from_str(&asked.body).unwrap()).collect();
+    let default = json!({"id": "default"});
+    assert_eq!(bodies[0]["auth"]["identity"]["password"]["user"], json!({"name": "me", "domain": default, "password": "geheim"}));
+    assert_eq!(bodies[0]["auth"]["scope"], json!({"project": {"name": "mine", "domain": default}}));
+    assert_eq!(bodies[1]["auth"]["identity"]["password"]["user"], json!({"name": "me", "domain": {"name": "Users"}, "password": "geheim"}));
+    assert_eq!(server.asked()[1].what(), "POST /v3/auth/tokens");
+}
+
+#[test]
+fn services_are_found_by_region_and_interface() {
+    let server = keystone();
+    let url = server.url();
+    let with = |more: Set<'_>| {
+        let all: Vec<_> = [("OS_AUTH_URL", url.as_str()), ("OS_TOKEN", "t")].iter().chain(more).copied().collect();
+        Case::new(&all, "", "").session().unwrap().endpoint("image").map(|url| url.whole())
+    };
+    assert_eq!(with(&[]).unwrap(), "https://one:9292/");
+    assert_eq!(with(&[("OS_REGION_NAME", "two")]).unwrap(), "https://two/image/");
+    assert_eq!(with(&[("OS_INTERFACE", "internalURL")]).unwrap(), "http://inside:9292/");
+    assert_eq!(with(&[("OS_IMAGE_ENDPOINT_OVERRIDE", "http://here:1/")]).unwrap(), "http://here:1/");
+    let error = with(&[("OS_REGION_NAME", "three")]).unwrap_err().to_string();
+    assert!(error.ends_with("the cloud has no image service in the region three, but in one, two"), "{error}");
+    assert!(with(&[("OS_INTERFACE", "admin")]).unwrap_err().to_string().ends_with("no image service with a admin endpoint"));
+}
+
+#[test]
+fn a_chain_that_finds_nothing_says_where_it_looked() {
+    let error = Case::new(&[], "clouds: {}", "").session().unwrap_err();
+    assert_eq!(error.kind(), Kind::BadInput);
+    assert_eq!(
+        error.to_string(),
+        "there is a login for OpenStack in none of these places: the variable OS_CLOUD; the variable OS_AUTH_URL"
+    );
+    assert!(error.hint_text().unwrap().contains("OpenStack RC File"));
+}
+
+#[test]
+fn what_is_broken_is_no_next_place() {
+    let server = keystone();
+    let url = server.url();
+    let of_env = ("OS_AUTH_URL", url.as_str());
+    let wrong = [of_env, ("OS_USERNAME", "me"), ("OS_PASSWORD", "wrong")];
+    let cases: [(Set<'_>, &str, Kind, &str); 9] = [
+        (&[of_env, ("OS_CLOUD", "b")], "clouds: {a: {}}", Kind::BadInput, "has no cloud 'b', which OS_CLOUD names"),
+        (&[of_env, ("OS_CLOUD", "a")], "", Kind::BadInput, "OS_CLOUD is 'a', but none of these files is there: "),
+        (&[of_env, ("OS_CLOUD", "a")], "clouds: [geheim", Kind::BadInput, "clouds.yaml: line "),
+        (&[of_env, ("OS_CLOUD", "a")], "clouds: {a: {profile: geheim}}", Kind::Unsupported, "names a vendor's profile"),
+        (&[of_env, ("OS_AUTH_TYPE", "v3oidcpassword")], "", Kind::Unsupported, "auth_type is 'oidcpassword', must be password"),
+        (&[of_env], "", Kind::BadInput, "has no username (OS_USERNAME)"),
+        (&[of_env, ("OS_USERNAME", "geheim")], "", Kind::BadInput, "has no password (OS_PASSWORD)"),
+        (&[("OS_AUTH_URL", "http://h/v2.0/")], "", Kind::Unsupported, "is of the Identity API v2.0"),
+        (&wrong, "", Kind::Remote, "gives no credentials: 401 Unauthorized"),
+    ];
+    for (variables, clouds, kind, words) in cases {
+        let error = Case::new(variables, clouds, "").session().unwrap_err();
+        assert!(error.kind() == kind && error.to_string().contains(words), "{words}: {error:?}");
+        assert!(!format!("{error:?} {:?}", error.hint_text()).contains("geheim"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_session_is_renewed_before_its_end() {
+    let server = keystone();
+    let url = server.url();
+    let case =
+        Case::new(&[("OS_AUTH_URL", &url), ("OS_APPLICATION_CREDENTIAL_ID", "c"), ("OS_APPLICATION_CREDENTIAL_SECRET", "geheim")], "", "");
+    case.session().unwrap();
+    case.clock.set(NOON + 3000);
+    case.session().unwrap();
+    assert_eq!(server.asked().len(), 1);
+    case.clock.set(NOON + 3500);
+    case.session().unwrap();
+    assert_eq!(server.asked().len(), 2);
+    case.chain.forget();
+    case.clock.set(NOON + 7200);
+    assert!(case.session().unwrap_err().to_string().contains("has credentials that ended 3600 s ago"));
+}

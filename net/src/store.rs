@@ -1,0 +1,258 @@
+//! Stores of objects: where files go that machines elsewhere are made of. `STORES` has a row for each kind.
+//!
+//! ```text
+//!  Stores ── at("s3://bucket/app.img") ──► Object ── send(file) ──► its bytes are there, and nobody sees them
+//!                                            ├── commit ──► now it has its name
+//!                                            └── abandon ─► as if nothing had been
+//! ```
+//! A file goes in parts, several at a time ([`crate::parts`]). What an earlier run sent of the same file before it was killed is not sent
+//! again, where the store tells of it.
+
+mod azure;
+mod google;
+mod http;
+mod s3;
+
+use crate::{
+    clock::Clock,
+    http::{Http, Transport},
+    parts::{Part, Rules},
+    secrets,
+    text::{SHOWN, shown},
+    variables::Variables,
+};
+use formats::{At, Blob, Error, Progress, Result};
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+/// A kind of store.
+pub struct Store {
+    /// What its addresses begin with.
+    pub scheme: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// An address.
+    pub example: &'static str,
+    /// A file-to-be at the address whose part behind the scheme this is.
+    object: fn(Arc<Stores>, &str, Wishes) -> Result<Box<dyn Upload>>,
+}
+
+/// Every kind of store.
+pub static STORES: &[Store] = &[s3::STORE, google::STORE, azure::STORE, http::HTTPS, http::HTTP];
+
+/// What a file is to be like at a store.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Whether what has its name stays.
+    pub no_clobber: bool,
+    /// What says that it need not be made again; kept with it.
+    pub key: Option<String>,
+}
+
+/// How stores are reached.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Certificates, proxies, time limits, our name.
+    pub transport: Transport,
+    /// Who is asked in the place of the vendor: a URL.
+    pub endpoint: Option<String>,
+    /// How many parts are sent at a time.
+    pub connections: NonZeroUsize,
+}
+
+/// Everything that stores are spoken to with.
+pub struct Stores {
+    http: Http,
+    clock: Arc<dyn Clock>,
+    /// Who is asked in the place of the vendor, if anybody.
+    s3_endpoint: Option<String>,
+    google_endpoint: Option<String>,
+    azure_endpoint: Option<String>,
+    connections: NonZeroUsize,
+    aws: secrets::aws::Chain,
+    azure: secrets::azure::Chain,
+    google: secrets::google::Chain,
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stores").field("http", &self.http).finish_non_exhaustive()
+    }
+}
+
+impl Stores {
+    /// Nothing is connected yet, and no credentials are looked for but in the environment.
+    pub fn new(settings: Settings, env: Variables<'_>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let Settings { transport, endpoint, connections } = settings;
+        let named = |names: &[&str]| endpoint.clone().or_else(|| names.iter().find_map(|name| env(name)?.into_string().ok()));
+        Arc::new(Self {
+            http: Http::new(transport, Arc::clone(&clock)),
+            clock,
+            s3_endpoint: named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
+            google_endpoint: named(&["STORAGE_EMULATOR_HOST"]),
+            azure_endpoint: named(&[]),
+            connections,
+            aws: secrets::aws::Chain::new(env),
+            azure: secrets::azure::Chain::new(env),
+            google: secrets::google::Chain::new(env),
+        })
+    }
+
+    /// The file that is to be at an address; none where it is an address of no store.
+    ///
+    /// # Errors
+    /// When the store has no such addresses.
+    pub fn at(self: &Arc<Self>, address: &str, wishes: Wishes) -> Result<Option<Object>> {
+        let Some((store, rest)) = STORES.iter().find_map(|store| Some((store, address.strip_prefix(store.scheme)?))) else {
+            return Ok(None);
+        };
+        let upload = (store.object)(Arc::clone(self), rest, wishes)
+            .map_err(|error| error.hint(format!("as in {}", store.example)))
+            .at(|| shown(address, SHOWN))?;
+        let (is_over, file) = (AtomicBool::new(false), Mutex::new(None));
+        Ok(Some(Object { address: address.to_owned(), stores: Arc::clone(self), upload, is_over, file }))
+    }
+}
+
+/// How a file comes to a store. Parts are put from several threads.
+trait Upload: Send + Sync {
+    /// In which parts; none where the request that brings the file gives it its name, too.
+    fn rules(&self) -> Option<Rules>;
+
+    /// Whether parts must come one after the other.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
+    /// Makes ready for the parts of a file.
+    fn begin(&self, file: &Blob) -> Result<()>;
+
+    /// Whether a part without data costs nothing.
+    fn has_zeros(&self) -> bool {
+        false
+    }
+
+    /// Brings one part, and says when it did not have to be sent.
+    fn put(&self, part: &Part, body: &Blob) -> Result<()>;
+
+    /// Gives the file its name.
+    fn finish(&self, file: &Blob) -> Result<()>;
+
+    /// Leaves nothing of it.
+    fn abandon(&self);
+}
+
+/// A file that is to be at a store.
+pub struct Object {
+    address: String,
+    stores: Arc<Stores>,
+    upload: Box<dyn Upload>,
+    /// Whether it has its name, or shall never have it.
+    is_over: AtomicBool,
+    /// What was begun to be brought. Held while it is.
+    file: Mutex<Option<Blob>>,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(&self.address, SHOWN))
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Object({self})")
+    }
+}
+
+impl Object {
+    /// Brings all bytes of a file. Nobody sees them yet.
+    ///
+    /// # Errors
+    /// When the store refuses or fails, or the file cannot be read.
+    pub fn send(&self, file: &Blob, progress: &dyn Progress) -> Result<()> {
+        let upload = &*self.upload;
+        {
+            let mut begun = lock(&self.file);
+            self.refuse_over()?;
+            *begun = Some(file.clone());
+            upload.begin(file)?;
+        }
+        let Some(rules) = upload.rules() else {
+            progress.expect(file.len());
+            return Ok(());
+        };
+        let is_free = |part: &Part| !part.has_data && upload.has_zeros();
+        progress.expect(rules.parts(file)?.filter(|part| !is_free(part)).map(|part| part.len()).sum());
+        let parts = Mutex::new(rules.parts(file)?);
+        let failed = Mutex::new(None);
+        let work = || {
+            loop {
+                // Not held while it is sent.
+                let Some(part) = lock(&parts).next() else { return };
+                let put = self.refuse_over().and_then(|()| upload.put(&part, &file.slice(part.range.clone())));
+                match put {
+                    Ok(()) if is_free(&part) => {}
+                    Ok(()) => progress.advance(part.len()),
+                    Err(error) => {
+                        lock(&failed).get_or_insert(error);
+                    }
+                }
+                if lock(&failed).is_some() {
+                    return;
+                }
+            }
+        };
+        let threads = if upload.is_ordered() { 1 } else { self.stores.connections.get() };
+        thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// When the store refuses or fails.
+    pub fn commit(&self, progress: &dyn Progress) -> Result<()> {
+        let file = lock(&self.file).clone().unwrap_or_default();
+        self.refuse_over()?;
+        self.upload.finish(&file)?;
+        if self.upload.rules().is_none() {
+            progress.advance(file.len());
+        }
+        self.is_over.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Leaves nothing of a file that has not its name; what is under way ends with an error.
+    pub fn abandon(&self) {
+        if self.is_over.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // What is under way shall not come to be there behind us.
+        self.stores.http.stop();
+        if lock(&self.file).is_some() {
+            self.upload.abandon();
+        }
+    }
+
+    fn refuse_over(&self) -> Result<()> {
+        if self.is_over.load(Ordering::Relaxed) { Err(Error::new(formats::Kind::Environment, "was abandoned")) } else { Ok(()) }
+    }
+}
+
+/// Why a file does not come to be where another one is.
+fn taken() -> Error {
+    Error::bad_input("somebody made it, and --no-clobber is given")
+}
+
+/// What it guards is whole whoever panicked.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,130 @@
+//! Block blobs: blocks in any order, then the list of them.
+
+use super::{Ask, Place};
+use crate::{
+    http::Body,
+    parts::{Part, Rules, Zeros},
+    store::{Upload, lock, taken},
+    xml,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use formats::{Blob, Result, units};
+use md5::Md5;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Mutex,
+};
+use ureq::http::Method;
+
+/// "A block blob has at most 50,000 blocks, each of at most 4000 MiB."
+const RULES: Rules = Rules { unit: 1, part: 8 * units::MIB, part_max: 4000 * units::MIB, count_max: 50_000, zeros: Zeros::Sent };
+/// Most bytes of a list of blocks.
+const LIST_MAX: u64 = 32 << 20;
+
+pub(super) struct Blocks {
+    place: Place,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether there is a blob of that name already.
+    is_there: bool,
+    /// The blocks that are there, by their names.
+    sent: HashSet<String>,
+    /// The names of the file's.
+    list: BTreeMap<u64, String>,
+    /// The name of a block of zeros.
+    zeros: String,
+}
+
+/// What a block is called: its MD5 and its length. All names have one length, and equal blocks are one.
+fn name(block: &Blob) -> Result<String> {
+    let mut name = block.digest::<Md5>()?.to_vec();
+    name.extend(block.len().to_be_bytes());
+    Ok(BASE64_STANDARD.encode(name))
+}
+
+/// What may stand in a query.
+fn in_query(name: &str) -> String {
+    crate::url::encoded(name)
+}
+
+impl Blocks {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, state: Mutex::default() }
+    }
+
+    /// The blocks that an earlier run brought and did not list; none where nobody says.
+    fn left(&self) -> HashSet<String> {
+        let ask = Ask::new(Method::GET, "comp=blocklist&blocklisttype=uncommitted");
+        let text = self.place.ask(&ask, &[]).ok().and_then(|mut answer| String::from_utf8(answer.bytes(LIST_MAX).ok()?).ok());
+        let text = text.unwrap_or_default();
+        let Ok(document) = xml::document(text.trim_start_matches('\u{feff}')) else { return HashSet::new() };
+        xml::all(document.root(), "Name").filter_map(|name| name.text().map(str::to_owned)).collect()
+    }
+
+    fn put_list(&self, list: &str, first_only: bool) -> Result<u16> {
+        let mut ask = Ask::new(Method::PUT, "comp=blocklist");
+        ask.headers.extend(self.place.metadata());
+        ask.headers.push(("x-ms-blob-content-type", "application/octet-stream".to_owned()));
+        ask.headers.extend(first_only.then(|| ("If-None-Match", "*".to_owned())));
+        (ask.body, ask.len) = (Body::Bytes(list.as_bytes()), units::bytes(list.len()));
+        Ok(self.place.ask(&ask, &[409, 412])?.status)
+    }
+}
+
+impl Upload for Blocks {
+    fn rules(&self) -> Option<Rules> {
+        Some(RULES)
+    }
+
+    fn begin(&self, file: &Blob) -> Result<()> {
+        let is_there = self.place.ask(&Ask::new(Method::HEAD, ""), &[404])?.status != 404;
+        if is_there && self.place.wishes.no_clobber {
+            return Err(taken());
+        }
+        let zeros = name(&Blob::zeros(RULES.size(file.len())?))?;
+        *lock(&self.state) = State { is_there, sent: self.left(), list: BTreeMap::new(), zeros };
+        Ok(())
+    }
+
+    fn put(&self, part: &Part, body: &Blob) -> Result<()> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        // The name of zeros is known without a look at them.
+        let zeros = lock(&self.state).zeros.clone();
+        let is_zeros = !part.has_data && part.len() == RULES.part;
+        let name = if is_zeros { zeros } else { name(body)? };
+        if !lock(&self.state).sent.contains(&name) {
+            let ask = Ask::new(Method::PUT, format!("comp=block&blockid={}", in_query(&name))).with(body)?;
+            self.place.ask(&ask, &[])?;
+        }
+        let mut state = lock(&self.state);
+        state.sent.insert(name.clone());
+        state.list.insert(part.number, name);
+        Ok(())
+    }
+
+    fn finish(&self, _: &Blob) -> Result<()> {
+        let blocks: String = lock(&self.state).list.values().map(|name| format!("<Latest>{name}</Latest>")).collect();
+        let list = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{blocks}</BlockList>");
+        match self.put_list(&list, self.place.wishes.no_clobber)? {
+            409 | 412 => Err(taken()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Blocks that no list names go with the next list. Where a blob is there its list stays, and they go by themselves within a week.
+    fn abandon(&self) {
+        if lock(&self.state).is_there || lock(&self.state).list.is_empty() {
+            return;
+        }
+        let empty = "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList></BlockList>";
+        if self.put_list(empty, true).is_ok_and(|status| status < 300) {
+            // Whoever may not delete leaves an empty blob.
+            let _: Result<_> = self.place.ask(&Ask::new(Method::DELETE, ""), &[]);
+        }
+    }
+}

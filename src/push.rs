@@ -1,0 +1,95 @@
+//! Where images are pushed to: the table of `moby push`, and what is under way when the user wants no more.
+//!
+//! | target | what is there then |
+//! |---|---|
+//! | oci | in a registry, a containerDisk of KubeVirt, a container image of one layer, or an artifact, as ORAS has them |
+//!
+//! Every target has two steps: all bytes first, then the name by which others see them. What is not finished is taken back.
+
+pub mod oci;
+
+use crate::names::Named;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A target of `moby push`.
+#[derive(Debug)]
+pub struct Destination {
+    /// What the user says.
+    pub name: &'static str,
+    /// One line of help.
+    pub about: &'static str,
+    /// How things are called there.
+    pub takes: &'static str,
+    /// Who is spoken to.
+    pub service: Service,
+}
+
+/// What answers at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// A container registry.
+    Registry,
+}
+
+/// Every target, in the order of help.
+pub static PUSHES: &[Destination] =
+    &[Destination { name: "oci", about: "a container registry", takes: "[HOST[:PORT]/]PATH[:TAG]", service: Service::Registry }];
+
+impl Named for &'static Destination {
+    const WHAT: &'static str = "target";
+
+    fn all() -> Vec<Self> {
+        PUSHES.iter().collect()
+    }
+
+    fn name(self) -> &'static str {
+        self.name
+    }
+
+    fn about(self) -> &'static str {
+        self.about
+    }
+}
+
+/// What can be taken back while it is under way.
+trait Abandon: Send + Sync {
+    /// Ends it and takes back what was begun; another thread is at it.
+    fn abandon(&self);
+}
+
+impl Abandon for net::Push {
+    fn abandon(&self) {
+        Self::abandon(self);
+    }
+}
+
+/// What is under way in this process.
+static UNDER_WAY: Mutex<Vec<Arc<dyn Abandon>>> = Mutex::new(Vec::new());
+
+fn under_way() -> MutexGuard<'static, Vec<Arc<dyn Abandon>>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes back what is under way. Called when the program is interrupted; it takes some seconds at most. Gives back a guard that keeps
+/// those who were at it from going on, and from telling of an error that is none.
+pub(crate) fn abandon() -> impl Drop {
+    let all = under_way();
+    all.iter().for_each(|one| one.abandon());
+    all
+}
+
+/// That something is under way, until this is dropped.
+struct UnderWay(Arc<dyn Abandon>);
+
+impl UnderWay {
+    fn new(what: Arc<dyn Abandon>) -> Self {
+        under_way().push(Arc::clone(&what));
+        Self(what)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        under_way().retain(|other| !Arc::ptr_eq(other, &self.0));
+    }
+}
