@@ -178,7 +178,7 @@ impl Making {
         let naming = self.naming(&outputs, ca)?;
         let (places, stem) = (naming.places(input, &outputs)?, naming.stem(input)?);
         let targets: Vec<_> = places.iter().map(|place| place.target.clone()).collect();
-        let metadata = metadata::target(self.metadata_file.as_deref(), &targets)?;
+        let metadata = metadata::target(self.metadata_file.as_deref(), &naming, &targets)?;
         metadata.iter().try_for_each(|target| naming.may_write(target))?;
         Ok(Made { summary, ui, outputs, naming, places, stem, inputs: Vec::new(), metadata, key: None })
     }
@@ -189,9 +189,10 @@ impl Making {
     /// As [`Making::begin`].
     pub(super) fn targets(&self, input: &Path, default: impl FnOnce() -> Result<&'static Output>) -> Result<Vec<Target>> {
         let outputs = self.outputs(default)?;
-        let places = self.naming(&outputs, None)?.planned(input, &outputs)?;
+        let naming = self.naming(&outputs, None)?;
+        let places = naming.planned(input, &outputs)?;
         let mut targets: Vec<_> = places.into_iter().map(|place| place.target).collect();
-        let metadata = metadata::target(self.metadata_file.as_deref(), &targets)?;
+        let metadata = metadata::target(self.metadata_file.as_deref(), &naming, &targets)?;
         targets.extend(metadata);
         Ok(targets)
     }

@@ -5,7 +5,7 @@ use crate::{
     emit::{Body, Target},
     error::{Error, Result},
     input::STDIN,
-    targets::Place,
+    targets::{Naming, Place},
 };
 use formats::units;
 use serde_json::{Value, json};
@@ -17,10 +17,10 @@ use std::{
 /// Where the file goes.
 ///
 /// # Errors
-/// When an output goes there, too.
-pub(super) fn target(path: Option<&Path>, outputs: &[Target]) -> Result<Option<Target>> {
+/// When an output goes there, too, or it is an address that no store has.
+pub(super) fn target(path: Option<&Path>, naming: &Naming, outputs: &[Target]) -> Result<Option<Target>> {
     let Some(path) = path else { return Ok(None) };
-    let target = if path == Path::new(STDIN) { Target::Stdout } else { Target::Path(path.to_owned()) };
+    let target = naming.at(path)?;
     match outputs.contains(&target) {
         true => Err(Error::bad_input(format!("--metadata-file and an output would both write {target}")).hint("name another file")),
         false => Ok(Some(target)),
@@ -99,8 +99,9 @@ mod tests {
     #[test]
     fn an_output_keeps_its_name() {
         let output = Target::Path("a.img".into());
-        let refused = target(Some(Path::new("a.img")), &[output]).unwrap_err().to_string();
+        let naming = Naming::default();
+        let refused = target(Some(Path::new("a.img")), &naming, &[output]).unwrap_err().to_string();
         assert_eq!(refused, "--metadata-file and an output would both write a.img");
-        assert_eq!(target(Some(Path::new("-")), &[]).unwrap(), Some(Target::Stdout));
+        assert_eq!(target(Some(Path::new("-")), &naming, &[]).unwrap(), Some(Target::Stdout));
     }
 }

@@ -2,7 +2,9 @@
 //! he is stopped.
 
 use crate::support::{
-    deploy, images, names, scratch,
+    deploy, images,
+    moto::Moto,
+    names, scratch,
     tools::{Finished, finish, finish_with, moby, run},
 };
 use serde_json::Value;
@@ -216,6 +218,38 @@ fn a_metadata_file_is_an_output() {
 
 fn words_of(value: &Value) -> &str {
     value.as_str().unwrap()
+}
+
+/// In a store everything of a row is there, also what tells of it, and nothing is here.
+#[test]
+fn rows_go_to_a_store() {
+    let moto = Moto::start();
+    moto.python("s3.create_bucket(Bucket='rows')");
+    let dir = checkout("plan-store");
+    let matrix = "dir = 's3://rows/a b'\nmetadata = true\nformat = ['vdi', 'kernel+initrd']\n[[input]]\npath = 'app.tar'\n";
+    fs::write(dir.join("matrix.toml"), matrix).unwrap();
+    let outputs: Vec<_> = rows(&dir, &[]).iter().map(|row| words(&row["outputs"]).join(" ")).collect();
+    assert_eq!(outputs[0], "s3://rows/a b/app.vdi s3://rows/a b/app-vdi.json");
+    let part = |shard: &str| {
+        let mut command = moby();
+        command.current_dir(&dir).args(["plan", "matrix.toml", "--run", "--quiet", "--shard", shard]);
+        command.env("AWS_ACCESS_KEY_ID", &moto.id).env("AWS_SECRET_ACCESS_KEY", &moto.secret);
+        command.env("AWS_REGION", "us-east-1").env("AWS_ENDPOINT_URL", moto.url()).spawn().unwrap()
+    };
+    ["0/2", "1/2"].map(part).into_iter().for_each(|mut part| assert!(part.wait().unwrap().success()));
+    let kept = moto.python(
+        "body = lambda name: s3.get_object(Bucket='rows', Key=name)['Body'].read()\n\
+         names = [o['Key'] for o in s3.list_objects_v2(Bucket='rows')['Contents']]\n\
+         print(len(names))\n\
+         for name in names:\n  \
+         if name.endswith('.json'):\n    \
+         for output in json.loads(body(name))['outputs']:\n      \
+         found = body(output['path'].removeprefix('s3://rows/'))\n      \
+         print(output['path'], len(found) == output['bytes'], hashlib.sha256(found).hexdigest() == output['sha256'])",
+    );
+    let told = ["app-kernel", "app-initrd.img", "app-cmdline", "app.vdi"].map(|name| format!("s3://rows/a b/{name} True True"));
+    assert_eq!(kept, format!("6\n{}", told.join("\n")));
+    assert_eq!(names(&dir), ["app.tar", "base.tar", "matrix.toml"]);
 }
 
 /// One failure stops no other row, and the exit code is that of the failure that may go away.
