@@ -76,18 +76,20 @@ pub enum Durability {
 
 /// How outputs are written.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct Manner<'a> {
     /// What they outlive.
     pub durability: Durability,
     /// Whether what has the name of an output stays, also what comes to have it during the run.
     pub no_clobber: bool,
     /// How many threads may compress. It changes no byte.
     pub threads: NonZeroUsize,
+    /// Of what they are made, where that is kept with them.
+    pub key: Option<&'a str>,
 }
 
-impl Default for Manner {
+impl Default for Manner<'_> {
     fn default() -> Self {
-        Self { durability: Durability::default(), no_clobber: false, threads: NonZeroUsize::MIN }
+        Self { durability: Durability::default(), no_clobber: false, threads: NonZeroUsize::MIN, key: None }
     }
 }
 
@@ -96,7 +98,7 @@ impl Default for Manner {
 /// # Errors
 /// When a target cannot be written; then no target that is a regular file has changed, and elsewhere at most those in front of one
 /// that could not take its name.
-pub fn emit(outputs: &[(Target, Body)], manner: Manner, progress: &dyn Progress) -> Result<Vec<u64>> {
+pub fn emit(outputs: &[(Target, Body)], manner: Manner<'_>, progress: &dyn Progress) -> Result<Vec<u64>> {
     let has_holes = |target: &Target| matches!(target, Target::Path(path) if special(path).is_none());
     // Who sends says itself how much that is.
     let here = outputs.iter().filter(|(target, _)| !matches!(target, Target::Remote(_)));
@@ -142,7 +144,7 @@ fn special(path: &Path) -> Option<Metadata> {
     fs::metadata(path).ok().filter(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-fn write_special(path: &Path, metadata: &Metadata, body: &Body, manner: Manner, progress: &dyn Progress) -> Result<u64> {
+fn write_special(path: &Path, metadata: &Metadata, body: &Body, manner: Manner<'_>, progress: &dyn Progress) -> Result<u64> {
     let mut file = open_special(path, metadata)?;
     let len = body.stream(&mut file, manner.threads, progress)?;
     // What stands there is often pulled out next.
@@ -175,7 +177,7 @@ fn open_special(path: &Path, metadata: &Metadata) -> Result<File> {
     Ok(options.open(path)?)
 }
 
-fn write_stdout(body: &Body, manner: Manner, progress: &dyn Progress) -> Result<u64> {
+fn write_stdout(body: &Body, manner: Manner<'_>, progress: &dyn Progress) -> Result<u64> {
     if is_stdout_closed() {
         let what = "is closed, or it is /dev/null opened for reading too: nothing of the output would be kept";
         return Err(Error::new(Kind::Environment, what).hint("redirect it, or name a file with -o"));
@@ -201,7 +203,7 @@ fn is_stdout_closed() -> bool {
 }
 
 /// Gives every file its name, or, interrupted before, none.
-fn commit(mut files: Vec<Unfinished>, manner: Manner) -> Result<()> {
+fn commit(mut files: Vec<Unfinished>, manner: Manner<'_>) -> Result<()> {
     // While this is held, a signal waits.
     let debris = debris::lock();
     let mut named = files.iter().try_for_each(Unfinished::may_be_named);
@@ -232,7 +234,7 @@ mod tests {
     };
     use std::io::{Read, Write};
 
-    const POWER_CUT: Manner = Manner { durability: Durability::PowerCut, no_clobber: false, threads: NonZeroUsize::MIN };
+    const POWER_CUT: Manner<'_> = Manner { durability: Durability::PowerCut, no_clobber: false, threads: NonZeroUsize::MIN, key: None };
 
     fn body() -> Body {
         let mut file = tempfile::tempfile().unwrap();

@@ -69,7 +69,7 @@ struct Place {
 
 impl Place {
     fn at(&self, address: &str) -> Result<Arc<dyn Destination>> {
-        let wishes = store::Wishes { no_clobber: self.no_clobber, key: None };
+        let wishes = store::Wishes { no_clobber: self.no_clobber };
         match self.stores.at(address, wishes)? {
             Some(object) => Ok(Arc::new(There { object, address: address.to_owned(), place: self.clone() })),
             None => {
@@ -96,8 +96,8 @@ impl fmt::Display for There {
 }
 
 impl Destination for There {
-    fn send(&self, body: &Blob, progress: &dyn Progress) -> Result<()> {
-        self.object.send(body, progress)
+    fn send(&self, body: &Blob, key: Option<&str>, progress: &dyn Progress) -> Result<()> {
+        self.object.send(body, key, progress)
     }
 
     fn commit(&self, progress: &dyn Progress) -> Result<()> {
@@ -106,6 +106,10 @@ impl Destination for There {
 
     fn abandon(&self) {
         self.object.abandon();
+    }
+
+    fn key(&self) -> Result<Option<String>> {
+        self.object.key()
     }
 
     fn beside(&self, name: &str) -> Result<Arc<dyn Destination>> {

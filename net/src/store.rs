@@ -52,8 +52,6 @@ pub static STORES: &[Store] = &[s3::STORE, google::STORE, azure::STORE, http::HT
 pub struct Wishes {
     /// Whether what has its name stays.
     pub no_clobber: bool,
-    /// What says that it need not be made again; kept with it.
-    pub key: Option<String>,
 }
 
 /// How stores are reached.
@@ -131,8 +129,8 @@ trait Upload: Send + Sync {
         false
     }
 
-    /// Makes ready for the parts of a file.
-    fn begin(&self, file: &Blob) -> Result<()>;
+    /// Makes ready for the parts of a file, which keeps a key with it where the store can.
+    fn begin(&self, file: &Blob, key: Option<&str>) -> Result<()>;
 
     /// Whether a part without data costs nothing.
     fn has_zeros(&self) -> bool {
@@ -147,6 +145,9 @@ trait Upload: Send + Sync {
 
     /// Leaves nothing of it.
     fn abandon(&self);
+
+    /// The key of the file that has the name.
+    fn key(&self) -> Result<Option<String>>;
 }
 
 /// A file that is to be at a store.
@@ -173,17 +174,17 @@ impl fmt::Debug for Object {
 }
 
 impl Object {
-    /// Brings all bytes of a file. Nobody sees them yet.
+    /// Brings all bytes of a file. Nobody sees them yet. `key` says what it was made of, and stays with it.
     ///
     /// # Errors
     /// When the store refuses or fails, or the file cannot be read.
-    pub fn send(&self, file: &Blob, progress: &dyn Progress) -> Result<()> {
+    pub fn send(&self, file: &Blob, key: Option<&str>, progress: &dyn Progress) -> Result<()> {
         let upload = &*self.upload;
         {
             let mut begun = lock(&self.file);
             self.refuse_over()?;
             *begun = Some(file.clone());
-            upload.begin(file)?;
+            upload.begin(file, key)?;
         }
         let Some(rules) = upload.rules() else {
             progress.expect(file.len());
@@ -228,6 +229,14 @@ impl Object {
         }
         self.is_over.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What the file was made of that is there now; nothing where nobody says, or there is none.
+    ///
+    /// # Errors
+    /// When the store refuses or fails.
+    pub fn key(&self) -> Result<Option<String>> {
+        self.upload.key()
     }
 
     /// Leaves nothing of a file that has not its name; what is under way ends with an error.

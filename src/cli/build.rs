@@ -117,7 +117,7 @@ impl Build {
         let request = self.making.request(&made, Overrides::default(), process::Wishes::default(), false, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(self.files().filter_map(FileId::of).collect())?;
-        made.key = if self.making.metadata_file.is_some() { self.key(global)? } else { None };
+        made.key = if self.making.metadata_file.is_some() || made.is_elsewhere() { self.key(global)? } else { None };
 
         let spool = || spool::in_directory(&directory, global);
         let building = Building {

@@ -93,7 +93,7 @@ impl Convert {
         let request = self.making.request(&made, overrides, self.process.wishes()?, self.decompress_kernel, &mut env)?;
         let conversion = Conversion::new(made.outputs().to_vec(), request)?;
         made.refuse_inputs(self.files().filter_map(FileId::of).collect())?;
-        made.key = if self.making.metadata_file.is_some() { self.key(global)? } else { None };
+        made.key = if self.making.metadata_file.is_some() || made.is_elsewhere() { self.key(global)? } else { None };
         let read = made.ui().step("read");
         env.progress = Arc::clone(&read);
         // Of an image for several machines that for the kernel's.

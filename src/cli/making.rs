@@ -352,6 +352,11 @@ impl Made {
         Ok(())
     }
 
+    /// Whether outputs go where a key can be kept with them.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.places.iter().any(|place| matches!(place.target, Target::Remote(_)))
+    }
+
     /// Where a spool best lies: where the outputs go, so that finished bytes can move by reference and fill the disk that the user chose.
     pub(super) fn directory(&self) -> PathBuf {
         let directory = match self.places.first().map(|place| &place.target) {
@@ -382,7 +387,7 @@ impl Made {
         let _made = if in_directory { Some(emit::make_directory(&making.dir)?) } else { None };
         let write = ui.step("write");
         let durability = if making.sync { Durability::PowerCut } else { Durability::Process };
-        let lens = emit::emit(&files, Manner { durability, no_clobber: making.no_clobber, threads }, &*write)?;
+        let lens = emit::emit(&files, Manner { durability, no_clobber: making.no_clobber, threads, key: key.as_deref() }, &*write)?;
         drop(write);
         summary.tell(&ui, files.iter().map(|(target, _)| target).zip(lens));
         Ok(())

@@ -2,17 +2,14 @@
 
 use crate::{
     convert::Artifact,
-    emit::{Body, Target},
+    emit::{Body, Target, is_address},
     error::{Error, Result},
     input::STDIN,
     targets::{Naming, Place},
 };
 use formats::units;
 use serde_json::{Value, json};
-use std::{
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-};
+use std::{num::NonZeroUsize, path::Path};
 
 /// Where the file goes.
 ///
@@ -52,14 +49,14 @@ pub(super) fn text(
 }
 
 /// Whether such a file says that a run of this key made all of its outputs, and they are there as long as it says and no younger than it.
-/// What is in them is not read.
+/// What is in them is not read. What is elsewhere tells of itself.
 pub(super) fn tells_made(path: &Path, key: &str) -> bool {
     let Some(told) = std::fs::read(path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else { return false };
     let written = |path: &Path| std::fs::metadata(path).and_then(|file| Ok((file.len(), file.modified()?))).ok();
     let Some((_, since)) = written(path) else { return false };
     let is_there = |output: &Value| {
-        let path = output["path"].as_str().map(PathBuf::from);
-        path.and_then(|path| written(&path)).is_some_and(|(len, time)| output["bytes"].as_u64() == Some(len) && time <= since)
+        let path = output["path"].as_str().unwrap_or_default();
+        is_address(path) || written(Path::new(path)).is_some_and(|(len, time)| output["bytes"].as_u64() == Some(len) && time <= since)
     };
     told["key"].as_str() == Some(key)
         && told["outputs"].as_array().is_some_and(|outputs| !outputs.is_empty() && outputs.iter().all(is_there))

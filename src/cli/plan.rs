@@ -39,7 +39,8 @@ A matrix is TOML: inputs ([[input]] with path, name, args), lists format and tar
 file ID.json beside the outputs of each row, and include and exclude as in GitHub's matrices. Paths count from the current directory.
 
 The key of a row is a hash of moby's version, its command line and the content of the files that it names; a row has none (null) when it reads what may change \
-without notice, such as an image by its tag. With metadata = true a row is not made again whose file says that its outputs were made with that key.
+without notice, such as an image by its tag. A row is not made again whose outputs are in a store, each with that key, or, with metadata = true, whose file says \
+that they were made with it.
 
 A row that fails does not stop the others. The exit code is then that of the failure where trying again helps most: see docs/many-machines.md.";
 
@@ -154,14 +155,26 @@ impl Leaf {
 
     /// Whether its outputs are there already, so that nothing is to be made: as its key tells, or because what is there is to stay.
     fn is_made(&self) -> Result<bool> {
-        let is_there = |target: &Target| matches!(target, Target::Path(path) if path.exists());
-        if !self.outputs.iter().all(is_there) {
+        let is_missing = |target: &Target| matches!(target, Target::Path(path) if !path.exists());
+        if self.outputs.iter().any(is_missing) {
             return Ok(false);
         }
         let maker = maker(&self.cli)?;
+        let key = maker.key(&self.cli.global)?;
+        for target in &self.outputs {
+            // Elsewhere a file tells by itself of what it was made.
+            if let Target::Remote(there) = target
+                && (key.is_none() || there.key().at(|| there)? != key)
+            {
+                return Ok(false);
+            }
+        }
+        if self.outputs.iter().all(|target| matches!(target, Target::Remote(_))) {
+            return Ok(true);
+        }
         match &maker.making().metadata_file {
             _ if maker.making().no_clobber => Ok(true),
-            Some(file) => Ok(maker.key(&self.cli.global)?.is_some_and(|key| metadata::tells_made(file, &key))),
+            Some(file) => Ok(key.is_some_and(|key| metadata::tells_made(file, &key))),
             None => Ok(false),
         }
     }

@@ -6,11 +6,11 @@ use std::{fmt, sync::Arc};
 
 /// What is elsewhere and comes to be there in two steps: first the bytes, which nobody sees, then the name.
 pub trait Destination: fmt::Debug + fmt::Display + Send + Sync {
-    /// Brings all bytes.
+    /// Brings all bytes; `key` says what they were made of.
     ///
     /// # Errors
     /// When the other side refuses or fails, or the bytes cannot be read.
-    fn send(&self, body: &Blob, progress: &dyn Progress) -> Result<()>;
+    fn send(&self, body: &Blob, key: Option<&str>, progress: &dyn Progress) -> Result<()>;
 
     /// Gives them their name.
     ///
@@ -20,6 +20,12 @@ pub trait Destination: fmt::Debug + fmt::Display + Send + Sync {
 
     /// Leaves nothing there of what has not its name. Nothing happens where it has.
     fn abandon(&self);
+
+    /// Of what that was made which is there; nothing where nobody says.
+    ///
+    /// # Errors
+    /// When the other side refuses or fails.
+    fn key(&self) -> Result<Option<String>>;
 
     /// Another one of this name in the same place.
     ///

@@ -14,13 +14,18 @@ pub(super) struct Sent(Arc<dyn Destination>);
 
 impl Sent {
     /// Sends a body; how many bytes it has there.
-    pub(super) fn send(destination: &Arc<dyn Destination>, body: &Body, manner: Manner, progress: &dyn Progress) -> Result<(Self, u64)> {
+    pub(super) fn send(
+        destination: &Arc<dyn Destination>,
+        body: &Body,
+        manner: Manner<'_>,
+        progress: &dyn Progress,
+    ) -> Result<(Self, u64)> {
         // Known to whoever hears a signal before there is anything.
         debris::lock().uploads.push(Arc::clone(destination));
         let this = Self(Arc::clone(destination));
         let packed = if body.is_packed() { Some(packed(body, manner, progress)?) } else { None };
         let blob = packed.as_ref().unwrap_or(&body.blob);
-        destination.send(blob, progress)?;
+        destination.send(blob, manner.key, progress)?;
         Ok((this, blob.len()))
     }
 
@@ -43,7 +48,7 @@ impl Drop for Sent {
 }
 
 /// A compressed body in a file that has no name: only then its length is known, which others ask for first.
-fn packed(body: &Body, manner: Manner, progress: &dyn Progress) -> Result<Blob> {
+fn packed(body: &Body, manner: Manner<'_>, progress: &dyn Progress) -> Result<Blob> {
     let mut file = tempfile::tempfile()?;
     let len = body.stream(&mut file, manner.threads, progress)?;
     file.flush()?;

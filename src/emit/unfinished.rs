@@ -28,7 +28,7 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     /// The file, and how long it is.
-    pub(super) fn write(shown: &Path, body: &Body, manner: Manner, progress: &dyn Progress) -> Result<(Self, u64)> {
+    pub(super) fn write(shown: &Path, body: &Body, manner: Manner<'_>, progress: &dyn Progress) -> Result<(Self, u64)> {
         let path = followed(shown)?;
         if path.is_dir() {
             return Err(Error::bad_input("is a directory, must be a file"));

@@ -250,6 +250,17 @@ fn rows_go_to_a_store() {
     let told = ["app-kernel", "app-initrd.img", "app-cmdline", "app.vdi"].map(|name| format!("s3://rows/a b/{name} True True"));
     assert_eq!(kept, format!("6\n{}", told.join("\n")));
     assert_eq!(names(&dir), ["app.tar", "base.tar", "matrix.toml"]);
+    // Told here, too, while the outputs are there.
+    let matrix = matrix.replace("metadata = true", "args = ['--metadata-file', 'told.json']").replace("'vdi', ", "");
+    fs::write(dir.join("matrix.toml"), matrix).unwrap();
+    let again = || {
+        let mut command = moby();
+        command.current_dir(&dir).args(["plan", "matrix.toml", "--run", "--progress", "plain"]);
+        command.env("AWS_ACCESS_KEY_ID", &moto.id).env("AWS_SECRET_ACCESS_KEY", &moto.secret);
+        finish(command.env("AWS_REGION", "us-east-1").env("AWS_ENDPOINT_URL", moto.url())).success().errors()
+    };
+    assert!(again().contains("plan: 1 row: 1 made, 0 there already"));
+    assert!(again().contains("plan: 1 row: 0 made, 1 there already"));
 }
 
 /// One failure stops no other row, and the exit code is that of the failure that may go away.

@@ -155,3 +155,22 @@ fn who_is_killed_goes_on_where_he_was() {
     let sum = finish(tool("sha256sum").current_dir(&dir).arg("disk.raw")).success().text().replace("disk.raw", "disk.img");
     assert_eq!(kept("killed"), format!("{sum}0 open"));
 }
+
+/// Whoever runs rows by the hundred runs some of them twice: what is there with its key is left alone.
+#[test]
+fn a_row_that_is_there_is_not_made_again() {
+    let dir = scratch("stores-plan");
+    write_test_tar(&dir.join("app.tar"), 1);
+    bucket("plan");
+    fs::write(dir.join("matrix.toml"), "dir = \"s3://plan/out\"\nformat = [\"raw\", \"qcow2\"]\n[[input]]\npath = \"app.tar\"\n").unwrap();
+    let run = || send(&dir, &["plan", "matrix.toml", "--run"]);
+    let first = run().success();
+    assert!(first.errors().contains("2 rows: 2 made, 0 there already, 0 failed"), "{first}");
+    let kept_first = kept("plan");
+    assert_eq!(kept_first.lines().count(), 3, "{kept_first}");
+    assert!(run().success().errors().contains("2 rows: 0 made, 2 there already, 0 failed"));
+    // Another input is another key.
+    write_test_tar(&dir.join("app.tar"), 2);
+    assert!(run().success().errors().contains("2 rows: 2 made, 0 there already, 0 failed"));
+    assert_ne!(kept("plan"), kept_first);
+}

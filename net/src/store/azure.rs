@@ -146,11 +146,15 @@ impl Place {
         http.send_signed(&Request { method: ask.method.clone(), url: &url, headers: &headers, authorization, body: ask.body })
     }
 
-    /// What the blob is asked to keep with it.
-    fn metadata(&self) -> Vec<(&'static str, String)> {
-        self.wishes.key.iter().map(|key| ("x-ms-meta-mobykey", key.clone())).collect()
+    /// The blob that is there, if any.
+    fn found(&self) -> Result<Option<Answer>> {
+        let answer = self.ask(&Ask::new(Method::HEAD, ""), &[404])?;
+        Ok((answer.status != 404).then_some(answer))
     }
 }
+
+/// What a file was made of.
+const KEY: &str = "x-ms-meta-mobykey";
 
 fn refused(answer: Answer) -> Failure {
     let (status, code) = (answer.status, answer.header("x-ms-error-code").unwrap_or_default().to_owned());

@@ -41,7 +41,10 @@ pub(super) const STORE: Store = Store {
 };
 
 /// "All pieces but the last are multiples of 256 KiB."
-const RULES: Rules = Rules { unit: 256 * units::KIB, part: 16 * units::MIB, part_max: u64::MAX >> 1, count_max: u64::MAX, zeros: Zeros::Sent };
+const RULES: Rules =
+    Rules { unit: 256 * units::KIB, part: 16 * units::MIB, part_max: u64::MAX >> 1, count_max: u64::MAX, zeros: Zeros::Sent };
+/// What a file was made of.
+const KEY: &str = "moby-key";
 /// Most bytes of an answer.
 const ANSWER_MAX: u64 = 1 << 20;
 
@@ -82,15 +85,15 @@ impl Session {
         http.send_signed(&Request { method: method.clone(), url, headers, authorization: token.as_deref(), body })
     }
 
-    fn open(&self, len: u64) -> Result<Url> {
+    fn open(&self, len: u64, key: Option<&str>) -> Result<Url> {
         let base = self.base()?;
         let first_only = if self.wishes.no_clobber { "&ifGenerationMatch=0" } else { "" };
         let query = format!("uploadType=resumable&name={}{first_only}", encoded(&self.name));
         let path = format!("{}/upload/storage/v1/b/{}/o?{query}", base.path.trim_end_matches('/'), encoded(&self.bucket));
         let url = Url { path, ..base };
         let mut about = json!({ "name": self.name, "contentType": "application/octet-stream" });
-        if let Some(key) = &self.wishes.key {
-            about["metadata"] = json!({ "moby-key": key });
+        if let Some(key) = key {
+            about["metadata"] = json!({ KEY: key });
         }
         let about = about.to_string();
         let headers = [("Content-Type", "application/json".to_owned()), ("X-Upload-Content-Length", len.to_string())];
@@ -178,8 +181,8 @@ impl Upload for Session {
         true
     }
 
-    fn begin(&self, file: &Blob) -> Result<()> {
-        let url = self.open(file.len())?;
+    fn begin(&self, file: &Blob, key: Option<&str>) -> Result<()> {
+        let url = self.open(file.len(), key)?;
         *lock(&self.state) = State { url: Some(url), file: file.clone(), md5: Md5::new() };
         Ok(())
     }
@@ -218,5 +221,23 @@ impl Upload for Session {
             // It would end by itself within a week.
             let _: Result<_, Failure> = self.once(&Method::DELETE, &url, &[], Body::Bytes(&[]));
         }
+    }
+
+    fn key(&self) -> Result<Option<String>> {
+        let base = self.base()?;
+        let path = format!("{}/storage/v1/b/{}/o/{}", base.path.trim_end_matches('/'), encoded(&self.bucket), encoded(&self.name));
+        let url = Url { path, ..base };
+        let http = &self.stores.http;
+        persist(&http.transport.limits, &*http.clock, &url.path, || {
+            let mut answer = self.once(&Method::GET, &url, &[], Body::None)?;
+            match answer.status {
+                200 => {
+                    let about: Value = serde_json::from_slice(&answer.bytes(ANSWER_MAX)?).unwrap_or_default();
+                    Ok(about["metadata"][KEY].as_str().map(str::to_owned))
+                }
+                404 => Ok(None),
+                _ => Err(refused(answer)),
+            }
+        })
     }
 }

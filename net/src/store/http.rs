@@ -59,7 +59,7 @@ impl Upload for Put {
         None
     }
 
-    fn begin(&self, _: &Blob) -> Result<()> {
+    fn begin(&self, _: &Blob, _: Option<&str>) -> Result<()> {
         match self.wishes.no_clobber && self.ask(&Method::HEAD, &[], Body::None)?.status != 404 {
             true => Err(taken()),
             false => Ok(()),
@@ -85,4 +85,9 @@ impl Upload for Put {
     }
 
     fn abandon(&self) {}
+
+    /// Nobody keeps one there.
+    fn key(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
 }

@@ -97,12 +97,12 @@ impl Upload for S3 {
         Some(RULES)
     }
 
-    fn begin(&self, file: &Blob) -> Result<()> {
+    fn begin(&self, file: &Blob, key: Option<&str>) -> Result<()> {
         let size = RULES.size(file.len())?;
         self.refuse_taken()?;
         let (id, found) = match self.resumed(file, size)? {
             Some(found) => found,
-            None => (self.create()?, BTreeMap::new()),
+            None => (self.create(key)?, BTreeMap::new()),
         };
         *lock(&self.state) = State { id, len: file.len(), found, done: BTreeMap::new() };
         if let Some(zeros) = self.zeros_beside(file, size)? {
@@ -154,5 +154,9 @@ impl Upload for S3 {
             self.abort(&id);
         }
         self.delete_zeros();
+    }
+
+    fn key(&self) -> Result<Option<String>> {
+        self.kept_key()
     }
 }

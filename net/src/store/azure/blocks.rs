@@ -1,6 +1,6 @@
 //! Block blobs: blocks in any order, then the list of them.
 
-use super::{Ask, Place};
+use super::{Ask, KEY, Place};
 use crate::{
     http::Body,
     parts::{Part, Rules, Zeros},
@@ -36,6 +36,7 @@ struct State {
     list: BTreeMap<u64, String>,
     /// The name of a block of zeros.
     zeros: String,
+    key: Option<String>,
 }
 
 /// What a block is called: its MD5 and its length. All names have one length, and equal blocks are one.
@@ -66,7 +67,7 @@ impl Blocks {
 
     fn put_list(&self, list: &str, first_only: bool) -> Result<u16> {
         let mut ask = Ask::new(Method::PUT, "comp=blocklist");
-        ask.headers.extend(self.place.metadata());
+        ask.headers.extend(lock(&self.state).key.iter().map(|key| (KEY, key.clone())));
         ask.headers.push(("x-ms-blob-content-type", "application/octet-stream".to_owned()));
         ask.headers.extend(first_only.then(|| ("If-None-Match", "*".to_owned())));
         (ask.body, ask.len) = (Body::Bytes(list.as_bytes()), units::bytes(list.len()));
@@ -79,13 +80,13 @@ impl Upload for Blocks {
         Some(RULES)
     }
 
-    fn begin(&self, file: &Blob) -> Result<()> {
-        let is_there = self.place.ask(&Ask::new(Method::HEAD, ""), &[404])?.status != 404;
+    fn begin(&self, file: &Blob, key: Option<&str>) -> Result<()> {
+        let is_there = self.place.found()?.is_some();
         if is_there && self.place.wishes.no_clobber {
             return Err(taken());
         }
         let zeros = name(&Blob::zeros(RULES.size(file.len())?))?;
-        *lock(&self.state) = State { is_there, sent: self.left(), list: BTreeMap::new(), zeros };
+        *lock(&self.state) = State { is_there, sent: self.left(), list: BTreeMap::new(), zeros, key: key.map(str::to_owned) };
         Ok(())
     }
 
@@ -126,5 +127,9 @@ impl Upload for Blocks {
             // Whoever may not delete leaves an empty blob.
             let _: Result<_> = self.place.ask(&Ask::new(Method::DELETE, ""), &[]);
         }
+    }
+
+    fn key(&self) -> Result<Option<String>> {
+        Ok(self.place.found()?.and_then(|answer| answer.header(KEY).map(str::to_owned)))
     }
 }

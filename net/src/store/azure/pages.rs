@@ -1,8 +1,7 @@
 //! Page blobs: what was not written is zeros, and what is written is seen at once.
 
-use super::{Ask, Place};
+use super::{Ask, KEY, Place};
 use crate::{
-    http::Answer,
     parts::{Part, Rules, Zeros},
     store::{Upload, lock},
     xml,
@@ -13,7 +12,8 @@ use std::{ops::Range, sync::Mutex};
 use ureq::http::Method;
 
 /// "Pages have 512 bytes; at most 4 MiB are put at a time." Smaller gaps than this cost more to leave out than to send.
-const RULES: Rules = Rules { unit: 64 * units::KIB, part: 4 * units::MIB, part_max: 4 * units::MIB, count_max: u64::MAX, zeros: Zeros::Skipped };
+const RULES: Rules =
+    Rules { unit: 64 * units::KIB, part: 4 * units::MIB, part_max: 4 * units::MIB, count_max: u64::MAX, zeros: Zeros::Skipped };
 /// Bytes of a page.
 const PAGE: u64 = 512;
 /// Most bytes of a list of ranges.
@@ -32,6 +32,7 @@ struct State {
     is_ours: bool,
     /// What an earlier run wrote.
     written: Vec<Range<u64>>,
+    key: Option<String>,
 }
 
 /// What the pages of a file are going to be.
@@ -52,16 +53,11 @@ impl Pages {
 
     fn create(&self, len: u64, mark: &str) -> Result<u16> {
         let mut ask = Ask::new(Method::PUT, "");
-        let headers = [("x-ms-blob-type", "PageBlob"), ("x-ms-blob-content-type", "application/octet-stream"), ("If-None-Match", "*"), (MARK, mark)];
+        let headers =
+            [("x-ms-blob-type", "PageBlob"), ("x-ms-blob-content-type", "application/octet-stream"), ("If-None-Match", "*"), (MARK, mark)];
         ask.headers.extend(headers.map(|(name, value)| (name, value.to_owned())));
         ask.headers.push(("x-ms-blob-content-length", len.to_string()));
         Ok(self.place.ask(&ask, &[409, 412])?.status)
-    }
-
-    /// The blob that is there, if any.
-    fn found(&self) -> Result<Option<Answer>> {
-        let answer = self.place.ask(&Ask::new(Method::HEAD, ""), &[404])?;
-        Ok((answer.status != 404).then_some(answer))
     }
 
     fn written(&self) -> Result<Vec<Range<u64>>> {
@@ -80,14 +76,14 @@ impl Upload for Pages {
         Some(RULES)
     }
 
-    fn begin(&self, file: &Blob) -> Result<()> {
+    fn begin(&self, file: &Blob, key: Option<&str>) -> Result<()> {
         if file.len() % PAGE != 0 {
             let what = format!("a page blob has whole pages of {PAGE} bytes, the file has {} bytes", file.len());
             return Err(Error::bad_input(what).hint("only a fixed VHD becomes a disk of Azure's: -f vhd --target azure"));
         }
         let mark = mark(file)?;
         let found = match self.create(file.len(), &mark)? {
-            409 | 412 => self.found()?,
+            409 | 412 => self.place.found()?,
             _ => None,
         };
         let mut state = lock(&self.state);
@@ -98,7 +94,7 @@ impl Upload for Pages {
             }
             state.written = self.written()?;
         }
-        state.is_ours = true;
+        (state.is_ours, state.key) = (true, key.map(str::to_owned));
         Ok(())
     }
 
@@ -116,7 +112,7 @@ impl Upload for Pages {
     /// Takes the mark away.
     fn finish(&self, _: &Blob) -> Result<()> {
         let mut ask = Ask::new(Method::PUT, "comp=metadata");
-        ask.headers.extend(self.place.metadata());
+        ask.headers.extend(lock(&self.state).key.iter().map(|key| (KEY, key.clone())));
         self.place.ask(&ask, &[])?;
         lock(&self.state).is_ours = false;
         Ok(())
@@ -127,5 +123,10 @@ impl Upload for Pages {
             // Whoever may not delete leaves it, with its mark.
             let _: Result<_> = self.place.ask(&Ask::new(Method::DELETE, ""), &[]);
         }
+    }
+
+    fn key(&self) -> Result<Option<String>> {
+        let found = self.place.found()?.filter(|answer| answer.header(MARK).is_none());
+        Ok(found.and_then(|answer| answer.header(KEY).map(str::to_owned)))
     }
 }

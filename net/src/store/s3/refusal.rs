@@ -16,7 +16,7 @@ const SAID_MAX: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Refusal {
     url: Url,
-    status: u16,
+    pub(super) status: u16,
     /// `NoSuchBucket`; empty where there is no such word.
     pub(super) code: String,
     message: String,

@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use ureq::http::Method;
 
+/// What a file was made of.
+const KEY: &str = "x-amz-meta-moby-key";
 /// Most bytes of an answer: a list of a thousand parts.
 const ANSWER_MAX: u64 = 4 << 20;
 
@@ -122,10 +124,10 @@ impl S3 {
     }
 
     /// Begins an upload.
-    pub(super) fn create(&self) -> Result<String> {
+    pub(super) fn create(&self, key: Option<&str>) -> Result<String> {
         let mut ask = Ask::new(Method::POST, &self.address.key, "uploads=");
         ask.headers.push(("x-amz-checksum-algorithm", "SHA256".to_owned()));
-        ask.headers.extend(self.wishes.key.iter().map(|key| ("x-amz-meta-moby-key", key.clone())));
+        ask.headers.extend(key.map(|key| (KEY, key.to_owned())));
         let (url, text) = self.text(&ask)?;
         self.word(&url, &text, "UploadId")
     }
@@ -243,6 +245,15 @@ impl S3 {
             None => answer.header("etag").is_some_and(|etag| etag.trim_matches('"') == etag_of(parts)),
         };
         Ok(answer.length() == Some(len) && is_same)
+    }
+
+    /// The key of the object that is there.
+    pub(super) fn kept_key(&self) -> Result<Option<String>> {
+        match self.ask(&Ask::new(Method::HEAD, &self.address.key, ""))? {
+            Ok(answer) => Ok(answer.header(KEY).map(str::to_owned)),
+            Err(refusal) if refusal.status == 404 => Ok(None),
+            Err(refusal) => Err(refusal.error()),
+        }
     }
 
     /// Refuses to send what could not have its name.

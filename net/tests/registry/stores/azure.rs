@@ -30,7 +30,8 @@ fn azurite() -> u16 {
 }
 
 fn reached_with(port: u16, key: &str) -> Arc<Stores> {
-    let string = format!("DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};");
+    let string =
+        format!("DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};");
     stores(&[("AZURE_STORAGE_CONNECTION_STRING", &string)], 0).0
 }
 
@@ -70,7 +71,7 @@ fn object(stores: &Arc<Stores>, address: &str) -> Object {
 }
 
 fn put(object: &Object, file: &Blob) -> Result<(), Error> {
-    object.send(file, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
+    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
 }
 
 /// 20 MiB, zeros among them.
@@ -90,7 +91,7 @@ fn a_file_is_there_when_it_is_committed() {
     let name = container("whole");
     let between = Between::start(azurite(), |_, _| Fate::Passes);
     let there = object(&reached(between.port), &format!("az://{name}/a b/ü%.img"));
-    there.send(&file(), &Silent).unwrap();
+    there.send(&file(), None, &Silent).unwrap();
     there.commit(&Silent).unwrap();
     assert_eq!(kept(name), listed("a b/ü%.img", "BlockBlob", &file()));
     // Blocks of zeros are one.
@@ -105,11 +106,11 @@ fn what_is_abandoned_is_gone_and_what_was_killed_goes_on() {
     for file_name in ["x.img", "x.vhd"] {
         let address = format!("az://{name}/{file_name}");
         let there = object(&reached(azurite()), &address);
-        there.send(&file(), &Silent).unwrap();
+        there.send(&file(), None, &Silent).unwrap();
         there.abandon();
         assert_eq!(kept(name), "", "{file_name}");
         // A killed run leaves what it sent.
-        object(&reached(azurite()), &address).send(&file(), &Silent).unwrap();
+        object(&reached(azurite()), &address).send(&file(), None, &Silent).unwrap();
         assert!(kept(name).starts_with(file_name));
         let between = Between::start(azurite(), |_, _| Fate::Passes);
         put(&object(&reached(between.port), &address), &file()).unwrap();
@@ -125,7 +126,7 @@ fn a_vhd_is_pages_without_zeros() {
     let name = container("pages");
     let between = Between::start(azurite(), |_, _| Fate::Passes);
     let there = object(&reached(between.port), &format!("az://{name}/disk.vhd"));
-    there.send(&file(), &Silent).unwrap();
+    there.send(&file(), None, &Silent).unwrap();
     assert!(kept(name).ends_with("['mobyunfinished']"));
     there.commit(&Silent).unwrap();
     assert_eq!(kept(name), listed("disk.vhd", "PageBlob", &file()));
@@ -144,7 +145,10 @@ fn failures_have_words_and_leave_nothing() {
     assert!(error.kind() == Kind::BadInput && error.hint_text().unwrap().contains("make the container"), "{error}");
     let error = put(&object(&reached_with(azurite(), &KEY.replace("Eby8", "Eby9")), &format!("az://{name}/x")), &file()).unwrap_err();
     assert!(error.kind() == Kind::Remote && error.to_string().contains("403") && !error.to_string().contains("Eby9"), "{error}");
-    let error = put(&object(&stores(&[("AZURE_STORAGE_ACCOUNT", "a"), ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/")], 0).0, &format!("az://{name}/x")), &file());
+    let error = put(
+        &object(&stores(&[("AZURE_STORAGE_ACCOUNT", "a"), ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/")], 0).0, &format!("az://{name}/x")),
+        &file(),
+    );
     assert!(error.is_err());
 
     const BUSY: &str = "HTTP/1.1 503 Server Busy\r\nRetry-After: 3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -156,7 +160,7 @@ fn failures_have_words_and_leave_nothing() {
     put(&object(&reached(passing.port), &format!("az://{name}/x")), &file()).unwrap();
     assert_eq!(kept(name), listed("x", "BlockBlob", &file()));
 
-    let wishes = Wishes { no_clobber: true, ..Wishes::default() };
-    let error = reached(azurite()).at(&format!("az://{name}/x"), wishes).unwrap().unwrap().send(&file(), &Silent).unwrap_err();
+    let wishes = Wishes { no_clobber: true };
+    let error = reached(azurite()).at(&format!("az://{name}/x"), wishes).unwrap().unwrap().send(&file(), None, &Silent).unwrap_err();
     assert!(error.to_string().contains("--no-clobber"), "{error}");
 }

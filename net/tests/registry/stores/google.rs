@@ -35,7 +35,7 @@ fn object(stores: &Arc<Stores>, name: &str) -> Object {
 }
 
 fn put(object: &Object, file: &Blob) -> Result<(), Error> {
-    object.send(file, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
+    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
 }
 
 /// What is kept under a name.
@@ -50,9 +50,11 @@ fn bytes(file: &Blob) -> Vec<u8> {
 
 #[test]
 fn a_file_is_there_when_it_is_committed() {
-    for (name, file) in [("three.img", noise(40 << 20, 1)), ("one.img", noise(1000, 2)), ("even.img", noise(32 << 20, 3)), ("none.img", Blob::default())] {
+    for (name, file) in
+        [("three.img", noise(40 << 20, 1)), ("one.img", noise(1000, 2)), ("even.img", noise(32 << 20, 3)), ("none.img", Blob::default())]
+    {
         let there = object(&reached(emulator()), name);
-        there.send(&file, &Silent).unwrap();
+        there.send(&file, None, &Silent).unwrap();
         assert!(kept(name).is_none());
         there.commit(&Silent).unwrap();
         assert!(kept(name).unwrap() == bytes(&file), "{name}");

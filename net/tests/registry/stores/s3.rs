@@ -35,7 +35,7 @@ fn object(stores: &Arc<Stores>, address: &str) -> Object {
 
 /// Sends a file and names it; leaves nothing where that fails.
 fn put(object: &Object, file: &Blob) -> Result<(), Error> {
-    object.send(file, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
+    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
 }
 
 /// What a bucket has: names with lengths and SHA-256, and how many uploads are open.
@@ -63,7 +63,7 @@ fn a_file_is_there_when_it_is_committed() {
     let stores = reached(&moto().url(), 0);
     let key = "a b/ü+%.img";
     let there = object(&stores, &format!("s3://{name}/{key}"));
-    there.send(&file(), &Silent).unwrap();
+    there.send(&file(), None, &Silent).unwrap();
     assert_eq!(kept(name), "1 open");
     there.commit(&Silent).unwrap();
     assert_eq!(kept(name), listed(key, &file()));
@@ -92,10 +92,10 @@ fn zeros_are_copied_at_the_store() {
 fn what_is_abandoned_is_gone() {
     let name = bucket("abandoned");
     let there = object(&reached(&moto().url(), 0), &format!("s3://{name}/x"));
-    there.send(&file(), &Silent).unwrap();
+    there.send(&file(), None, &Silent).unwrap();
     there.abandon();
     assert_eq!(kept(name), "0 open");
-    assert_eq!(there.send(&file(), &Silent).unwrap_err().to_string(), "was abandoned");
+    assert_eq!(there.send(&file(), None, &Silent).unwrap_err().to_string(), "was abandoned");
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn a_killed_upload_is_gone_on_with() {
     let address = format!("s3://{name}/x");
     // Killed runs leave what they sent.
     let other = object(&reached(&moto().url(), 0), &address);
-    other.send(&noise(20 << 20, 9), &Silent).unwrap();
+    other.send(&noise(20 << 20, 9), None, &Silent).unwrap();
     let killed = object(&reached(&moto().url(), 0), &address);
-    killed.send(&file(), &Silent).unwrap();
+    killed.send(&file(), None, &Silent).unwrap();
     let between = Between::start(moto().port, |_, _| Fate::Passes);
     put(&object(&reached(&between.url(), 0), &address), &file()).unwrap();
     assert!(!between.lines().iter().any(|line| line.contains("partNumber=")), "{:?}", between.lines());
@@ -197,10 +197,10 @@ fn what_is_damaged_on_its_way_is_sent_again() {
 fn who_is_first_stays_where_that_is_wished() {
     let name = bucket("first");
     let stores = reached(&moto().url(), 0);
-    let wishes = || Wishes { no_clobber: true, ..Wishes::default() };
+    let wishes = || Wishes { no_clobber: true };
     // Goes on with what the one before it left, which is not killed, but does nothing more.
     let at = || stores.at(&format!("s3://{name}/x"), wishes()).unwrap().unwrap();
-    at().send(&file(), &Silent).unwrap();
+    at().send(&file(), None, &Silent).unwrap();
     // moto does not look whether an upload's name was taken in the meantime.
     const TAKEN: &str = "HTTP/1.1 412 Precondition Failed\r\nContent-Length: 47\r\nConnection: close\r\n\r\n<Error><Code>PreconditionFailed</Code></Error>\n";
     let is_last = |line: &str| line.starts_with("POST") && line.contains("uploadId");
@@ -210,6 +210,6 @@ fn who_is_first_stays_where_that_is_wished() {
     assert!(error.kind() == Kind::BadInput && error.to_string().contains("--no-clobber"), "{error}");
     assert_eq!(kept(name), "0 open");
     put(&at(), &file()).unwrap();
-    assert!(at().send(&noise(100, 5), &Silent).unwrap_err().to_string().contains("--no-clobber"));
+    assert!(at().send(&noise(100, 5), None, &Silent).unwrap_err().to_string().contains("--no-clobber"));
     assert_eq!(kept(name), listed("x", &file()));
 }
