@@ -24,7 +24,7 @@ impl Nginx {
     /// Starts it below a directory.
     pub fn start(dir: &Path) -> Self {
         let (files, log, port) = (dir.join("files"), dir.join("access.log"), free_port());
-        fs::create_dir(&files).unwrap();
+        fs::create_dir(&files).expect("a new directory");
         let own = |name: &str| dir.join(name).display().to_string();
         let config = format!(
             "daemon off; user root; error_log {}; pid {}; events {{}} http {{ log_format all '$request_method $status $body_bytes_sent'; \
@@ -40,7 +40,7 @@ impl Nginx {
             own("scgi"),
             files.display()
         );
-        fs::write(dir.join("nginx.conf"), config).unwrap();
+        fs::write(dir.join("nginx.conf"), config).expect("a file there");
         let mut command = Command::new("nginx");
         command.arg("-c").arg(dir.join("nginx.conf")).arg("-e").arg(dir.join("error.log"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -62,7 +62,7 @@ impl Nginx {
 
     /// How many bytes of files it has sent so far.
     pub fn sent(&self) -> u64 {
-        let log = fs::read_to_string(&self.log).unwrap();
-        log.lines().map(|line| line.rsplit(' ').next().and_then(|bytes| bytes.parse::<u64>().ok()).unwrap()).sum()
+        let log = fs::read_to_string(&self.log).expect("it keeps a log");
+        log.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 }
