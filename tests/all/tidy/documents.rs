@@ -13,9 +13,9 @@ use std::{
 };
 
 /// Modules of `formats/src` that no standard defines.
-const SHARED: [&str; 22] = [
-    "lib", "blob", "blocks", "calendar", "check", "compare", "crc32c", "dump", "env", "error", "format", "guid", "info", "numbers",
-    "options", "parallel", "plain", "reading", "spool", "tree", "units", "zeros",
+const SHARED: [&str; 23] = [
+    "lib", "blob", "blocks", "calendar", "check", "compare", "crc32c", "dump", "env", "error", "format", "guid", "info", "likeness",
+    "numbers", "options", "parallel", "plain", "reading", "spool", "tree", "units", "zeros",
 ];
 
 fn document(path: &str) -> String {
