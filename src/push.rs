@@ -1,4 +1,4 @@
-//! Where images are pushed to: the table of `moby push`, and what is under way when the user wants no more.
+//! Where images are pushed to, one file a target, and what is under way when the user wants no more.
 //!
 //! | target | what is there then |
 //! |---|---|
@@ -8,48 +8,7 @@
 
 pub mod oci;
 
-use crate::names::Named;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// A target of `moby push`.
-#[derive(Debug)]
-pub struct Destination {
-    /// What the user says.
-    pub name: &'static str,
-    /// One line of help.
-    pub about: &'static str,
-    /// How things are called there.
-    pub takes: &'static str,
-    /// Who is spoken to.
-    pub service: Service,
-}
-
-/// What answers at a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// A container registry.
-    Registry,
-}
-
-/// Every target, in the order of help.
-pub static PUSHES: &[Destination] =
-    &[Destination { name: "oci", about: "a container registry", takes: "[HOST[:PORT]/]PATH[:TAG]", service: Service::Registry }];
-
-impl Named for &'static Destination {
-    const WHAT: &'static str = "target";
-
-    fn all() -> Vec<Self> {
-        PUSHES.iter().collect()
-    }
-
-    fn name(self) -> &'static str {
-        self.name
-    }
-
-    fn about(self) -> &'static str {
-        self.about
-    }
-}
 
 /// What can be taken back while it is under way.
 trait Abandon: Send + Sync {

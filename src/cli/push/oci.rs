@@ -1,0 +1,180 @@
+//! `moby push oci`: to a container registry.
+
+use super::disk::{DiskArgs, Wanted, arch_of, file_name, is_yml};
+use crate::{
+    cli::{self, Global, notes::with_exit_codes, values::named},
+    convert::Reporter,
+    error::{self, At, Error, Result},
+    images::go_arch,
+    input::{self, Input, Opening},
+    names,
+    process::Words,
+    push::oci::{self, Form, Subject},
+    ui::Ui,
+};
+use formats::{
+    Blob, Reading,
+    kernel::Arch,
+    oci::{Descriptor, Execution, Made, Platform as Machine, Reference},
+    tar,
+    units::show_size,
+};
+use net::Arrival;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  moby push oci registry.example/vms/app:1 app.qcow2     a containerDisk for KubeVirt
+  moby push oci registry.example/vms/app:1 app.yml       built, made a disk and pushed, with no file here
+  moby push oci registry.example/vms/app:1 amd64.qcow2 arm64.qcow2
+  moby push oci localhost:5000/disks/app app.vhdx --as artifact
+  moby push oci ghcr.io/me/tool:1 tool.tar --as image --entrypoint /tool --arch amd64";
+
+fn notes() -> String {
+    let remark = "The tag is given last, when all that it leads to is there; who interrupts it leaves nothing behind. Credentials are those \
+of docker login and podman login. For a containerDisk, what moby lint --target kubevirt refuses is refused.";
+    with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, remark)
+}
+
+/// To a container registry: for KubeVirt, as artifact, or as container image
+#[derive(Debug, clap::Args)]
+#[command(after_help = notes())]
+pub(super) struct Oci {
+    /// What it is called there
+    #[arg(value_name = "[HOST[:PORT]/]PATH[:TAG]")]
+    name: String,
+    /// Disks, plain or compressed; what is no qcow2 or raw disk, a tagged tar or a .yml becomes a compressed qcow2 on the way. Several
+    /// are one image for several machines
+    #[arg(value_name = "IMAGE", required = true)]
+    inputs: Vec<PathBuf>,
+    /// What images become there
+    #[arg(long = "as", value_name = "FORM", default_value = "container-disk", value_parser = named::<Form>())]
+    form: Form,
+    /// What a container of --as image runs: a word, or a list in JSON
+    #[arg(long, value_name = "WORD|JSON")]
+    entrypoint: Option<Words>,
+    /// A repository of the same registry that may have some of the bytes already, so that they are not sent again
+    #[arg(long, value_name = "NAME")]
+    mount: Option<Reference>,
+    #[command(flatten)]
+    disk: DiskArgs,
+}
+
+impl Oci {
+    pub(super) fn run(&self, global: &Global) -> Result<()> {
+        let ui = &global.ui();
+        let name: Reference = self.name.parse()?;
+        let (repository, tag) = oci::place(&name)?;
+        let mount = self.mount.as_ref().map(|other| oci::place(other).map(|(repository, _)| repository)).transpose().at(|| "--mount")?;
+        if let (Some(_), false) = (&self.entrypoint, self.form == Form::Image) {
+            return Err(Error::unsupported(format!("--entrypoint has no effect on {}", names::Named::name(self.form))).hint("leave it out"));
+        }
+        let client = self.disk.images.client()?;
+        if !self.disk.dry_run {
+            oci::greet(&client, &name)?;
+        }
+        let subjects =
+            self.inputs.iter().map(|path| self.subject(path, global, ui).at(|| input::show(path))).collect::<Result<Vec<_>>>()?;
+        let execution = Execution { entrypoint: self.entrypoint.clone().unwrap_or_default().0, ..Execution::default() };
+        let made = oci::made(self.form, &subjects, &execution, cli::source_date_epoch()?)?;
+        let place = format!("{repository}:{tag}");
+        if self.disk.dry_run {
+            return cli::print(&if self.disk.json { json(&place, &made, &[]) } else { text(&place, &made) });
+        }
+        let step = ui.step("push");
+        let unnamed = oci::put(&client, &name, made.clone(), mount.as_ref(), &*step)?;
+        drop(step);
+        let arrivals = unnamed.arrivals.clone();
+        unnamed.commit()?;
+        if self.disk.json {
+            cli::print(&json(&place, &made, &arrivals))?;
+        }
+        let is_sent = |(_, arrival): &(&(Descriptor, Blob), &Arrival)| **arrival == Arrival::Sent;
+        let sent: u64 = made.blobs.iter().zip(&arrivals).filter(is_sent).map(|((descriptor, _), _)| descriptor.size).sum();
+        ui.note(format_args!("{:>8}: {place} is {}, {} sent", "pushed", made.top.descriptor.digest, show_size(sent)));
+        Ok(())
+    }
+
+    /// What becomes a disk on the way, and what goes as it is.
+    fn wanted(&self) -> Wanted {
+        let takes: &[&str] = if self.form == Form::ContainerDisk { &["qcow2", "raw"] } else { &["qcow2"] };
+        Wanted { platform: self.form.platform(), takes, output: "qcow2", compress: true }
+    }
+
+    /// A file, as it is pushed.
+    fn subject(&self, path: &Path, global: &Global, ui: &Ui) -> Result<Subject> {
+        match self.form {
+            Form::Image => self.layer(path, global),
+            Form::Artifact if !is_yml(path) => self.artifact(path, global, ui),
+            Form::ContainerDisk | Form::Artifact => Ok(of_disk(self.disk.disk(path, self.wanted(), global, ui)?)),
+        }
+    }
+
+    fn layer(&self, path: &Path, global: &Global) -> Result<Subject> {
+        let mut env = cli::env(global, &std::env::temp_dir())?;
+        let file = input::open(path, &self.opening(), &mut env)?;
+        match tar::probe(&file)? {
+            true => Ok(Subject { name: file_name(path), format: None, file, platform: self.disk.arch.map(machine) }),
+            false => Err(Error::bad_input("it is no tar, which the one layer of --as image is")),
+        }
+    }
+
+    /// A file as it is; of a tagged tar the disk.
+    fn artifact(&self, path: &Path, global: &Global, ui: &Ui) -> Result<Subject> {
+        let mut env = cli::env(global, &std::env::temp_dir())?;
+        let file = input::open_plain(path, &self.opening(), &mut env)?;
+        if let (true, Ok(tar @ Input::Tar(_))) =
+            (tar::probe(&file)?, input::read_any(path, None, &self.opening(), &mut env).map(|o| o.input))
+        {
+            return Ok(of_disk(self.disk.converted(&tar, path, self.wanted(), env, global, ui)?));
+        }
+        let format = input::probe(&file)?;
+        let disk = format.and_then(|format| format.decode(&file, &Reading::default(), &mut env).ok());
+        let arch = self.disk.arch.or_else(|| arch_of(&disk?, &mut env));
+        Ok(Subject { name: file_name(path), format, file, platform: arch.map(machine) })
+    }
+
+    fn opening(&self) -> Opening {
+        Opening { force: self.disk.force, arch: self.disk.arch, ..Opening::default() }
+    }
+}
+
+fn of_disk(disk: super::disk::Disk) -> Subject {
+    Subject { name: disk.name, format: Some(disk.format), file: disk.file, platform: disk.arch.map(machine) }
+}
+
+fn machine(arch: Arch) -> Machine {
+    Machine::linux(go_arch(arch))
+}
+
+/// What is pushed, in lines.
+fn text(place: &str, made: &Made) -> String {
+    let line = |what: &str, descriptor: &Descriptor| {
+        let platform = descriptor.platform.as_ref().map(|platform| format!("  {platform}")).unwrap_or_default();
+        format!("{what:<8}  {}  {:>10}  {}{platform}\n", descriptor.digest, show_size(descriptor.size), descriptor.media_type)
+    };
+    let blobs = made.blobs.iter().map(|(descriptor, _)| line("blob", descriptor));
+    let manifests = made.manifests.iter().map(|manifest| line("manifest", &manifest.descriptor));
+    let top = format!("{}{:<8}  {place}\n", line("manifest", &made.top.descriptor), "tag");
+    blobs.chain(manifests).chain([top]).collect()
+}
+
+/// The same as JSON, with how each blob came to be there, where it is known.
+fn json(place: &str, made: &Made, arrivals: &[Arrival]) -> String {
+    let of = |descriptor: &Descriptor| descriptor.json();
+    let arrivals = arrivals.iter().map(|arrival| match arrival {
+        Arrival::There => "there",
+        Arrival::Mounted => "mounted",
+        Arrival::Sent => "sent",
+    });
+    let mut blobs: Vec<Value> = made.blobs.iter().map(|(descriptor, _)| of(descriptor)).collect();
+    blobs.iter_mut().zip(arrivals).for_each(|(blob, arrival)| blob["arrival"] = arrival.into());
+    let mut all = json!({"name": place});
+    if let (Value::Object(all), Value::Object(top)) = (&mut all, of(&made.top.descriptor)) {
+        all.extend(top);
+    }
+    all["manifests"] = made.manifests.iter().map(|manifest| of(&manifest.descriptor)).collect();
+    all["blobs"] = blobs.into();
+    format!("{all:#}\n")
+}
