@@ -167,7 +167,7 @@ impl ReadingArgs {
     fn of(&self, path: &Path) -> input::Opening {
         let directory = || path.parent().map(Path::to_owned).unwrap_or_default();
         let (snapshot, disk, image) = (self.snapshot.clone(), self.disk.clone(), self.image.clone());
-        input::Opening { snapshot, disk, force: self.force, follow: self.follow.then(directory), image, strict: false, arch: None }
+        input::Opening { snapshot, disk, force: self.force, follow: self.follow.then(directory), image, ..input::Opening::default() }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     image::{self, Image},
     in_use::{self, Use},
     names::Named,
+    stores::Stores,
 };
 use formats::{
     Blob, Env, FORMATS, Format, Reading, Stage, Tree,
@@ -181,6 +182,10 @@ pub struct Opening {
     pub image: Option<Reference>,
     /// Of a container image's architectures this one [default: this machine's].
     pub arch: Option<Arch>,
+    /// How inputs are reached that are no files of this machine.
+    pub(crate) stores: Stores,
+    /// Whether all of an input will be read: what is elsewhere is then fetched at once, and not as it is asked for.
+    pub(crate) whole: bool,
 }
 
 impl Opening {
@@ -362,6 +367,9 @@ fn heed(warnings: &[String], name: &str, is_strict: bool, env: &Env) -> Result<(
 pub fn open_plain(path: &Path, opening: &Opening, env: &mut Env) -> Result<Blob> {
     if path == Path::new(STDIN) {
         return env.spool.copy(&mut io::stdin().lock());
+    }
+    if let Some(file) = path.to_str().map(|address| opening.stores.open(address)).transpose()?.flatten() {
+        return if opening.whole { with_progress(file.reader(), file.len(), env, |from, env| env.spool.copy(from)) } else { Ok(file) };
     }
     let mut file = File::open(path)?;
     if !opening.force {

@@ -40,15 +40,32 @@ impl Stores {
         if !is_address(address) {
             return Ok(None);
         }
-        let stores = match self.open.get() {
-            Some(open) => Arc::clone(open),
+        let there = Place { stores: self.shared()?, no_clobber: self.no_clobber };
+        there.at(address).map(Some)
+    }
+
+    /// The file at an address; none where it is a path.
+    ///
+    /// # Errors
+    /// When it is an address that no store has, or there is no such file.
+    pub(crate) fn open(&self, address: &str) -> Result<Option<Blob>> {
+        if !is_address(address) {
+            return Ok(None);
+        }
+        match self.shared()?.open(address)? {
+            None => Err(unknown(address, "read from")),
+            found => Ok(found),
+        }
+    }
+
+    fn shared(&self) -> Result<Arc<net::Stores>> {
+        match self.open.get() {
+            Some(open) => Ok(Arc::clone(open)),
             None => {
                 let opened = self.opened()?;
-                Arc::clone(self.open.get_or_init(|| opened))
+                Ok(Arc::clone(self.open.get_or_init(|| opened)))
             }
-        };
-        let there = Place { stores, no_clobber: self.no_clobber };
-        there.at(address).map(Some)
+        }
     }
 
     fn opened(&self) -> Result<Arc<net::Stores>> {
@@ -72,13 +89,16 @@ impl Place {
         let wishes = store::Wishes { no_clobber: self.no_clobber };
         match self.stores.at(address, wishes)? {
             Some(object) => Ok(Arc::new(There { object, address: address.to_owned(), place: self.clone() })),
-            None => {
-                let known: Vec<_> = STORES.iter().map(|store| store.scheme).collect();
-                let what = format!("'{}' is an address that nothing is written to", address.escape_debug());
-                Err(Error::bad_input(what).hint(format!("addresses begin with {}", known.join(", "))))
-            }
+            None => Err(unknown(address, "written to")),
         }
     }
+}
+
+/// An address of no store.
+fn unknown(address: &str, done: &str) -> Error {
+    let known: Vec<_> = STORES.iter().map(|store| store.scheme).collect();
+    let what = format!("'{}' is an address that nothing is {done}", address.escape_debug());
+    Error::bad_input(what).hint(format!("addresses begin with {}", known.join(", ")))
 }
 
 /// A file at a store.

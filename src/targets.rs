@@ -96,10 +96,18 @@ impl Naming {
             let what = format!("-o takes one file, {} {makes} {files}", names.join(" and "));
             return Err(Error::bad_input(what).hint("use --name and --dir instead of -o"));
         }
+        self.at(path)
+    }
+
+    /// What a path, an address or a dash leads to.
+    ///
+    /// # Errors
+    /// When it is an address that no store has.
+    pub(crate) fn at(&self, path: &Path) -> Result<Target> {
         match path.to_str().map(|text| self.stores.at(text)).transpose()?.flatten() {
             Some(there) => Ok(Target::Remote(there)),
             None if path == Path::new(STDIN) => Ok(Target::Stdout),
-            None => Ok(Target::Path(path.clone())),
+            None => Ok(Target::Path(path.to_owned())),
         }
     }
 

@@ -475,12 +475,12 @@ group_test() {
         sbsigntool osslsigncode efitools systemd swtpm # signatures of EFI programs, keys of firmware, registers of a TPM, a TPM
         rpm # packages of kernels
         shellcheck # scripts of ours for engines
-        apache2-utils umoci openssl tinyproxy # users of a registry, what unpacks images, certificates, a proxy
+        apache2-utils umoci openssl tinyproxy nginx-light # users of a registry, what unpacks images, certificates, a proxy
     )
     programs+=(
         rpmbuild rpm2cpio dpkg-deb depmod
         qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
-        veritysetup dmsetup 7z xmllint objdump shellcheck htpasswd umoci openssl tinyproxy setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
+        veritysetup dmsetup 7z xmllint objdump shellcheck htpasswd umoci openssl tinyproxy nginx setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd /usr/lib/systemd/systemd-measure)
     steps+=(python_oracles python_stores python_linters node_linters azurite guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)

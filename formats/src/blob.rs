@@ -56,6 +56,22 @@ pub enum Source {
         /// Where the extent starts in it.
         offset: u64,
     },
+    /// Part of what is elsewhere.
+    Elsewhere {
+        /// How it is read.
+        from: Arc<dyn ReadAt>,
+        /// Where the extent starts in it.
+        offset: u64,
+    },
+}
+
+/// Bytes that are neither in memory nor in a file of this machine, and are fetched when they are read.
+pub trait ReadAt: fmt::Debug + Send + Sync {
+    /// Fills `to` with the bytes from `offset`.
+    ///
+    /// # Errors
+    /// When they cannot be had, or are no longer those that they were.
+    fn read_exact_at(&self, to: &mut [u8], offset: u64) -> Result<()>;
 }
 
 impl Source {
@@ -63,6 +79,7 @@ impl Source {
         match self.clone() {
             Self::Memory { bytes, offset } => Self::Memory { bytes, offset: offset + by },
             Self::File { file, offset } => Self::File { file, offset: offset + by },
+            Self::Elsewhere { from, offset } => Self::Elsewhere { from, offset: offset + by },
         }
     }
 
@@ -71,6 +88,7 @@ impl Source {
         match (self, next) {
             (Self::Memory { bytes: a, offset: i }, Self::Memory { bytes: b, offset: j }) => Arc::ptr_eq(a, b) && i + len == *j,
             (Self::File { file: a, offset: i }, Self::File { file: b, offset: j }) => Arc::ptr_eq(a, b) && i + len == *j,
+            (Self::Elsewhere { from: a, offset: i }, Self::Elsewhere { from: b, offset: j }) => Arc::ptr_eq(a, b) && i + len == *j,
             _ => false,
         }
     }
@@ -81,6 +99,7 @@ impl fmt::Debug for Source {
         match self {
             Self::Memory { bytes, offset } => write!(f, "memory({} bytes)+{offset}", bytes.len()),
             Self::File { offset, .. } => write!(f, "file+{offset}"),
+            Self::Elsewhere { from, offset } => write!(f, "{from:?}+{offset}"),
         }
     }
 }
@@ -103,6 +122,7 @@ impl Extent {
         let (is_same, first, mine) = match (&whole.source, &self.source) {
             (Source::Memory { bytes: a, offset: i }, Source::Memory { bytes: b, offset: j }) => (Arc::ptr_eq(a, b), *i, *j),
             (Source::File { file: a, offset: i }, Source::File { file: b, offset: j }) => (Arc::ptr_eq(a, b), *i, *j),
+            (Source::Elsewhere { from: a, offset: i }, Source::Elsewhere { from: b, offset: j }) => (Arc::ptr_eq(a, b), *i, *j),
             _ => return false,
         };
         is_same && first <= mine && mine + self.len <= first + whole.len
@@ -116,6 +136,7 @@ impl Extent {
                 Ok(())
             }
             Source::File { file, offset } => file.read_exact_at(to, offset + skip),
+            Source::Elsewhere { from, offset } => from.read_exact_at(to, offset + skip),
         }
     }
 }
@@ -141,6 +162,15 @@ impl Blob {
     fn of(len: u64, source: Source) -> Self {
         let extents = if len == 0 { Vec::new() } else { vec![Extent { start: 0, len, source }] };
         Self { len, extents }
+    }
+
+    /// The first `len` bytes of what is elsewhere.
+    pub fn elsewhere(from: Arc<dyn ReadAt>, len: u64) -> Self {
+        let mut blob = Self::zeros(len);
+        if len > 0 {
+            blob.extents.push(Extent { start: 0, len, source: Source::Elsewhere { from, offset: 0 } });
+        }
+        blob
     }
 
     /// Length in bytes, gaps included.

@@ -9,18 +9,21 @@
 //! again, where the store tells of it.
 
 mod azure;
+mod fetched;
 mod google;
 mod http;
 mod s3;
 
 use crate::{
     clock::Clock,
-    http::{Http, Transport},
+    http::{Answer, Http, Transport},
     parts::{Part, Rules},
+    retry::Failure,
     secrets,
     text::{SHOWN, shown},
     variables::Variables,
 };
+use fetched::Fetched;
 use formats::{At, Blob, Error, Progress, Result};
 use std::{
     fmt,
@@ -41,8 +44,13 @@ pub struct Store {
     /// An address.
     pub example: &'static str,
     /// A file-to-be at the address whose part behind the scheme this is.
-    object: fn(Arc<Stores>, &str, Wishes) -> Result<Box<dyn Upload>>,
+    object: fn(Arc<Stores>, &str, Wishes) -> Opened<dyn Upload>,
+    /// The file that is there.
+    ranges: fn(Arc<Stores>, &str) -> Opened<dyn Ranges>,
 }
+
+/// One of several kinds, or why there is none.
+type Opened<T> = Result<Box<T>>;
 
 /// Every kind of store.
 pub static STORES: &[Store] = &[s3::STORE, google::STORE, azure::STORE, http::HTTPS, http::HTTP];
@@ -103,20 +111,41 @@ impl Stores {
         })
     }
 
+    /// The file that is at an address, of which only those bytes are fetched that are read; none where it is an address of no store.
+    ///
+    /// # Errors
+    /// When the store has no such addresses, nothing is there, or it is not to be had in pieces.
+    pub fn open(self: &Arc<Self>, address: &str) -> Result<Option<Blob>> {
+        let Some((store, rest)) = store_of(address) else { return Ok(None) };
+        let ranges = (store.ranges)(Arc::clone(self), rest).map_err(|error| error.hint(format!("as in {}", store.example)))?;
+        let file = Fetched::open(ranges, Arc::clone(self))?;
+        let len = file.len();
+        Ok(Some(Blob::elsewhere(Arc::new(file), len)))
+    }
+
     /// The file that is to be at an address; none where it is an address of no store.
     ///
     /// # Errors
     /// When the store has no such addresses.
     pub fn at(self: &Arc<Self>, address: &str, wishes: Wishes) -> Result<Option<Object>> {
-        let Some((store, rest)) = STORES.iter().find_map(|store| Some((store, address.strip_prefix(store.scheme)?))) else {
-            return Ok(None);
-        };
+        let Some((store, rest)) = store_of(address) else { return Ok(None) };
         let upload = (store.object)(Arc::clone(self), rest, wishes)
             .map_err(|error| error.hint(format!("as in {}", store.example)))
             .at(|| shown(address, SHOWN))?;
         let (is_over, file) = (AtomicBool::new(false), Mutex::new(None));
         Ok(Some(Object { address: address.to_owned(), stores: Arc::clone(self), upload, is_over, file }))
     }
+}
+
+/// The kind of store of an address, and what follows the scheme.
+fn store_of(address: &str) -> Option<(&'static Store, &str)> {
+    STORES.iter().find_map(|store| Some((store, address.strip_prefix(store.scheme)?)))
+}
+
+/// How pieces of a file are had.
+trait Ranges: Send + Sync {
+    /// Asks for some bytes, by the headers that say which, and that it is still the file with this tag.
+    fn get(&self, headers: &[(&'static str, String)]) -> Result<Answer, Failure>;
 }
 
 /// How a file comes to a store. Parts are put from several threads.

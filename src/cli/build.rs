@@ -3,14 +3,14 @@
 use super::{
     Global,
     images::ImageArgs,
-    making::Making,
+    making::{Makes, Making},
     spool,
     yml::{configuration, lock_beside},
 };
 use crate::{
     convert::{self, Conversion, Reporter, Source},
     emit::Target,
-    error::{At, Result},
+    error::{At, Error, Result},
     image::Overrides,
     images::{self, Demand, Lock},
     input::{FileId, Input, STDIN, Tar},
@@ -145,36 +145,6 @@ impl Build {
         named.chain(self.making.files()).chain(self.images.files())
     }
 
-    /// Where everything would go, whatever is there now.
-    ///
-    /// # Errors
-    /// When outputs, names and directories do not fit one another.
-    pub(super) fn targets(&self) -> Result<Vec<Target>> {
-        self.making.targets(&self.named_after(), || self.default())
-    }
-
-    /// The key of this run; none where it reads what may be another thing tomorrow: standard input, and images that no lock holds.
-    ///
-    /// # Errors
-    /// When a file cannot be read, or a configuration is none.
-    pub(super) fn key(&self, global: &Global) -> Result<Option<String>> {
-        let is_local = |path: &PathBuf| path != Path::new(STDIN) && !plan::is_elsewhere(path);
-        if !self.locked || self.docker || !self.configurations.iter().all(is_local) {
-            return Ok(None);
-        }
-        let config = configuration(&self.configurations, &|url, most| self.images.document(url, most))?;
-        let lock = self.lock.clone().map_or_else(|| lock_beside(&self.configurations), Ok)?;
-        let named = config.files.iter().filter_map(|file| file.source.as_deref());
-        let named: Vec<_> = named.map(|path| path_of(path)).filter(|path| path.exists()).chain([lock]).collect();
-        let files: Vec<_> = self.files().chain(named.iter().map(PathBuf::as_path)).collect();
-        global.digests.key(super::source_date_epoch()?, &self.arch, &global.line, &files)
-    }
-
-    /// What is made, and how.
-    pub(super) fn making(&self) -> &Making {
-        &self.making
-    }
-
     /// What is made where no format is named: a name tells it, else a file is the tar, as LinuxKit has it.
     fn default(&self) -> Result<&'static Output> {
         match (&self.making.output, self.making.named_output()) {
@@ -285,6 +255,37 @@ impl Building<'_> {
                 pulled.into_iter().map(merged).collect()
             }
         }
+    }
+}
+
+impl Makes for Build {
+    fn making(&self) -> &Making {
+        &self.making
+    }
+
+    fn targets(&self) -> Result<Vec<Target>> {
+        if self.dry_run {
+            return Err(Error::bad_input("--dry-run makes nothing").hint("leave it out"));
+        }
+        self.making.targets(&self.named_after(), || self.default())
+    }
+
+    /// None with standard input, and images that no lock holds.
+    fn key(&self, global: &Global) -> Result<Option<String>> {
+        let is_local = |path: &PathBuf| path != Path::new(STDIN) && !plan::is_elsewhere(path);
+        if !self.locked || self.docker || !self.configurations.iter().all(is_local) {
+            return Ok(None);
+        }
+        let config = configuration(&self.configurations, &|url, most| self.images.document(url, most))?;
+        let lock = self.lock.clone().map_or_else(|| lock_beside(&self.configurations), Ok)?;
+        let named = config.files.iter().filter_map(|file| file.source.as_deref());
+        let named: Vec<_> = named.map(|path| path_of(path)).filter(|path| path.exists()).chain([lock]).collect();
+        let files: Vec<_> = self.files().chain(named.iter().map(PathBuf::as_path)).collect();
+        global.digests.key(super::source_date_epoch()?, &self.arch, &global.line, &files)
+    }
+
+    fn make(&self, global: &Global) -> Result<()> {
+        self.run(global)
     }
 }
 

@@ -1,6 +1,12 @@
 //! `moby convert`: an input becomes artifacts.
 
-use super::{Global, images::ImageArgs, making::Making, process::ProcessArgs, values::named};
+use super::{
+    Global,
+    images::ImageArgs,
+    making::{Makes, Making},
+    process::ProcessArgs,
+    values::named,
+};
 use crate::{
     convert::{self, Conversion, Reporter, Source},
     emit::Target,
@@ -93,7 +99,8 @@ impl Convert {
         // Of an image for several machines that for the kernel's.
         let of_kernel = conversion.request().overrides.kernel.as_ref().and_then(|package| Kernel::identify(&package.kernel).ok());
         let arch = self.arch.or(of_kernel.map(|kernel| kernel.arch));
-        let opening = Opening { arch, strict: self.tar.strict, ..self.reading.of(&self.input) };
+        let stores = self.making.stores(self.images.ca());
+        let opening = Opening { arch, strict: self.tar.strict, stores, whole: true, ..self.reading.of(&self.input) };
         let opened = match self.registry_name() {
             Some(name) => self.pulled(name, &opening, &mut env).at(|| input::show(&self.input))?,
             None => input::read(&self.input, self.from, &opening, &mut env)?,
@@ -164,21 +171,19 @@ impl Convert {
         let named = [&self.input].into_iter().chain(&self.kernel).chain(&self.ucode);
         named.map(PathBuf::as_path).chain(self.making.files()).chain(self.images.files())
     }
+}
 
-    /// Where everything would go, whatever is there now.
-    ///
-    /// # Errors
-    /// When outputs, names and directories do not fit one another.
-    pub(super) fn targets(&self) -> Result<Vec<Target>> {
+impl Makes for Convert {
+    fn making(&self) -> &Making {
+        &self.making
+    }
+
+    fn targets(&self) -> Result<Vec<Target>> {
         self.making.targets(&self.named_after(), || self.default())
     }
 
-    /// The key of this run; none where it reads what may be another thing tomorrow: standard input, an image by its tag, the files that
-    /// a disk names.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub(super) fn key(&self, global: &Global) -> Result<Option<String>> {
+    /// None with standard input, an image by its tag, the files that a disk names.
+    fn key(&self, global: &Global) -> Result<Option<String>> {
         let pinned = self.registry_name().is_some_and(|name| name.parse::<Reference>().is_ok_and(|name| name.digest().is_some()));
         if self.reading.follow || self.input == Path::new(STDIN) {
             return Ok(None);
@@ -189,8 +194,7 @@ impl Convert {
         global.digests.key(super::source_date_epoch()?, arch, &global.line, &files)
     }
 
-    /// What is made, and how.
-    pub(super) fn making(&self) -> &Making {
-        &self.making
+    fn make(&self, global: &Global) -> Result<()> {
+        self.run(global)
     }
 }

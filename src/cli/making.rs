@@ -120,6 +120,30 @@ pub(super) struct Making {
     initrd_level: Option<u32>,
 }
 
+/// A command that makes artifacts, for whoever wants to know of its run beforehand.
+pub(super) trait Makes {
+    /// What is made, and how.
+    fn making(&self) -> &Making;
+
+    /// Where everything would go, whatever is there now.
+    ///
+    /// # Errors
+    /// When outputs, names and directories do not fit one another.
+    fn targets(&self) -> Result<Vec<Target>>;
+
+    /// The key of its run; none where it reads what may be another thing tomorrow.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is not what it should be.
+    fn key(&self, global: &Global) -> Result<Option<String>>;
+
+    /// Makes them.
+    ///
+    /// # Errors
+    /// Says what is wrong with the input, the wishes or the machine.
+    fn make(&self, global: &Global) -> Result<()>;
+}
+
 /// What is to be made, understood.
 pub(super) struct Made {
     summary: Summary,
@@ -154,7 +178,7 @@ impl Making {
         let naming = self.naming(&outputs, ca)?;
         let (places, stem) = (naming.places(input, &outputs)?, naming.stem(input)?);
         let targets: Vec<_> = places.iter().map(|place| place.target.clone()).collect();
-        let metadata = metadata::target(self.metadata_file.as_deref(), &targets)?;
+        let metadata = metadata::target(self.metadata_file.as_deref(), &naming, &targets)?;
         metadata.iter().try_for_each(|target| naming.may_write(target))?;
         Ok(Made { summary, ui, outputs, naming, places, stem, inputs: Vec::new(), metadata, key: None })
     }
@@ -165,9 +189,10 @@ impl Making {
     /// As [`Making::begin`].
     pub(super) fn targets(&self, input: &Path, default: impl FnOnce() -> Result<&'static Output>) -> Result<Vec<Target>> {
         let outputs = self.outputs(default)?;
-        let places = self.naming(&outputs, None)?.planned(input, &outputs)?;
+        let naming = self.naming(&outputs, None)?;
+        let places = naming.planned(input, &outputs)?;
         let mut targets: Vec<_> = places.into_iter().map(|place| place.target).collect();
-        let metadata = metadata::target(self.metadata_file.as_deref(), &targets)?;
+        let metadata = metadata::target(self.metadata_file.as_deref(), &naming, &targets)?;
         targets.extend(metadata);
         Ok(targets)
     }
@@ -184,14 +209,15 @@ impl Making {
         })
     }
 
+    /// How stores are reached.
     #[cfg(feature = "net")]
-    fn stores(&self, ca: Option<&Path>) -> Stores {
+    pub(super) fn stores(&self, ca: Option<&Path>) -> Stores {
         let StoreArgs { endpoint, connections } = self.stores.clone();
         Stores { ca: ca.map(Path::to_owned), endpoint, connections, no_clobber: self.no_clobber, ..Stores::default() }
     }
 
     #[cfg(not(feature = "net"))]
-    fn stores(&self, _: Option<&Path>) -> Stores {
+    pub(super) fn stores(&self, _: Option<&Path>) -> Stores {
         Stores
     }
 

@@ -2,25 +2,22 @@
 
 use crate::{
     convert::Artifact,
-    emit::{Body, Target},
+    emit::{Body, Target, is_address},
     error::{Error, Result},
     input::STDIN,
-    targets::Place,
+    targets::{Naming, Place},
 };
 use formats::units;
 use serde_json::{Value, json};
-use std::{
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-};
+use std::{num::NonZeroUsize, path::Path};
 
 /// Where the file goes.
 ///
 /// # Errors
-/// When an output goes there, too.
-pub(super) fn target(path: Option<&Path>, outputs: &[Target]) -> Result<Option<Target>> {
+/// When an output goes there, too, or it is an address that no store has.
+pub(super) fn target(path: Option<&Path>, naming: &Naming, outputs: &[Target]) -> Result<Option<Target>> {
     let Some(path) = path else { return Ok(None) };
-    let target = if path == Path::new(STDIN) { Target::Stdout } else { Target::Path(path.to_owned()) };
+    let target = naming.at(path)?;
     match outputs.contains(&target) {
         true => Err(Error::bad_input(format!("--metadata-file and an output would both write {target}")).hint("name another file")),
         false => Ok(Some(target)),
@@ -52,14 +49,14 @@ pub(super) fn text(
 }
 
 /// Whether such a file says that a run of this key made all of its outputs, and they are there as long as it says and no younger than it.
-/// What is in them is not read.
+/// What is in them is not read. What is elsewhere tells of itself.
 pub(super) fn tells_made(path: &Path, key: &str) -> bool {
     let Some(told) = std::fs::read(path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else { return false };
     let written = |path: &Path| std::fs::metadata(path).and_then(|file| Ok((file.len(), file.modified()?))).ok();
     let Some((_, since)) = written(path) else { return false };
     let is_there = |output: &Value| {
-        let path = output["path"].as_str().map(PathBuf::from);
-        path.and_then(|path| written(&path)).is_some_and(|(len, time)| output["bytes"].as_u64() == Some(len) && time <= since)
+        let path = output["path"].as_str().unwrap_or_default();
+        is_address(path) || written(Path::new(path)).is_some_and(|(len, time)| output["bytes"].as_u64() == Some(len) && time <= since)
     };
     told["key"].as_str() == Some(key)
         && told["outputs"].as_array().is_some_and(|outputs| !outputs.is_empty() && outputs.iter().all(is_there))
@@ -99,8 +96,9 @@ mod tests {
     #[test]
     fn an_output_keeps_its_name() {
         let output = Target::Path("a.img".into());
-        let refused = target(Some(Path::new("a.img")), &[output]).unwrap_err().to_string();
+        let naming = Naming::default();
+        let refused = target(Some(Path::new("a.img")), &naming, &[output]).unwrap_err().to_string();
         assert_eq!(refused, "--metadata-file and an output would both write a.img");
-        assert_eq!(target(Some(Path::new("-")), &[]).unwrap(), Some(Target::Stdout));
+        assert_eq!(target(Some(Path::new("-")), &naming, &[]).unwrap(), Some(Target::Stdout));
     }
 }

@@ -1,6 +1,6 @@
 //! `moby plan`: the rows of a matrix, told to whoever runs them, or run.
 
-use super::{Cli, Command, Global, metadata, usage};
+use super::{Cli, Command, Global, making::Makes, metadata, usage};
 use crate::{
     emit::{self, Manner, Target},
     error::{self, At, Error, Kind, Result},
@@ -39,7 +39,8 @@ A matrix is TOML: inputs ([[input]] with path, name, args), lists format and tar
 file ID.json beside the outputs of each row, and include and exclude as in GitHub's matrices. Paths count from the current directory.
 
 The key of a row is a hash of moby's version, its command line and the content of the files that it names; a row has none (null) when it reads what may change \
-without notice, such as an image by its tag. With metadata = true a row is not made again whose file says that its outputs were made with that key.
+without notice, such as an image by its tag. A row is not made again whose outputs are in a store, each with that key, or, with metadata = true, whose file says \
+that they were made with it.
 
 A row that fails does not stop the others. The exit code is then that of the failure where trying again helps most: see docs/many-machines.md.";
 
@@ -79,11 +80,11 @@ struct Leaf {
 
 impl PlanCommand {
     pub(super) fn run(&self, global: &Global) -> ExitCode {
-        let result = self.leaves(global).and_then(|leaves| if self.run { run(leaves, global) } else { self.tell(&leaves) });
-        match result {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => super::fail(&error),
-        }
+        let done = self.leaves(global).and_then(|leaves| match self.run {
+            true => Ok(run(&leaves, global)),
+            false => self.tell(&leaves).map(|()| ExitCode::SUCCESS),
+        });
+        done.unwrap_or_else(|error| super::fail(&error))
     }
 
     /// The rows that are asked for: of those that are named, or of all, what is in the shard.
@@ -146,33 +147,20 @@ impl Leaf {
         Ok(Self { row, cli, outputs })
     }
 
-    /// What tells its outputs from others.
-    fn key(&self) -> Result<Option<String>> {
-        let key = match &self.cli.command {
-            Command::Convert(command) => command.key(&self.cli.global),
-            Command::Build(command) => command.key(&self.cli.global),
-            _ => Ok(None),
-        };
-        key.at(|| self.row.place())
-    }
-
     fn json(&self) -> Result<Value> {
         let outputs: Vec<_> = self.outputs.iter().map(Target::to_string).collect();
-        Ok(json!({"id": self.row.id, "args": self.row.args(), "outputs": outputs, "key": self.key()?}))
+        let key = maker(&self.cli)?.key(&self.cli.global).at(|| self.row.place())?;
+        Ok(json!({"id": self.row.id, "args": self.row.args(), "outputs": outputs, "key": key}))
     }
 
     /// Whether its outputs are there already, so that nothing is to be made: as its key tells, or because what is there is to stay.
     fn is_made(&self) -> Result<bool> {
-        let making = match &self.cli.command {
-            Command::Convert(command) => command.making(),
-            Command::Build(command) => command.making(),
-            _ => return Ok(false),
-        };
-        let is_missing = |target: &Target| matches!(target, Target::Path(path) if !path.exists()) || *target == Target::Stdout;
+        let is_missing = |target: &Target| matches!(target, Target::Path(path) if !path.exists());
         if self.outputs.iter().any(is_missing) {
             return Ok(false);
         }
-        let key = self.key()?;
+        let maker = maker(&self.cli)?;
+        let key = maker.key(&self.cli.global)?;
         for target in &self.outputs {
             // Elsewhere a file tells by itself of what it was made.
             if let Target::Remote(there) = target
@@ -184,20 +172,20 @@ impl Leaf {
         if self.outputs.iter().all(|target| matches!(target, Target::Remote(_))) {
             return Ok(true);
         }
-        match &making.metadata_file {
-            _ if making.no_clobber => Ok(true),
-            Some(file) => Ok(self.key()?.is_some_and(|key| metadata::tells_made(file, &key))),
+        match &maker.making().metadata_file {
+            _ if maker.making().no_clobber => Ok(true),
+            Some(file) => Ok(key.is_some_and(|key| metadata::tells_made(file, &key))),
             None => Ok(false),
         }
     }
 
-    /// Makes its outputs.
-    fn run(&self) -> Result<()> {
-        match &self.cli.command {
-            Command::Convert(command) => command.run(&self.cli.global),
-            Command::Build(command) => command.run(&self.cli.global),
-            _ => Err(Error::new(Kind::Bug, "a row that makes nothing")),
+    /// Makes its outputs where they are not there, and says whether they were.
+    fn run(&self) -> Result<bool> {
+        let is_made = self.is_made()?;
+        if !is_made {
+            maker(&self.cli)?.make(&self.cli.global)?;
         }
+        Ok(is_made)
     }
 }
 
@@ -209,13 +197,18 @@ fn parse(args: &[String]) -> Result<Cli> {
     })
 }
 
-/// What a command line would write.
-fn outputs(cli: &Cli) -> Result<Vec<Target>> {
+/// The command of a command line.
+fn maker(cli: &Cli) -> Result<&dyn Makes> {
     match &cli.command {
-        Command::Convert(command) => command.targets(),
-        Command::Build(command) => command.targets(),
+        Command::Convert(command) => Ok(&**command),
+        Command::Build(command) => Ok(&**command),
         _ => Err(Error::new(Kind::Bug, "a row that makes nothing")),
     }
+}
+
+/// What a command line would write.
+fn outputs(cli: &Cli) -> Result<Vec<Target>> {
+    maker(cli)?.targets()
 }
 
 fn writes_standard_output(args: &[String]) -> bool {
@@ -237,39 +230,29 @@ fn refuse_clashes(leaves: &[Leaf]) -> Result<()> {
     Ok(())
 }
 
-/// Makes all rows, one after the other.
-///
-/// # Errors
-/// When one fails: that of the failures where trying again helps most, and of these the first. The others are told.
-fn run(leaves: Vec<Leaf>, global: &Global) -> Result<()> {
+/// Makes all rows, one after the other, and tells of those that fail. The exit code is that of the failure where trying again helps most.
+fn run(leaves: &[Leaf], global: &Global) -> ExitCode {
     let ui = global.ui();
-    let (count, mut there, mut failed) = (leaves.len(), 0, 0);
-    let mut worst: Option<Error> = None;
+    let (mut there, mut failed) = (0, Vec::new());
     for leaf in leaves {
-        let id = leaf.row.id.clone();
-        let made = leaf.is_made().and_then(|is_made| if is_made { Ok(true) } else { leaf.run().map(|()| false) });
-        match made {
+        let id = &leaf.row.id;
+        match leaf.run() {
             Ok(true) => {
                 ui.note(format_args!("{:>8}: {id} is there already", "row"));
                 there += 1;
             }
             Ok(false) => ui.note(format_args!("{:>8}: {id}", "row")),
             Err(error) => {
-                failed += 1;
-                let error = error.at(format!("row {id}"));
-                let told = match worst.take() {
-                    Some(other) if error::hope(other.kind()) >= error::hope(error.kind()) => (Some(other), Some(error)),
-                    other => (Some(error), other),
-                };
-                worst = told.0;
-                told.1.iter().for_each(super::tell);
+                failed.push(error.kind());
+                super::tell(&error.at(format!("row {id}")));
             }
         }
     }
-    let made = count - there - failed;
+    let (count, bad) = (leaves.len(), failed.len());
     let noun = if count == 1 { "row" } else { "rows" };
-    ui.note(format_args!("{:>8}: {count} {noun}: {made} made, {there} there already, {failed} failed", "plan"));
-    worst.map_or(Ok(()), Err)
+    ui.note(format_args!("{:>8}: {count} {noun}: {} made, {there} there already, {bad} failed", "plan", count - there - bad));
+    // Of several that are alike the first.
+    failed.into_iter().rev().max_by_key(|kind| error::hope(*kind)).map_or(ExitCode::SUCCESS, error::exit_code)
 }
 
 /// For people: what there is, and what it writes.

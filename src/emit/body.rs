@@ -134,6 +134,7 @@ fn sparse(body: &Blob, file: &File, progress: &dyn Progress) -> Result<()> {
                 write_all_at(file, &bytes[from..from + units::index(extent.len)], extent.start)?;
                 progress.advance(extent.len);
             }
+            Source::Elsewhere { .. } => copy(body, extent, 0, file, progress)?,
             Source::File { file: source, offset } => {
                 let copied = kernel_copy(source, *offset, file, extent.start, extent.len, progress)?;
                 copy(body, extent, copied, file, progress)?;

@@ -3,7 +3,10 @@
 //! It is the SHA-256 of moby's version, `SOURCE_DATE_EPOCH`, the architecture that is built for, the arguments, and what the files hold that
 //! the arguments name. Two runs of one key write the same bytes. Nothing else enters: no clock, no directory that is not an argument.
 
-use crate::error::{At, Result};
+use crate::{
+    emit::is_address,
+    error::{At, Result},
+};
 use formats::{Timestamp, units};
 use sha2::{Digest, Sha256};
 use std::{
@@ -49,7 +52,10 @@ impl Digests {
         part(&mut key, arch.as_bytes());
         part(&mut key, line.len().to_string().as_bytes());
         line.iter().for_each(|word| part(&mut key, word.as_encoded_bytes()));
-        contents.iter().for_each(|content| part(&mut key, content));
+        for (path, content) in files.iter().zip(&contents) {
+            part(&mut key, path.as_os_str().as_encoded_bytes());
+            part(&mut key, content);
+        }
         Ok(Some(units::hex(&key.finalize())))
     }
 
@@ -77,7 +83,7 @@ impl Digests {
 
 /// Whether a path is a URL: a place whose content is not to be had by reading a file.
 pub(crate) fn is_elsewhere(path: &Path) -> bool {
-    path.to_str().is_some_and(|text| text.contains("://"))
+    path.to_str().is_some_and(is_address)
 }
 
 /// With its length, so that no two lists of parts are alike.

@@ -2,7 +2,9 @@
 //! he is stopped.
 
 use crate::support::{
-    deploy, images, names, scratch,
+    deploy, images,
+    moto::Moto,
+    names, scratch,
     tools::{Finished, finish, finish_with, moby, run},
 };
 use serde_json::Value;
@@ -218,6 +220,49 @@ fn words_of(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
+/// In a store everything of a row is there, also what tells of it, and nothing is here.
+#[test]
+fn rows_go_to_a_store() {
+    let moto = Moto::start();
+    moto.python("s3.create_bucket(Bucket='rows')");
+    let dir = checkout("plan-store");
+    let matrix = "dir = 's3://rows/a b'\nmetadata = true\nformat = ['vdi', 'kernel+initrd']\n[[input]]\npath = 'app.tar'\n";
+    fs::write(dir.join("matrix.toml"), matrix).unwrap();
+    let outputs: Vec<_> = rows(&dir, &[]).iter().map(|row| words(&row["outputs"]).join(" ")).collect();
+    assert_eq!(outputs[0], "s3://rows/a b/app.vdi s3://rows/a b/app-vdi.json");
+    let part = |shard: &str| {
+        let mut command = moby();
+        command.current_dir(&dir).args(["plan", "matrix.toml", "--run", "--quiet", "--shard", shard]);
+        command.env("AWS_ACCESS_KEY_ID", &moto.id).env("AWS_SECRET_ACCESS_KEY", &moto.secret);
+        command.env("AWS_REGION", "us-east-1").env("AWS_ENDPOINT_URL", moto.url()).spawn().unwrap()
+    };
+    ["0/2", "1/2"].map(part).into_iter().for_each(|mut part| assert!(part.wait().unwrap().success()));
+    let kept = moto.python(
+        "body = lambda name: s3.get_object(Bucket='rows', Key=name)['Body'].read()\n\
+         names = [o['Key'] for o in s3.list_objects_v2(Bucket='rows')['Contents']]\n\
+         print(len(names))\n\
+         for name in names:\n  \
+         if name.endswith('.json'):\n    \
+         for output in json.loads(body(name))['outputs']:\n      \
+         found = body(output['path'].removeprefix('s3://rows/'))\n      \
+         print(output['path'], len(found) == output['bytes'], hashlib.sha256(found).hexdigest() == output['sha256'])",
+    );
+    let told = ["app-kernel", "app-initrd.img", "app-cmdline", "app.vdi"].map(|name| format!("s3://rows/a b/{name} True True"));
+    assert_eq!(kept, format!("6\n{}", told.join("\n")));
+    assert_eq!(names(&dir), ["app.tar", "base.tar", "matrix.toml"]);
+    // Told here, too, while the outputs are there.
+    let matrix = matrix.replace("metadata = true", "args = ['--metadata-file', 'told.json']").replace("'vdi', ", "");
+    fs::write(dir.join("matrix.toml"), matrix).unwrap();
+    let again = || {
+        let mut command = moby();
+        command.current_dir(&dir).args(["plan", "matrix.toml", "--run", "--progress", "plain"]);
+        command.env("AWS_ACCESS_KEY_ID", &moto.id).env("AWS_SECRET_ACCESS_KEY", &moto.secret);
+        finish(command.env("AWS_REGION", "us-east-1").env("AWS_ENDPOINT_URL", moto.url())).success().errors()
+    };
+    assert!(again().contains("plan: 1 row: 1 made, 0 there already"));
+    assert!(again().contains("plan: 1 row: 0 made, 1 there already"));
+}
+
 /// One failure stops no other row, and the exit code is that of the failure that may go away.
 #[test]
 fn a_failure_is_its_row_s_own() {
@@ -252,6 +297,7 @@ fn mistakes_are_told_by_line_and_key() {
         (format!("{INPUT}[[include]]\ninput = 'a'\nargs = ['--initrd-level', 'x']\n"), 2, "matrix.toml:5: include: args: --initrd-level: "),
         (format!("{INPUT}args = ['--name', 'x']\n"), 2, "matrix.toml:3: input: args: the argument '--name"),
         (format!("args = ['--help']\n{INPUT}"), 2, "matrix.toml:1: args: asks for help"),
+        ("args = ['--dry-run']\n[[input]]\npath = 'a.yml'\n".to_owned(), 2, "matrix.toml:1: args: --dry-run makes nothing"),
         (format!("args = ['--metadata-file', '-']\n{INPUT}"), 2, "matrix.toml:1: args: a row writes files"),
         (format!("format = ['qcow2', 'qcow2-bios']\n{INPUT}"), 2, "the rows a-qcow2 and a-qcow2-bios would both write a.qcow2"),
         (format!("format = ['vdi,vdi-x']\n{INPUT}"), 2, "matrix.toml:1: format: the format 'vdi-x' is unknown"),

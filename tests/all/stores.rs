@@ -3,7 +3,9 @@
 use crate::support::{
     images::write_test_tar,
     moto::Moto,
-    names, scratch,
+    names,
+    nginx::Nginx,
+    scratch, text,
     tools::{Finished, finish, moby, tool},
 };
 use std::{
@@ -173,4 +175,49 @@ fn a_row_that_is_there_is_not_made_again() {
     write_test_tar(&dir.join("app.tar"), 2);
     assert!(run().success().errors().contains("2 rows: 2 made, 0 there already, 0 failed"));
     assert_ne!(kept("plan"), kept_first);
+}
+
+/// Of a large disk elsewhere those bytes come that are looked at.
+#[test]
+fn a_disk_is_looked_at_where_it_is() {
+    let dir = scratch("stores-looked-at");
+    write_test_tar(&dir.join("app.tar"), 1);
+    disk(&dir, 48);
+    let arguments = ["convert", "app.tar", "--size", "4G", "--part", "data=auto:linux=disk.raw", "-o", "disk.qcow2"];
+    send(&dir, &arguments).success();
+    let server = Nginx::start(&dir);
+    let (disk, url) = (dir.join("disk.qcow2"), server.url("disk.qcow2"));
+    fs::copy(&disk, server.files.join("disk.qcow2")).unwrap();
+    // Holes are known of files here alone.
+    let said = |name: &str, command: &[&str]| {
+        let text = send(&dir, &[command, &[name]].concat()).success().text().replace(name, "DISK");
+        text.lines().filter(|line| !line.contains("actual-size") && !line.contains("data-size")).collect::<Vec<_>>().join("\n")
+    };
+    for command in [&["inspect"][..], &["inspect", "--json"], &["check"], &["check", "--json"]] {
+        assert_eq!(said(&url, command), said(text(&disk), command), "{command:?}");
+    }
+    let len = fs::metadata(&disk).unwrap().len();
+    assert!(server.sent() < len / 4, "{} of {len} bytes, for four looks", server.sent());
+    send(&dir, &["extract", &url, "kernel", "-o", "kernel"]).success();
+    send(&dir, &["extract", "disk.qcow2", "kernel", "-o", "own-kernel"]).success();
+    assert!(fs::read(dir.join("kernel")).unwrap() == fs::read(dir.join("own-kernel")).unwrap());
+
+    // All of it comes where all is needed, and goes there.
+    let there = server.url("new/disk.vmdk");
+    send(&dir, &["convert", &url, "-o", &there]).success();
+    send(&dir, &["convert", "disk.qcow2", "-o", "disk.vmdk"]).success();
+    assert!(fs::read(server.files.join("new/disk.vmdk")).unwrap() == fs::read(dir.join("disk.vmdk")).unwrap());
+    let again = send(&dir, &["convert", &url, "-o", &there, "--no-clobber"]);
+    assert!(again.code() == 2 && again.errors().contains("--no-clobber is given"), "{again}");
+
+    // The same at a store with logins.
+    bucket("looked-at");
+    send(&dir, &["convert", "disk.qcow2", "-o", "s3://looked-at/disk.qcow2"]).success();
+    let s3 = "s3://looked-at/disk.qcow2";
+    assert_eq!(said(s3, &["inspect"]), said(text(&disk), &["inspect"]));
+
+    let gone = send(&dir, &["inspect", &server.url("gone.img")]);
+    assert!(gone.code() == 2 && gone.errors().contains("gone.img: 127.0.0.1:") && gone.errors().contains("404"), "{gone}");
+    let other = send(&dir, &["inspect", "ftp://host/x"]);
+    assert!(other.code() == 2 && other.errors().contains("is an address that nothing is read from"), "{other}");
 }

@@ -12,6 +12,7 @@ pub mod images;
 pub mod initrd;
 pub mod layouts;
 pub mod moto;
+pub mod nginx;
 pub mod qemu;
 pub mod registry;
 pub mod system;

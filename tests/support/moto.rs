@@ -45,7 +45,7 @@ impl Moto {
     }
 
     fn ask(&self, form: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         let credential = "AWS4-HMAC-SHA256 Credential=x/20200101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=x";
         let head = format!(
             "POST / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: {credential}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
@@ -53,9 +53,9 @@ impl Moto {
             self.port,
             form.len()
         );
-        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(head.as_bytes()).expect("it takes a request");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        stream.read_to_string(&mut answer).expect("it answers");
         answer
     }
 
@@ -69,8 +69,8 @@ impl Moto {
             self.id,
             self.secret
         );
-        let output = Command::new(format!("{root}/python3")).arg("-c").arg(client + lines).output().unwrap();
+        let output = Command::new(format!("{root}/python3")).arg("-c").arg(client + lines).output().expect("tests/setup.sh installs it");
         assert!(output.status.success(), "{lines}\n{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        String::from_utf8(output.stdout).expect("it prints text").trim().to_owned()
     }
 }

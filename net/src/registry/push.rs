@@ -27,6 +27,7 @@ use formats::{
 };
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -62,7 +63,6 @@ pub enum Arrival {
 }
 
 /// What is put into a repository. Several threads may put blobs at once.
-#[derive(Debug)]
 pub struct Push {
     client: Arc<Client>,
     repository: Repository,
@@ -71,6 +71,13 @@ pub struct Push {
     open: Mutex<BTreeMap<String, Url>>,
     /// Whether nothing new begins.
     is_over: AtomicBool,
+}
+
+/// Without the uploads, whose locations may be all that it takes to write there.
+impl fmt::Debug for Push {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push").field("repository", &self.repository).finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -261,7 +268,7 @@ impl Upload<'_> {
             return Ok(false);
         }
         let answer = self.ask(&Method::GET, &location, &[], Body::None)?;
-        match (answer.status, has_until(&answer)) {
+        match (answer.status, range_of(&answer)) {
             (200..=204, Some(at)) if at <= self.blob.len() => {
                 self.at = at;
                 // It may be told here, too.
@@ -326,8 +333,9 @@ impl Upload<'_> {
         match answer.status {
             200..=204 => {
                 self.moves_on(&answer, false)?;
-                let has = has_until(&answer).unwrap_or(end);
-                if has <= self.at || has > end {
+                let has = range_of(&answer).unwrap_or(end);
+                // A few bytes at a time would go on for ever.
+                if has > end || has < end.min(self.at.saturating_add(GOT_ON)) {
                     let what = format!("says that it has {has} bytes, of a chunk from {} to {end}", self.at);
                     return Err(Failure::passing(remote(&answer.url, what)));
                 }
@@ -399,12 +407,27 @@ impl Upload<'_> {
     }
 }
 
+fn range_of(answer: &Answer) -> Option<u64> {
+    has_until(answer.header("range")?)
+}
+
 /// How many bytes a registry says that it has: `0-LAST`. Docker's says `0-0` of nothing, too.
-fn has_until(answer: &Answer) -> Option<u64> {
-    let said = answer.header("range")?.trim();
-    let range = said.strip_prefix("bytes").map_or(said, |rest| rest.trim_start_matches(['=', ' ']));
+fn has_until(range: &str) -> Option<u64> {
+    let range = range.trim();
+    let range = range.strip_prefix("bytes").map_or(range, |rest| rest.trim_start_matches(['=', ' ']));
     let (first, last) = range.split_once('-')?;
     let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
     let has = if last == 0 { 0 } else { last.checked_add(1)? };
     (first == 0).then_some(has)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_registry_has_begins_at_nothing() {
+        assert_eq!(["0-0", "0-9", " bytes=0-9 ", "bytes 0-1"].map(has_until), [Some(0), Some(10), Some(10), Some(2)]);
+        assert_eq!(["", "0", "5-9", "0-18446744073709551615", "-1-2", "a-b"].map(has_until), [None; 6]);
+    }
 }

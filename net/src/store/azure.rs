@@ -8,7 +8,7 @@
 mod blocks;
 mod pages;
 
-use super::{Store, Stores, Upload, Wishes};
+use super::{Ranges, Store, Stores, Upload, Wishes};
 use crate::{
     http::{Answer, Body, Request},
     refusal,
@@ -33,6 +33,7 @@ pub(super) const STORE: Store = Store {
         let place = Place::new(stores, rest, wishes)?;
         Ok(if place.name.ends_with(".vhd") { Box::new(Pages::new(place)) as Box<dyn Upload> } else { Box::new(Blocks::new(place)) })
     },
+    ranges: |stores, rest| Ok(Box::new(Place::new(stores, rest, Wishes::default())?)),
 };
 
 /// A blob, and how it is asked for.
@@ -62,6 +63,12 @@ impl<'a> Ask<'a> {
         self.headers.push(("Content-MD5", BASE64_STANDARD.encode(body.digest::<Md5>()?)));
         (self.body, self.len) = (Body::Blob(body), body.len());
         Ok(self)
+    }
+}
+
+impl Ranges for Place {
+    fn get(&self, headers: &[(&'static str, String)]) -> Result<Answer, Failure> {
+        self.once(&Ask { headers: headers.to_vec(), body: Body::None, ..Ask::new(Method::GET, "") })
     }
 }
 

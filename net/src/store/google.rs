@@ -3,7 +3,7 @@
 //! A session takes a file front to back. Its last piece is held back until the file is to have its name: only then the file is seen. A
 //! session that a killed run left cannot be found again, and ends within a week.
 
-use super::{Store, Stores, Upload, Wishes, lock, taken};
+use super::{Ranges, Store, Stores, Upload, Wishes, lock, taken};
 use crate::{
     http::{Answer, Body, Request, remote},
     parts::{Part, Rules, Zeros},
@@ -26,18 +26,8 @@ pub(super) const STORE: Store = Store {
     scheme: "gs://",
     about: "Google's Cloud Storage",
     example: "gs://BUCKET/images/app.tar.gz",
-    object: |stores, rest, wishes| {
-        let (bucket, name) = rest.split_once('/').unwrap_or((rest, ""));
-        let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
-        if !(3..=222).contains(&bucket.len()) || !bucket.bytes().all(sound) {
-            return Err(Error::bad_input("its bucket's name must have 3 to 63 lower-case letters, digits, dots, hyphens and underscores"));
-        }
-        if name.is_empty() || name.ends_with('/') || name.len() > 1024 {
-            return Err(Error::bad_input("it must name a file in the bucket, with at most 1024 bytes"));
-        }
-        let (bucket, name) = (bucket.to_owned(), name.to_owned());
-        Ok(Box::new(Session { stores, bucket, name, wishes, state: Mutex::default() }))
-    },
+    object: |stores, rest, wishes| Ok(Box::new(Session::new(stores, rest, wishes)?)),
+    ranges: |stores, rest| Ok(Box::new(Session::new(stores, rest, Wishes::default())?)),
 };
 
 /// "All pieces but the last are multiples of 256 KiB."
@@ -65,7 +55,34 @@ struct State {
     md5: Md5,
 }
 
+impl Ranges for Session {
+    fn get(&self, headers: &[(&'static str, String)]) -> Result<Answer, Failure> {
+        let url = self.object("?alt=media")?;
+        self.once(&Method::GET, &url, headers, Body::None)
+    }
+}
+
 impl Session {
+    fn new(stores: Arc<Stores>, rest: &str, wishes: Wishes) -> Result<Self> {
+        let (bucket, name) = rest.split_once('/').unwrap_or((rest, ""));
+        let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        if !(3..=222).contains(&bucket.len()) || !bucket.bytes().all(sound) {
+            return Err(Error::bad_input("its bucket's name must have 3 to 63 lower-case letters, digits, dots, hyphens and underscores"));
+        }
+        if name.is_empty() || name.ends_with('/') || name.len() > 1024 {
+            return Err(Error::bad_input("it must name a file in the bucket, with at most 1024 bytes"));
+        }
+        let (bucket, name) = (bucket.to_owned(), name.to_owned());
+        Ok(Self { stores, bucket, name, wishes, state: Mutex::default() })
+    }
+
+    /// What is asked about the object that is there.
+    fn object(&self, query: &str) -> Result<Url> {
+        let base = self.base()?;
+        let path = format!("{}/storage/v1/b/{}/o/{}{query}", base.path.trim_end_matches('/'), encoded(&self.bucket), encoded(&self.name));
+        Ok(Url { path, ..base })
+    }
+
     fn base(&self) -> Result<Url> {
         match &self.stores.google_endpoint {
             Some(endpoint) if endpoint.contains("://") => Url::parse(endpoint),
@@ -224,9 +241,7 @@ impl Upload for Session {
     }
 
     fn key(&self) -> Result<Option<String>> {
-        let base = self.base()?;
-        let path = format!("{}/storage/v1/b/{}/o/{}", base.path.trim_end_matches('/'), encoded(&self.bucket), encoded(&self.name));
-        let url = Url { path, ..base };
+        let url = self.object("")?;
         let http = &self.stores.http;
         persist(&http.transport.limits, &*http.clock, &url.path, || {
             let mut answer = self.once(&Method::GET, &url, &[], Body::None)?;

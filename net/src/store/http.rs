@@ -1,6 +1,6 @@
-//! A server that takes files by PUT (RFC 9110, 9.3.4), as WebDAV and signed URLs do. The one request that brings the file gives it its name.
+//! A server that gives files in pieces, and takes them by PUT (RFC 9110, 14 and 9.3.4), as WebDAV and signed URLs do. The one request that brings the file gives it its name.
 
-use super::{Store, Stores, Upload, Wishes, taken};
+use super::{Ranges, Store, Stores, Upload, Wishes, taken};
 use crate::{
     http::{Answer, Body, Request},
     parts::{Part, Rules},
@@ -14,9 +14,10 @@ use ureq::http::Method;
 
 pub(super) const HTTP: Store = Store {
     scheme: "http://",
-    about: "a server that takes files by PUT, as WebDAV does",
+    about: "a server that has files, and takes them by PUT, as WebDAV does",
     example: "http://HOST:8080/images/app.qcow2",
     object: |stores, rest, wishes| begin(stores, &format!("http://{rest}"), wishes),
+    ranges: |stores, rest| Ok(Box::new(Get { stores, url: Url::parse(&format!("http://{rest}"))? })),
 };
 
 pub(super) const HTTPS: Store = Store {
@@ -24,6 +25,7 @@ pub(super) const HTTPS: Store = Store {
     about: "the same by TLS",
     example: "https://HOST/images/app.qcow2",
     object: |stores, rest, wishes| begin(stores, &format!("https://{rest}"), wishes),
+    ranges: |stores, rest| Ok(Box::new(Get { stores, url: Url::parse(&format!("https://{rest}"))? })),
 };
 
 fn begin(stores: Arc<Stores>, url: &str, wishes: Wishes) -> Result<Box<dyn Upload>> {
@@ -32,6 +34,18 @@ fn begin(stores: Arc<Stores>, url: &str, wishes: Wishes) -> Result<Box<dyn Uploa
         return Err(Error::bad_input("it must name a file"));
     }
     Ok(Box::new(Put { stores, url, wishes }))
+}
+
+/// A file of anybody who has it.
+struct Get {
+    stores: Arc<Stores>,
+    url: Url,
+}
+
+impl Ranges for Get {
+    fn get(&self, headers: &[(&'static str, String)]) -> Result<Answer, Failure> {
+        self.stores.http.send(&Request { method: Method::GET, url: &self.url, headers, authorization: None, body: Body::None })
+    }
 }
 
 struct Put {

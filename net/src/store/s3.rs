@@ -10,8 +10,12 @@ mod address;
 mod refusal;
 mod requests;
 
-use super::{Store, Stores, Upload, Wishes, lock};
-use crate::parts::{Part, Rules, Zeros};
+use super::{Ranges, Store, Stores, Upload, Wishes, lock};
+use crate::{
+    http::Answer,
+    parts::{Part, Rules, Zeros},
+    retry::Failure,
+};
 use address::Address;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use formats::{Blob, Error, Kind, Result, units};
@@ -27,8 +31,9 @@ pub(super) const STORE: Store = Store {
     example: "s3://BUCKET/images/app.qcow2",
     object: |stores, rest, wishes| {
         let address = rest.parse()?;
-        Ok(Box::new(S3 { stores, address, wishes, region: Mutex::default(), state: Mutex::default(), zeros: OnceLock::new() }))
+        Ok(Box::new(S3::new(stores, address, wishes)))
     },
+    ranges: |stores, rest| Ok(Box::new(S3::new(stores, rest.parse()?, Wishes::default()))),
 };
 
 /// "Parts are at least 5 MiB, at most 5 GiB, and 10,000 at most."
@@ -64,7 +69,17 @@ struct ZeroObject {
     sha256: [u8; 32],
 }
 
+impl Ranges for S3 {
+    fn get(&self, headers: &[(&'static str, String)]) -> Result<Answer, Failure> {
+        self.read(headers)
+    }
+}
+
 impl S3 {
+    fn new(stores: Arc<Stores>, address: Address, wishes: Wishes) -> Self {
+        Self { stores, address, wishes, region: Mutex::default(), state: Mutex::default(), zeros: OnceLock::new() }
+    }
+
     /// An upload of the same file that a killed run left: its first part is ours. Who may not look, or has no such list, begins anew.
     fn resumed(&self, file: &Blob, size: u64) -> Result<Option<(String, BTreeMap<u64, Sent>)>> {
         let Ok(uploads) = self.open_uploads() else { return Ok(None) };

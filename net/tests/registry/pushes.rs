@@ -386,6 +386,45 @@ fn a_registry_that_fails_for_good_is_left() {
 }
 
 #[test]
+fn who_is_not_the_registry_sees_no_credentials() {
+    let dir = scratch();
+    let bytes = noise(1000);
+    // By the location of an upload, and by being sent on.
+    for is_redirect in [false, true] {
+        let store = Faulty::start(|_, _, stream| reply(stream, "201 Created", "", b""));
+        let there = format!("http://{}/upload", store.host());
+        let registry = Faulty::start(move |_, asked, stream| match asked.line.split(' ').next().unwrap() {
+            _ if asked.header("authorization").is_none() => reply(stream, "401 Unauthorized", "WWW-Authenticate: Basic realm=r\r\n", b""),
+            "HEAD" => reply(stream, "404 Not Found", "", b""),
+            "POST" if is_redirect => reply(stream, "202 Accepted", "Location: /own\r\n", b""),
+            "POST" => reply(stream, "202 Accepted", &format!("Location: {there}\r\n"), b""),
+            _ => reply(stream, "307 Temporary Redirect", &format!("Location: {there}\r\n"), b""),
+        });
+        let client = shared(with_password(dir.path(), &registry.host(), "geheim"));
+        let push = client.push(&Repository::new(&registry.host(), "a").unwrap()).unwrap();
+        assert_eq!(push.blob(&digest(&bytes), &Blob::bytes(bytes.clone()), None, &Silent).unwrap(), Arrival::Sent);
+        let asked = store.asked();
+        assert!(asked.len() == 1 && asked[0].header("authorization").is_none() && asked[0].bytes == bytes, "{}", asked[0].headers);
+    }
+}
+
+#[test]
+fn a_registry_that_takes_a_byte_at_a_time_is_left() {
+    let small = Small::start(|_, asked, has, stream| {
+        let crawls = asked.line.starts_with("PATCH");
+        if crawls {
+            let had = has.uploads.first_entry().unwrap().into_mut();
+            had.push(asked.bytes[0]);
+            reply(stream, "202 Accepted", &format!("Range: 0-{}\r\n", had.len() - 1), b"");
+        }
+        crawls
+    });
+    let error = sent(&small, &noise(3 << 20)).unwrap_err();
+    assert!(error.to_string().contains("tried 3 times: "), "{error}");
+    assert!(small.methods().len() < 20 && small.has().uploads.is_empty());
+}
+
+#[test]
 fn an_upload_goes_nowhere_without_tls() {
     let dir = scratch();
     let authority = Authority::new(dir.path());

@@ -46,8 +46,8 @@ impl Clock for Shifted {
 fn stores(variables: &[(&str, &str)], seconds: i64) -> (Arc<Stores>, Arc<Shifted>) {
     let variables: HashMap<String, OsString> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     let clock = Arc::new(Shifted { seconds, ..Shifted::default() });
-    let mut transport = net::Transport::default();
-    transport.limits = Limits { stall: Duration::from_secs(10), ..Limits::default() };
+    let limits = Limits { stall: Duration::from_secs(10), ..Limits::default() };
+    let transport = net::Transport { limits, ..net::Transport::default() };
     let settings = store::Settings { transport, endpoint: None, connections: NonZeroUsize::new(3).unwrap() };
     (Stores::new(settings, &|name| variables.get(name).cloned(), Arc::clone(&clock) as Arc<dyn Clock>), clock)
 }

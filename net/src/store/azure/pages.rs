@@ -77,7 +77,7 @@ impl Upload for Pages {
     }
 
     fn begin(&self, file: &Blob, key: Option<&str>) -> Result<()> {
-        if file.len() % PAGE != 0 {
+        if !file.len().is_multiple_of(PAGE) {
             let what = format!("a page blob has whole pages of {PAGE} bytes, the file has {} bytes", file.len());
             return Err(Error::bad_input(what).hint("only a fixed VHD becomes a disk of Azure's: -f vhd --target azure"));
         }

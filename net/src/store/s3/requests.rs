@@ -247,6 +247,19 @@ impl S3 {
         Ok(answer.length() == Some(len) && is_same)
     }
 
+    /// Asks for bytes of the object that is there. Another region is asked where the store names it.
+    pub(super) fn read(&self, headers: &[(&'static str, String)]) -> Result<Answer, Failure> {
+        let ask = Ask { headers: headers.to_vec(), body: Body::None, ..Ask::new(Method::GET, &self.address.key, "") };
+        let answer = self.once(&ask)?;
+        match answer.header("x-amz-bucket-region").map(str::to_owned) {
+            Some(region) if matches!(answer.status, 301 | 307 | 400) && region != self.region()? => {
+                *lock(&self.region) = Some(region);
+                self.once(&ask)
+            }
+            _ => Ok(answer),
+        }
+    }
+
     /// The key of the object that is there.
     pub(super) fn kept_key(&self) -> Result<Option<String>> {
         match self.ask(&Ask::new(Method::HEAD, &self.address.key, ""))? {
