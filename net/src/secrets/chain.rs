@@ -72,10 +72,16 @@ impl<T: Clone> Lasting<T> {
     pub(super) fn get(&self, of: &str, clock: &dyn Clock, fetch: impl FnOnce() -> Result<Found<T>>) -> Result<T> {
         // Held while it is fetched: of many threads one asks.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = kept.get(of).filter(|found| found.until.is_none_or(|until| clock.now() + MARGIN < until)) {
+        let is_good = |found: &&Found<T>, margin| found.until.is_none_or(|until| clock.now() + margin < until);
+        if let Some(found) = kept.get(of).filter(|found| is_good(found, MARGIN)) {
             return Ok(found.value.clone());
         }
-        let found = fetch()?;
+        let found = match (fetch(), kept.get(of)) {
+            (Ok(found), _) => found,
+            // It is asked again: who gives it may be back before this one ends.
+            (Err(_), Some(last)) if is_good(&last, Duration::ZERO) => return Ok(last.value.clone()),
+            (Err(error), _) => return Err(error),
+        };
         if let Some(late) = found.until.and_then(|until| clock.now().checked_sub(until)) {
             let error = Error::bad_input(format!("has credentials that ended {} s ago", late.as_secs())).at(&found.from);
             return Err(error.hint("make new ones; if they are new, the clock of this machine is wrong"));
@@ -127,6 +133,14 @@ mod tests {
         assert_eq!(lasting.get("a", &At(u64::MAX / 2), || found(4, None)).unwrap(), 2);
         lasting.forget();
         assert_eq!(lasting.get("a", &At(0), || found(5, None)).unwrap(), 5);
+    }
+
+    #[test]
+    fn what_cannot_be_fetched_anew_is_good_to_its_end() {
+        let (lasting, fails) = (Lasting::new(), || Err::<Found<u32>, _>(Error::bad_input("away")));
+        lasting.get("a", &At(1000), || found(1, Some(4600))).unwrap();
+        assert_eq!(lasting.get("a", &At(4599), fails).unwrap(), 1);
+        assert_eq!(lasting.get("a", &At(4600), fails).unwrap_err().to_string(), "away");
     }
 
     #[test]

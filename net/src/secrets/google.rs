@@ -2,11 +2,11 @@
 //!
 //! | place | what it is |
 //! |---|---|
-//! | `GOOGLE_APPLICATION_CREDENTIALS` | a file: the key of a service account, or a user's login |
+//! | `GOOGLE_APPLICATION_CREDENTIALS` | a file: the key of a service account, a user's login, another's identity |
 //! | `application_default_credentials.json` | the same, where `gcloud auth application-default login` puts it |
 //! | the metadata service | of a machine of Google's |
-//!
-//! Identities of other clouds (`external_account`) and impersonation are refused.
+
+mod identity;
 
 use super::{
     Secret, Variables,
@@ -17,11 +17,10 @@ use super::{
 use crate::{
     clock::Clock,
     http::Http,
-    sign::google::{Account, assertion},
-    text::{SHOWN, shown},
-    url::{Url, encoded, is_loopback},
+    url::{Url, encoded},
 };
 use formats::{At, Error, Result};
+use identity::Asking;
 use serde_json::Value;
 use std::{
     fs, io,
@@ -135,34 +134,9 @@ impl Chain {
 
     /// What a file says who we are.
     fn of_file(&self, path: &Path, http: &Http, asked: Duration, scope: &str) -> Result<Looked<Secret>> {
-        let said = read(path)?;
-        let needed = |name: &str| field(&said, name).ok_or_else(|| Error::bad_input(format!("has no '{name}'")).at(path.display()));
-        let (url, form) = match needed("type")? {
-            "service_account" => {
-                let url = field(&said, "token_uri").unwrap_or(&self.tokens_of_users);
-                let key = Secret::new(needed("private_key")?);
-                let account = Account::new(needed("client_email")?, field(&said, "private_key_id"), &key).at(|| path.display())?;
-                let token = assertion(&account, scope, url, asked)?;
-                const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-                (url, format!("grant_type={}&assertion={}", encoded(GRANT), token.told()))
-            }
-            "authorized_user" => {
-                let fields = ["client_id", "client_secret", "refresh_token"].map(|name| Ok(format!("&{name}={}", encoded(needed(name)?))));
-                let fields: String = fields.into_iter().collect::<Result<_>>()?;
-                (self.tokens_of_users.as_str(), format!("grant_type=refresh_token{fields}"))
-            }
-            other => {
-                let what = format!("is of the type '{}', which moby does not know", shown(other, SHOWN));
-                let hint = "moby takes the key of a service account, and what `gcloud auth application-default login` makes";
-                return Err(Error::unsupported(what).hint(hint).at(path.display()));
-            }
-        };
-        let url = Url::parse(url).at(|| "token_uri").at(|| path.display())?;
-        if !url.secure && !is_loopback(&url.host) {
-            return Err(Error::bad_input(format!("token_uri is {url}, must be https")).at(path.display()));
-        }
-        let said = Ask::post(&url, &form).json(http).at(|| path.display())?;
-        access_token(&said, &url, asked, &path.display().to_string())
+        let from = path.display().to_string();
+        let asking = Asking { http, asked, tokens_of_users: &self.tokens_of_users, from: &from };
+        asking.token(&read(path)?, scope).map(Looked::Found).at(|| &from)
     }
 
     fn of_machine(&self, http: &Http, asked: Duration, scope: &str) -> Result<Looked<Secret>> {

@@ -132,7 +132,7 @@ fn parsed(text: &str) -> Result<Vec<(String, Profile)>> {
             continue;
         }
         let is_inside = line.starts_with([' ', '\t']);
-        let Some((name, value)) = line.split_once('=') else {
+        let Some((name, value)) = line.split_once(['=', ':']) else {
             // What goes on with a value that has several lines is for others.
             if is_inside && around.is_some() {
                 continue;
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn files_are_read_as_the_vendor_does() {
-        let text = "# comment\n[default]\nRegion=a\ns3 =\n  region = nested\n\n; other\n[profile x y] \naws_secret_access_key = a=b # c \n[default]\nregion = b\n";
+        let text = "# comment\n[default]\nRegion: a\ns3 =\n  region = nested\n\n; other\n[profile x y] \naws_secret_access_key = a=b # c \n[default]\nregion = b\n";
         let sections = parsed(text).unwrap();
         let names: Vec<_> = sections.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["default", "profile x y", "default"]);

@@ -88,12 +88,67 @@ fn a_user_refreshes_and_comes_after_the_variable() {
     let case = Case::logged_in(&[], &server, USER);
     assert_eq!(case.token().unwrap().told(), "token");
     assert_eq!(case.project().unwrap(), "quota");
-    assert_eq!(server.asked()[0].body, "grant_type=refresh_token&client_id=id&client_secret=geheim&refresh_token=1%2F%2Fgeheim%2B");
+    let wanted = "grant_type=refresh_token&client_id=id&client_secret=geheim&refresh_token=1%2F%2Fgeheim%2B&scope=";
+    assert!(server.asked()[0].body.starts_with(wanted));
 
     let other = Server::start(|_| ok(r#"{"access_token": "account", "expires_in": 3599}"#));
     let file = service_account(&other.url());
     let both = Case::logged_in(&[(NAMED, file.path().to_str().unwrap())], &server, USER);
     assert_eq!(both.token().unwrap().told(), "account");
+}
+
+/// What google-auth asks for (`fixtures/signatures/by_google_auth.py`), of servers that all are ours here.
+const KNOWN: &str = include_str!("../../../../fixtures/signatures/google.json");
+
+#[test]
+fn what_is_asked_is_what_googles_own_library_asks() {
+    let known: Value = serde_json::from_str(KNOWN).unwrap();
+    assert!(known.as_object().unwrap().len() >= 5);
+    for (name, case) in known.as_object().unwrap() {
+        let answer = r#"{"access_token": "token", "expires_in": 3600, "accessToken": "impersonated", "expireTime": "2024-02-29T13:00:00Z", "value": "subject"}"#;
+        let server = Server::start(move |_| ok(answer));
+        let here = |url: &str| url.split('/').skip(3).fold(server.url(), |all, part| format!("{all}/{part}"));
+        let mut file = case["file"].clone();
+        for pointer in ["/token_url", "/service_account_impersonation_url", "/credential_source/url"] {
+            if let Some(url) = file.pointer_mut(pointer) {
+                *url = here(url.as_str().unwrap()).into();
+            }
+        }
+        let mut case_here = Case::logged_in(&[], &server, &file.to_string());
+        case_here.chain.tokens_of_users = format!("{}/token", server.url());
+        assert_eq!(case_here.token().unwrap().told(), case["token"], "{name}");
+        let asked: Vec<Value> = server.asked().iter().map(told).collect();
+        let mut wanted = case["asked"].clone();
+        for one in wanted.as_array_mut().unwrap() {
+            one["url"] = here(one["url"].as_str().unwrap()).trim_start_matches(&server.url()).into();
+        }
+        assert_eq!(Value::Array(asked), wanted, "{name}");
+    }
+}
+
+/// A request as the known ones are written.
+fn told(asked: &Asked) -> Value {
+    let (method, path) = asked.what().split_once(' ').unwrap();
+    let pair = |pair: &str| pair.split_once('=').map(|(name, value)| (name.to_owned(), Value::from(crate::url::decoded(value))));
+    let body = if asked.body.starts_with('{') {
+        serde_json::from_str(&asked.body).unwrap()
+    } else {
+        Value::Object(asked.body.split('&').filter_map(pair).collect())
+    };
+    serde_json::json!({"method": method, "url": path, "body": body, "authorization": asked.header("authorization")})
+}
+
+#[test]
+fn a_workload_has_its_token_in_a_file() {
+    let server = tokens();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "geheim.jwt\n").unwrap();
+    let json = serde_json::json!({
+        "type": "external_account", "audience": "//a", "subject_token_type": "t", "token_url": server.url(),
+        "credential_source": {"file": file.path().to_str().unwrap()}
+    });
+    assert_eq!(Case::logged_in(&[], &server, &json.to_string()).token().unwrap().told(), "token");
+    assert!(server.asked()[0].body.contains("&subject_token=geheim.jwt&"));
 }
 
 #[test]
@@ -143,9 +198,24 @@ fn what_is_broken_is_no_next_place() {
         ("{}", Kind::BadInput, "has no 'type'"),
         (r#"{"type": "authorized_user", "client_id": "geheim"}"#, Kind::BadInput, "has no 'client_secret'"),
         (
-            r#"{"type": "external_account", "x": "geheim"}"#,
+            r#"{"type": "gdch_service_account", "x": "geheim"}"#,
             Kind::Unsupported,
-            "is of the type 'external_account', which moby does not know",
+            "is of the type 'gdch_service_account', which moby does not know",
+        ),
+        (
+            r#"{"type": "external_account", "credential_source": {"environment_id": "aws1"}}"#,
+            Kind::Unsupported,
+            "has neither 'file' nor 'url'",
+        ),
+        (
+            r#"{"type": "external_account", "credential_source": {"file": "/nowhere/token"}}"#,
+            Kind::BadInput,
+            "credential_source: /nowhere/token: ",
+        ),
+        (
+            r#"{"type": "external_account", "credential_source": {"url": "http://127.0.0.1:1/", "headers": {"X-Odd": "geheim"}}}"#,
+            Kind::Unsupported,
+            "wants the header 'X-Odd', which moby does not send",
         ),
         (r#"{"type": "service_account", "private_key": "geheim", "client_email": "a@b"}"#, Kind::BadInput, "is no RSA key in PEM"),
     ] {
@@ -157,7 +227,7 @@ fn what_is_broken_is_no_next_place() {
     assert!(gone.to_string().starts_with("GOOGLE_APPLICATION_CREDENTIALS: /nowhere/file.json: "), "{gone}");
     let file = service_account("http://192.0.2.1/token");
     let plain = Case::new(&[(NAMED, file.path().to_str().unwrap())]).token().unwrap_err();
-    assert!(plain.to_string().contains("token_uri is http://192.0.2.1/token, must be https"), "{plain}");
+    assert!(plain.to_string().contains("names http://192.0.2.1/token, must be https"), "{plain}");
     assert!(server.asked().is_empty());
 }
 
