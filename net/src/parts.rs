@@ -106,7 +106,7 @@ mod tests {
     const MIB: u64 = units::MIB;
 
     fn rules(zeros: Zeros) -> Rules {
-        Rules { unit: 4, part: 16, part_max: 64, count_max: 10, zeros }
+        Rules { unit: 4, part: 16, part_max: 64, count_max: 20, zeros }
     }
 
     fn blob(runs: &[(u64, u64)]) -> Blob {
