@@ -35,6 +35,8 @@ targets=()
 programs=()
 files=()
 steps=()
+# The same, which only fetch: side by side.
+downloads=()
 
 missing_packages() {
     local package
@@ -135,6 +137,13 @@ python_linters() {
     python3 -m venv "$cache/deploy" && "$cache/deploy/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
         die "pip could not install ${wanted[*]}"
     echo "${wanted[*]}" >"$stamp"
+}
+
+# With Node what needs it.
+linters() {
+    python_linters
+    node_linters
+    azurite
 }
 
 # And as far as it is in JavaScript, in .cache/deploy-npm.
@@ -416,7 +425,7 @@ group_demo() {
     packages+=(qemu-system-x86 qemu-utils ovmf kmod docker-registry skopeo)
     programs+=(qemu-system-x86_64 qemu-img docker-registry skopeo)
     files+=(/usr/share/OVMF/OVMF_CODE.fd /usr/share/OVMF/OVMF_CODE_4M.fd)
-    steps+=(guest_amd64 container_runtime)
+    downloads+=(guest_amd64 container_runtime)
 }
 
 # `make fuzz`: what makes its corpus.
@@ -454,7 +463,8 @@ group_nightly() {
     packages+=(bc flex bison libelf-dev) # a kernel
     packages+=(slurm-wlm munge) # an engine that runs rows of a matrix on several nodes
     programs+=(qemu-aarch64-static slurmctld slurmd sbatch munged)
-    steps+=(engines cargo_deny verity_kernel whole_kernel servers)
+    downloads+=(engines whole_kernel servers)
+    steps+=(cargo_deny verity_kernel)
 }
 
 # `make test`: foreign programs that judge, and machines that boot.
@@ -483,7 +493,7 @@ group_test() {
         veritysetup dmsetup 7z xmllint objdump shellcheck htpasswd umoci openssl tinyproxy nginx setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd /usr/lib/systemd/systemd-measure)
-    steps+=(python_oracles python_stores python_linters node_linters azurite guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
+    downloads+=(python_oracles python_stores linters guest_arm64 kernel_packages ukify erofs_zstd foreign_loaders)
 }
 
 # `make bench`: what it compares with.
@@ -505,7 +515,14 @@ for group in "$@"; do
     "group_$group"
 done
 debian_packages
-mapfile -t steps < <(printf '%s\n' "${steps[@]}" | awk '!seen[$0]++')
-for step in "${steps[@]}"; do "$step"; done
+once() { printf '%s\n' "$@" | awk 'NF && !seen[$0]++'; }
+# What is fetched waits for others most of the time, and each part has a directory of its own.
+running=()
+for download in $(once "${downloads[@]}"); do
+    "$download" &
+    running+=("$!")
+done
+for step in $(once "${steps[@]}"); do "$step"; done
+for process in "${running[@]}"; do wait "$process" || die "not everything could be fetched"; done
 verify
 say "ready for: $*"
