@@ -155,9 +155,7 @@ impl PushCommand {
             },
             Form::Artifact => {
                 let file = input::open_plain(path, &opening, &mut env)?;
-                if let (true, Ok(tar @ Input::Tar(_))) =
-                    (tar::probe(&file)?, input::read_any(path, None, &opening, &mut env).map(|o| o.input))
-                {
+                if let Some(tar) = tagged(path, &file, &opening, &mut env)? {
                     return self.converted(&tar, path, env, global, ui);
                 }
                 let format = input::probe(&file)?;
@@ -230,6 +228,16 @@ impl PushCommand {
 /// Whether a containerDisk holds disks of this format as they are.
 fn takes(format: &dyn Format) -> bool {
     ["qcow2", "raw"].contains(&format.name())
+}
+
+/// The tar in a file, if there is one with a kernel to boot: any other is a file as others are.
+fn tagged(path: &Path, file: &Blob, opening: &Opening, env: &mut Env) -> Result<Option<Input>> {
+    if !tar::probe(file)? {
+        return Ok(None);
+    }
+    let input = input::read_any(path, None, opening, env)?.input;
+    let is_tagged = matches!(input, Input::Tar(_)) && input.image(env).is_ok_and(|image| !image.kernel.is_empty());
+    Ok(is_tagged.then_some(input))
 }
 
 fn is_yml(path: &Path) -> bool {

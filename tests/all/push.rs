@@ -146,6 +146,14 @@ fn an_artifact_is_what_oras_pulls() {
     run(text(&oracle("python3")), ["-c", program, &one, text(&pulled)]);
     assert!(fs::read(pulled.join("guest.qcow2")).unwrap() == fs::read(&files[1]).unwrap(), "the file is another");
 
+    // A tar with a kernel is a disk, and any other a file.
+    let (plain, tagged) = (directory.join("plain.tar"), directory.join("tagged.tar"));
+    run("tar", ["-cf", text(&plain), "-C", text(files[2].parent().unwrap()), "guest-cmdline"]);
+    write_test_tar(&tagged, 1);
+    for (tar, kind) in [(plain, "application/octet-stream"), (tagged, "application/x-qemu-disk")] {
+        assert_eq!(pushed(&[&registry.name("tar"), text(&tar), "--as", "artifact"])["blobs"][1]["mediaType"], kind);
+    }
+
     let several = registry.name("several:1");
     let said = pushed(&[&[&*several, "--as", "artifact"], &files.each_ref().map(|file| text(file))[..]].concat());
     let index = manifest(&registry, "several:1");
