@@ -210,7 +210,9 @@ mod tests {
     use formats::{qcow2::Qcow2, vdi::Vdi};
 
     fn subject(format: &'static dyn Format, platform: Option<&str>) -> Subject {
-        Subject { name: "a.disk".into(), format: Some(format), file: Blob::bytes(*b"disk"), platform: platform.map(Platform::linux) }
+        // Each has its own bytes: the same are there once.
+        let file = Blob::bytes(platform.unwrap_or_default().as_bytes());
+        Subject { name: "a.disk".into(), format: Some(format), file, platform: platform.map(Platform::linux) }
     }
 
     fn of(form: Form, subjects: &[Subject]) -> Result<Made> {
