@@ -7,6 +7,7 @@
 //! Every target has two steps: all bytes first, then the name by which others see them. What is not finished is taken back.
 
 pub mod oci;
+pub(crate) mod output;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

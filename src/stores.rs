@@ -3,8 +3,9 @@
 use crate::{
     emit::{Destination, is_address},
     error::{Error, Result},
+    push::output::{Registries, SCHEME},
 };
-use formats::{Blob, Progress};
+use formats::{Blob, Progress, Timestamp};
 use net::store::{self, Object, STORES};
 use std::{
     fmt,
@@ -24,6 +25,8 @@ pub(crate) struct Stores {
     pub(crate) connections: Option<NonZeroUsize>,
     /// Whether what has a name there stays.
     pub(crate) no_clobber: bool,
+    /// Says when what is made of an output is made.
+    pub(crate) time: Option<fn() -> Result<Timestamp>>,
     /// What they are spoken to with, once there is an address.
     pub(crate) open: Arc<OnceLock<Arc<net::Stores>>>,
 }
@@ -39,6 +42,9 @@ impl Stores {
     pub(crate) fn at(&self, address: &str) -> Result<Option<Arc<dyn Destination>>> {
         if !is_address(address) {
             return Ok(None);
+        }
+        if address.starts_with(SCHEME) {
+            return self.registries()?.at(address);
         }
         let there = Place { stores: self.shared()?, no_clobber: self.no_clobber };
         there.at(address).map(Some)
@@ -66,6 +72,14 @@ impl Stores {
                 Ok(Arc::clone(self.open.get_or_init(|| opened)))
             }
         }
+    }
+
+    fn registries(&self) -> Result<Registries> {
+        let mut settings = net::Settings::from_env(&net::process_variables)?;
+        settings.transport.roots.ca = self.ca.clone();
+        let client = Arc::new(net::Client::new(settings, Arc::new(net::clock::Machine))?);
+        let time = self.time.map_or_else(|| Ok(Timestamp::default()), |time| time())?;
+        Ok(Registries { client, no_clobber: self.no_clobber, time })
     }
 
     fn opened(&self) -> Result<Arc<net::Stores>> {
@@ -96,7 +110,7 @@ impl Place {
 
 /// An address of no store.
 fn unknown(address: &str, done: &str) -> Error {
-    let known: Vec<_> = STORES.iter().map(|store| store.scheme).collect();
+    let known: Vec<_> = STORES.iter().map(|store| store.scheme).chain([SCHEME]).collect();
     let what = format!("'{}' is an address that nothing is {done}", address.escape_debug());
     Error::bad_input(what).hint(format!("addresses begin with {}", known.join(", ")))
 }

@@ -213,7 +213,8 @@ impl Making {
     #[cfg(feature = "net")]
     pub(super) fn stores(&self, ca: Option<&Path>) -> Stores {
         let StoreArgs { endpoint, connections } = self.stores.clone();
-        Stores { ca: ca.map(Path::to_owned), endpoint, connections, no_clobber: self.no_clobber, ..Stores::default() }
+        let (ca, no_clobber) = (ca.map(Path::to_owned), self.no_clobber);
+        Stores { ca, endpoint, connections, no_clobber, time: Some(super::source_date_epoch), ..Stores::default() }
     }
 
     #[cfg(not(feature = "net"))]
@@ -238,8 +239,16 @@ impl Making {
         }
     }
 
+    /// Whether the output goes to a registry, whose names tell no format.
+    fn is_for_registry(&self) -> bool {
+        self.output.as_deref().and_then(Path::to_str).is_some_and(|output| output.starts_with("oci://"))
+    }
+
     /// The file name of `-o`, where it is one.
     fn output_name(&self) -> Option<&str> {
+        if self.is_for_registry() {
+            return None;
+        }
         self.output.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()).filter(|name| *name != STDIN)
     }
 
@@ -255,7 +264,7 @@ impl Making {
             chosen.push(find(platform.output)?);
         }
         if chosen.is_empty() {
-            chosen.push(default()?);
+            chosen.push(if self.is_for_registry() { find("qcow2")? } else { default()? });
         }
         for EfiVarsOutput(output) in &self.efi_vars {
             if !chosen.iter().any(|other| std::ptr::eq(*other, *output)) {

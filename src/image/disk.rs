@@ -15,7 +15,11 @@ use bootfs::{
     compare_versions, entry, gpt,
     uki::{self as sections, command_line},
 };
-use formats::{Blob, Env, Spool, iso9660, kernel::Kernel, uki, units};
+use formats::{
+    Blob, Env, Spool, iso9660,
+    kernel::{Arch, Kernel},
+    uki, units,
+};
 use std::ops::Range;
 
 use device::{Device, bad, open, read};
@@ -127,6 +131,12 @@ pub fn boot_any(disk: &Blob, spool: &mut Spool) -> Result<Booted> {
         }
     }
     Err(refused.unwrap_or_else(|| Error::bad_input("there is no loader")))
+}
+
+/// What the kernel that the loaders would boot is for, where there is one.
+pub fn arch(disk: &Blob, spool: &mut Spool) -> Option<Arch> {
+    let booted = boot_any(disk, spool).ok()?;
+    Kernel::identify(&booted.kernel.1).ok().map(|kernel| kernel.arch)
 }
 
 /// A file of the EFI system partition.

@@ -3,10 +3,12 @@
 use super::UnderWay;
 use crate::{
     error::{At, Error, Result},
+    images::go_arch,
     names::Named,
 };
 use formats::{
     Blob, Format, Progress, Timestamp,
+    kernel::Arch,
     oci::{Artifact, Descriptor, Execution, Made, Platform, Reference, container_disk},
     parallel,
 };
@@ -106,6 +108,16 @@ impl Subject {
     fn machine(&self) -> Result<&Platform> {
         self.platform.as_ref().ok_or_else(|| Error::bad_input("nothing tells which machines it is for").hint("say it with --arch"))
     }
+}
+
+/// Whether a containerDisk holds disks of this format as they are.
+pub(crate) fn takes(format: &dyn Format) -> bool {
+    ["qcow2", "raw"].contains(&format.name())
+}
+
+/// The machines of an architecture.
+pub(crate) fn machine(arch: Arch) -> Platform {
+    Platform::linux(go_arch(arch))
 }
 
 /// What a file in a container of this format is to whoever opens it, by the database of MIME types that desktops share.
@@ -210,7 +222,9 @@ mod tests {
     use formats::{qcow2::Qcow2, vdi::Vdi};
 
     fn subject(format: &'static dyn Format, platform: Option<&str>) -> Subject {
-        Subject { name: "a.disk".into(), format: Some(format), file: Blob::bytes(*b"disk"), platform: platform.map(Platform::linux) }
+        // Each has its own bytes: the same are there once.
+        let file = Blob::bytes(platform.unwrap_or_default().as_bytes());
+        Subject { name: "a.disk".into(), format: Some(format), file, platform: platform.map(Platform::linux) }
     }
 
     fn of(form: Form, subjects: &[Subject]) -> Result<Made> {

@@ -146,6 +146,14 @@ fn an_artifact_is_what_oras_pulls() {
     run(text(&oracle("python3")), ["-c", program, &one, text(&pulled)]);
     assert!(fs::read(pulled.join("guest.qcow2")).unwrap() == fs::read(&files[1]).unwrap(), "the file is another");
 
+    // A tar with a kernel is a disk, and any other a file.
+    let (plain, tagged) = (directory.join("plain.tar"), directory.join("tagged.tar"));
+    run("tar", ["-cf", text(&plain), "-C", text(files[2].parent().unwrap()), "guest-cmdline"]);
+    write_test_tar(&tagged, 1);
+    for (tar, kind) in [(plain, "application/octet-stream"), (tagged, "application/x-qemu-disk")] {
+        assert_eq!(pushed(&[&registry.name("tar"), text(&tar), "--as", "artifact"])["blobs"][1]["mediaType"], kind);
+    }
+
     let several = registry.name("several:1");
     let said = pushed(&[&[&*several, "--as", "artifact"], &files.each_ref().map(|file| text(file))[..]].concat());
     let index = manifest(&registry, "several:1");
@@ -193,6 +201,49 @@ fn what_kubevirt_would_refuse_is_refused() {
     pushed(&[&name, text(&disk), "--arch", "amd64", "--force"]);
     let pulled = registry.pulled("app", &directory).join("disk/disk.img");
     assert!(fs::read(pulled).unwrap() == fs::read(&disk).unwrap());
+}
+
+/// `-o oci://` of a conversion is what a push makes of its output.
+#[test]
+fn an_output_goes_to_a_registry() {
+    let directory = scratch("push-output");
+    let registry = Registry::start(&directory);
+    let tar = directory.join("guest.tar");
+    write_test_tar(&tar, 1);
+    pushed(&[&registry.name("pushed"), text(&tar)]);
+    let address = |name: &str| format!("oci://{}", registry.name(name));
+    let convert = |arguments: &[&str]| finish(moby().args(["convert", text(&tar)]).args(arguments));
+    let done = convert(&["-c", "--target", "kubevirt", "-o", &address("made:1")]).success();
+    assert!(done.errors().contains(&format!("made: {}, ", address("made:1"))), "{done}");
+    // It says besides of what it was made.
+    let (found, wanted) = (manifest(&registry, "made:1"), manifest(&registry, "pushed"));
+    assert_eq!((&found["config"], &found["layers"]), (&wanted["config"], &wanted["layers"]));
+    let refused = convert(&["--no-clobber", "-o", &address("made:1")]);
+    assert!(refused.code() == 2 && refused.errors().contains("somebody made it, and --no-clobber is given"), "{refused}");
+    // Several are several names; what is no disk for KubeVirt is a file.
+    convert(&["-f", "vhdx,raw", "--dir", &address("vms")]).success();
+    assert_eq!(manifest(&registry, "vms/guest.vhdx")["layers"][0]["mediaType"], "application/x-vhdx-disk");
+    assert_eq!(manifest(&registry, "vms/guest.img")["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar");
+    let done = convert(&["-o", "oci://h.test/No Name"]);
+    assert_eq!(done.code(), 2, "{done}");
+    assert!(registry.open_uploads("made").is_empty());
+}
+
+/// Whoever runs rows by the hundred runs some of them twice: what is there with its key is left alone.
+#[test]
+fn a_row_that_is_at_a_registry_is_not_made_again() {
+    let directory = scratch("push-plan");
+    let registry = Registry::start(&directory);
+    write_test_tar(&directory.join("app.tar"), 1);
+    let matrix = format!("dir = \"oci://{}\"\nformat = [\"raw\", \"qcow2\"]\n[[input]]\npath = \"app.tar\"\n", registry.name("vms"));
+    fs::write(directory.join("matrix.toml"), matrix).unwrap();
+    let run = || finish(moby().current_dir(&directory).args(["plan", "matrix.toml", "--run"])).success().errors();
+    assert!(run().contains("2 rows: 2 made, 0 there already, 0 failed"));
+    let first = manifest(&registry, "vms/app.qcow2");
+    assert!(run().contains("2 rows: 0 made, 2 there already, 0 failed"));
+    write_test_tar(&directory.join("app.tar"), 2);
+    assert!(run().contains("2 rows: 2 made, 0 there already, 0 failed"));
+    assert_ne!(manifest(&registry, "vms/app.qcow2"), first);
 }
 
 #[test]

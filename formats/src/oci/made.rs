@@ -91,6 +91,16 @@ impl Made {
         Ok(Self { top, manifests: Vec::new(), blobs })
     }
 
+    /// The same, with something said of what gets the tag. Panics when that is no JSON, as what is made here never is.
+    #[must_use]
+    pub fn saying(mut self, name: &str, value: &str) -> Self {
+        let mut all: Value = serde_json::from_slice(&self.top.bytes).expect("it was made here");
+        all["annotations"][name] = value.into();
+        let Document { descriptor, bytes } = Document::new(&self.top.descriptor.media_type, &all);
+        self.top = Document { descriptor: Descriptor { digest: descriptor.digest, size: descriptor.size, ..self.top.descriptor }, bytes };
+        self
+    }
+
     /// Several under one index; a single one stays what it is.
     ///
     /// # Errors
@@ -180,6 +190,14 @@ mod tests {
         assert_eq!((config.execution, config.platform), (execution, Some(Platform::linux("arm64"))));
         assert_eq!(config.diff_ids, [Digest::sha256(b"tar")]);
         assert!(String::from_utf8(bytes).unwrap().contains(r#""created":"1970-01-01T00:00:00Z""#));
+    }
+
+    #[test]
+    fn what_is_said_of_it_is_found_again() {
+        let made = image("amd64", b"a").saying("key", "it's");
+        assert_eq!(Manifest::parse(&made.top.bytes).unwrap().annotations, [("key".to_owned(), "it's".to_owned())]);
+        assert_eq!(made.top.descriptor.digest, Digest::sha256(&made.top.bytes));
+        assert_eq!(made.top.descriptor.platform, Some(Platform::linux("amd64")));
     }
 
     #[test]

@@ -21,10 +21,7 @@ use crate::{
     request::Request,
     ui::Ui,
 };
-use formats::{
-    Blob, Env, Format, Reading, Silent,
-    kernel::{Arch, Kernel},
-};
+use formats::{Blob, Env, Format, Reading, Silent, kernel::Arch};
 use std::{path::Path, sync::Arc};
 
 /// How images are pushed, whatever the target.
@@ -98,7 +95,7 @@ impl DiskArgs {
         if let Some(platform) = wanted.platform {
             self.judge(&Judged { format: disk.format, file: &disk.file, disk: &disk.disk }, find(platform)?, env, ui)?;
         }
-        disk.arch = disk.arch.or_else(|| arch_of(&disk.disk, env));
+        disk.arch = disk.arch.or_else(|| disk::arch(&disk.disk, &mut env.spool));
         Ok(disk)
     }
 
@@ -157,10 +154,4 @@ pub(super) fn is_yml(path: &Path) -> bool {
 
 pub(super) fn file_name(path: &Path) -> String {
     if path == Path::new(input::STDIN) { "image".to_owned() } else { path.file_name().unwrap_or_default().to_string_lossy().into_owned() }
-}
-
-/// What the kernel of a disk is for, where we find one.
-pub(super) fn arch_of(disk: &Blob, env: &mut Env) -> Option<Arch> {
-    let booted = disk::boot_any(disk, &mut env.spool).ok()?;
-    Kernel::identify(&booted.kernel.1).ok().map(|kernel| kernel.arch)
 }

@@ -1,11 +1,11 @@
 //! `moby push oci`: to a container registry.
 
-use super::disk::{DiskArgs, Wanted, arch_of, file_name, is_yml};
+use super::disk::{DiskArgs, Wanted, file_name, is_yml};
 use crate::{
     cli::{self, Global, notes::with_exit_codes, values::named},
     convert::Reporter,
     error::{self, At, Error, Result},
-    images::go_arch,
+    image::disk,
     input::{self, Input, Opening},
     names,
     process::Words,
@@ -13,9 +13,8 @@ use crate::{
     ui::Ui,
 };
 use formats::{
-    Blob, Reading,
-    kernel::Arch,
-    oci::{Descriptor, Execution, Made, Platform as Machine, Reference},
+    Blob, Env, Reading,
+    oci::{Descriptor, Execution, Made, Reference},
     tar,
     units::show_size,
 };
@@ -115,7 +114,7 @@ impl Oci {
         let mut env = cli::env(global, &std::env::temp_dir())?;
         let file = input::open(path, &self.opening(), &mut env)?;
         match tar::probe(&file)? {
-            true => Ok(Subject { name: file_name(path), format: None, file, platform: self.disk.arch.map(machine) }),
+            true => Ok(Subject { name: file_name(path), format: None, file, platform: self.disk.arch.map(oci::machine) }),
             false => Err(Error::bad_input("it is no tar, which the one layer of --as image is")),
         }
     }
@@ -124,15 +123,13 @@ impl Oci {
     fn artifact(&self, path: &Path, global: &Global, ui: &Ui) -> Result<Subject> {
         let mut env = cli::env(global, &std::env::temp_dir())?;
         let file = input::open_plain(path, &self.opening(), &mut env)?;
-        if let (true, Ok(tar @ Input::Tar(_))) =
-            (tar::probe(&file)?, input::read_any(path, None, &self.opening(), &mut env).map(|o| o.input))
-        {
+        if let Some(tar) = tagged(path, &file, &self.opening(), &mut env)? {
             return Ok(of_disk(self.disk.converted(&tar, path, self.wanted(), env, global, ui)?));
         }
         let format = input::probe(&file)?;
         let disk = format.and_then(|format| format.decode(&file, &Reading::default(), &mut env).ok());
-        let arch = self.disk.arch.or_else(|| arch_of(&disk?, &mut env));
-        Ok(Subject { name: file_name(path), format, file, platform: arch.map(machine) })
+        let arch = self.disk.arch.or_else(|| disk::arch(&disk?, &mut env.spool));
+        Ok(Subject { name: file_name(path), format, file, platform: arch.map(oci::machine) })
     }
 
     fn opening(&self) -> Opening {
@@ -141,11 +138,17 @@ impl Oci {
 }
 
 fn of_disk(disk: super::disk::Disk) -> Subject {
-    Subject { name: disk.name, format: Some(disk.format), file: disk.file, platform: disk.arch.map(machine) }
+    Subject { name: disk.name, format: Some(disk.format), file: disk.file, platform: disk.arch.map(oci::machine) }
 }
 
-fn machine(arch: Arch) -> Machine {
-    Machine::linux(go_arch(arch))
+/// The tar in a file, if there is one with a kernel to boot: any other is a file as others are.
+fn tagged(path: &Path, file: &Blob, opening: &Opening, env: &mut Env) -> Result<Option<Input>> {
+    if !tar::probe(file)? {
+        return Ok(None);
+    }
+    let input = input::read_any(path, None, opening, env)?.input;
+    let is_tagged = matches!(input, Input::Tar(_)) && input.image(env).is_ok_and(|image| !image.kernel.is_empty());
+    Ok(is_tagged.then_some(input))
 }
 
 /// What is pushed, in lines.
