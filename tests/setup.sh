@@ -462,6 +462,7 @@ group_nightly() {
     packages+=(qemu-user-static)
     packages+=(bc flex bison libelf-dev) # a kernel
     packages+=(slurm-wlm munge) # an engine that runs rows of a matrix on several nodes
+    packages+=(iproute2) # networks of their own
     programs+=(qemu-aarch64-static slurmctld slurmd sbatch munged)
     downloads+=(engines whole_kernel servers)
     steps+=(cargo_deny verity_kernel)

@@ -9,6 +9,7 @@ mod debian;
 mod engines;
 mod foreign;
 mod large;
+mod leaves;
 mod process;
 mod system;
 mod testkernel;

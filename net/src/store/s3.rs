@@ -80,12 +80,16 @@ impl S3 {
         Self { stores, address, wishes, region: Mutex::default(), state: Mutex::default(), zeros: OnceLock::new() }
     }
 
-    /// An upload of the same file that a killed run left: its first part is ours. Who may not look, or has no such list, begins anew.
+    /// An upload of the same file that a killed run left: its first part is ours. One without parts is taken away, for it tells of nothing, and
+    /// nobody would ever end it. Who may not look, or has no such list, begins anew.
     fn resumed(&self, file: &Blob, size: u64) -> Result<Option<(String, BTreeMap<u64, Sent>)>> {
         let Ok(uploads) = self.open_uploads() else { return Ok(None) };
         for id in uploads {
             let Ok(parts) = self.parts_of(&id) else { continue };
-            let Some((number, part)) = parts.first_key_value() else { continue };
+            let Some((number, part)) = parts.first_key_value() else {
+                self.abort(&id);
+                continue;
+            };
             let start = (number - 1).saturating_mul(size);
             let end = start.saturating_add(size).min(file.len());
             if start < end && part.is(&file.slice(start..end))? {
