@@ -3,11 +3,22 @@
 mod disk;
 mod oci;
 
-use super::Global;
-use crate::error::Result;
+use super::{Global, notes::with_exit_codes};
+use crate::error::{self, Result};
+
+const EXAMPLES: &str = "\
+Examples:
+  moby push oci registry.example/vms/app:1 app.yml       built, made a disk and pushed, with no file here";
+
+fn notes() -> String {
+    let remark = "Others see an image when all of it is there; who interrupts it leaves nothing behind. What moby lint --target would \
+refuse is refused before anything is sent.";
+    with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, remark)
+}
 
 /// Push images to where machines start
 #[derive(Debug, clap::Args)]
+#[command(after_help = notes(), arg_required_else_help = true)]
 pub(super) struct PushCommand {
     #[command(subcommand)]
     target: Target,
