@@ -38,6 +38,8 @@ pub(super) const STORE: Store = Store {
 
 /// "Parts are at least 5 MiB, at most 5 GiB, and 10,000 at most."
 const RULES: Rules = Rules { unit: 1, part: 8 * units::MIB, part_max: 5 * units::GIB, count_max: 10_000, zeros: Zeros::Sent };
+/// "Up to 5 GiB are copied in one request": what is larger could not be given another key, and is not gone on with.
+const COPY_MAX: u64 = 5 * units::GIB;
 /// So many parts of zeros are worth an object beside.
 const COPIES_MIN: usize = 16;
 
@@ -61,6 +63,9 @@ struct State {
     found: BTreeMap<u64, Sent>,
     /// What is there.
     done: BTreeMap<u64, Sent>,
+    key: Option<String>,
+    /// Whether another run began it, and named its own key.
+    is_resumed: bool,
 }
 
 /// An object of zeros, as long as a part.
@@ -80,14 +85,15 @@ impl S3 {
         Self { stores, address, wishes, region: Mutex::default(), state: Mutex::default(), zeros: OnceLock::new() }
     }
 
-    /// An upload of the same file that a killed run left: its first part is ours. One without parts is taken away, for it tells of nothing, and
-    /// nobody would ever end it. Who may not look, or has no such list, begins anew.
+    /// An upload of the same file that a killed run left: its first part is ours; else one without parts, which nobody would ever end. Should
+    /// its owner live and bring the same file, then both have the same parts. Who may not look, or has no such list, begins anew.
     fn resumed(&self, file: &Blob, size: u64) -> Result<Option<(String, BTreeMap<u64, Sent>)>> {
         let Ok(uploads) = self.open_uploads() else { return Ok(None) };
+        let mut empty = None;
         for id in uploads {
             let Ok(parts) = self.parts_of(&id) else { continue };
             let Some((number, part)) = parts.first_key_value() else {
-                self.abort(&id);
+                empty = Some((id, parts));
                 continue;
             };
             let start = (number - 1).saturating_mul(size);
@@ -96,7 +102,7 @@ impl S3 {
                 return Ok(Some((id, parts)));
             }
         }
-        Ok(None)
+        Ok(empty)
     }
 
     fn zeros_beside(&self, file: &Blob, size: u64) -> Result<Option<ZeroObject>> {
@@ -119,11 +125,14 @@ impl Upload for S3 {
     fn begin(&self, file: &Blob, key: Option<&str>) -> Result<()> {
         let size = RULES.size(file.len())?;
         self.refuse_taken()?;
-        let (id, found) = match self.resumed(file, size)? {
+        let resumed = if file.len() <= COPY_MAX { self.resumed(file, size)? } else { None };
+        let is_resumed = resumed.is_some();
+        let (id, found) = match resumed {
             Some(found) => found,
             None => (self.create(key)?, BTreeMap::new()),
         };
-        *lock(&self.state) = State { id, len: file.len(), found, done: BTreeMap::new() };
+        let key = key.map(str::to_owned);
+        *lock(&self.state) = State { id, len: file.len(), found, done: BTreeMap::new(), key, is_resumed };
         if let Some(zeros) = self.zeros_beside(file, size)? {
             self.zeros.get_or_init(|| zeros);
         }
@@ -155,16 +164,19 @@ impl Upload for S3 {
     }
 
     fn finish(&self, _: &Blob) -> Result<()> {
-        let (id, len, done) = {
+        let (id, len, done, key) = {
             let state = lock(&self.state);
-            (state.id.clone(), state.len, state.done.clone())
+            (state.id.clone(), state.len, state.done.clone(), state.is_resumed.then(|| state.key.clone()))
         };
         if !self.complete(&id, &done)? && !self.is_there(len, &done)? {
             let what = "the upload is gone before it was done: somebody ended it";
             return Err(Error::new(Kind::Remote, what).hint("does another run write the same name?"));
         }
         self.delete_zeros();
-        Ok(())
+        match key {
+            Some(key) if self.kept_key()? != key => self.keep_key(key.as_deref()),
+            _ => Ok(()),
+        }
     }
 
     fn abandon(&self) {

@@ -188,6 +188,17 @@ impl S3 {
         Ok(Sent { etag: self.word(&url, &text, "ETag")?, sha256: BASE64_STANDARD.encode(sha256), len })
     }
 
+    /// Has the object copied onto itself, to keep another key.
+    pub(super) fn keep_key(&self, key: Option<&str>) -> Result<()> {
+        let mut ask = Ask::new(Method::PUT, &self.address.key, "");
+        let source: Vec<_> = self.address.key.split('/').map(encoded).collect();
+        ask.headers.push(("x-amz-copy-source", format!("/{}/{}", self.address.bucket, source.join("/"))));
+        ask.headers.push(("x-amz-metadata-directive", "REPLACE".to_owned()));
+        ask.headers.push(("x-amz-checksum-algorithm", "SHA256".to_owned()));
+        ask.headers.extend(key.map(|key| (KEY, key.to_owned())));
+        self.text(&ask).map(drop)
+    }
+
     /// Where the zeros lie that are copied.
     fn zeros_key(&self) -> String {
         format!("{}.moby-zeros", self.address.key)

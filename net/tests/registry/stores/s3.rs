@@ -114,6 +114,23 @@ fn a_killed_upload_is_gone_on_with() {
     assert_eq!(kept(name), listed("x", &file()));
 }
 
+/// Of what a file was made says who finished it, and not who began.
+#[test]
+fn a_key_is_that_of_the_file() {
+    let name = bucket("keys");
+    let address = format!("s3://{name}/x");
+    let there = object(&reached(&moto().url(), 0), &address);
+    assert_eq!(there.key().unwrap(), None);
+    there.send(&file(), Some("one"), &Silent).unwrap();
+    let next = object(&reached(&moto().url(), 0), &address);
+    next.send(&file(), Some("two"), &Silent).unwrap();
+    next.commit(&Silent).unwrap();
+    assert_eq!((next.key().unwrap().as_deref(), kept(name)), (Some("two"), listed("x", &file())));
+    // Whoever was taken for dead changes nothing.
+    there.abandon();
+    assert_eq!(kept(name), listed("x", &file()));
+}
+
 #[test]
 fn what_passes_is_tried_again() {
     const BUSY: &str = "HTTP/1.1 503 Slow Down\r\nRetry-After: 7\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
