@@ -75,8 +75,10 @@ pub struct Settings {
 
 /// Everything that stores are spoken to with.
 pub struct Stores {
-    http: Http,
-    clock: Arc<dyn Clock>,
+    pub(crate) http: Http,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Who is asked in the place of the vendor, if the user names anybody.
+    pub(crate) endpoint: Option<String>,
     /// Who is asked in the place of the vendor, if anybody.
     s3_endpoint: Option<String>,
     google_endpoint: Option<String>,
@@ -84,7 +86,8 @@ pub struct Stores {
     connections: NonZeroUsize,
     aws: secrets::aws::Chain,
     azure: secrets::azure::Chain,
-    google: secrets::google::Chain,
+    pub(crate) google: secrets::google::Chain,
+    pub(crate) openstack: secrets::openstack::Chain,
 }
 
 impl fmt::Debug for Stores {
@@ -104,10 +107,12 @@ impl Stores {
             s3_endpoint: named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
             google_endpoint: named(&["STORAGE_EMULATOR_HOST"]),
             azure_endpoint: named(&[]),
+            endpoint,
             connections,
             aws: secrets::aws::Chain::new(env),
             azure: secrets::azure::Chain::new(env),
             google: secrets::google::Chain::new(env),
+            openstack: secrets::openstack::Chain::new(env),
         })
     }
 
@@ -291,6 +296,6 @@ fn taken() -> Error {
 }
 
 /// What it guards is whole whoever panicked.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
