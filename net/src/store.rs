@@ -83,6 +83,7 @@ pub struct Stores {
     s3_endpoint: Option<String>,
     google_endpoint: Option<String>,
     azure_endpoint: Option<String>,
+    pub(crate) compute_endpoint: Option<String>,
     connections: NonZeroUsize,
     aws: secrets::aws::Chain,
     azure: secrets::azure::Chain,
@@ -107,6 +108,8 @@ impl Stores {
             s3_endpoint: named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
             google_endpoint: named(&["STORAGE_EMULATOR_HOST"]),
             azure_endpoint: named(&[]),
+            // As gcloud has it.
+            compute_endpoint: env("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE").and_then(|value| value.into_string().ok()),
             endpoint,
             connections,
             aws: secrets::aws::Chain::new(env),
@@ -126,6 +129,14 @@ impl Stores {
         let file = Fetched::open(ranges, Arc::clone(self))?;
         let len = file.len();
         Ok(Some(Blob::elsewhere(Arc::new(file), len)))
+    }
+
+    /// Deletes a file of Google's, which may be gone already.
+    ///
+    /// # Errors
+    /// When the store refuses or fails.
+    pub(crate) fn remove(self: &Arc<Self>, address: &str) -> Result<()> {
+        google::remove(Arc::clone(self), address.trim_start_matches(google::STORE.scheme))
     }
 
     /// The file that is to be at an address; none where it is an address of no store.

@@ -201,7 +201,7 @@ impl Import {
     /// An id that no other image has: it has the moment in it.
     fn new_id(&self, image: &Image) -> String {
         let text = format!("{}\n{}\n{}", std::process::id(), self.stores.clock.now().as_nanos(), image.json(""));
-        uuid(&Sha256::digest(text).into())
+        super::uuid(&Sha256::digest(text).into())
     }
 
     fn begin(&self, id: &str, image: &Image) -> Result<()> {
@@ -388,15 +388,6 @@ fn hash<D: Digest>(file: &Blob) -> Result<String> {
     }
 }
 
-/// An id of one's own making (RFC 9562, version 8), out of a hash.
-fn uuid(hash: &[u8; 32]) -> String {
-    let mut bytes: [u8; 16] = std::array::from_fn(|at| hash[at]);
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = units::hex(&bytes);
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,7 +406,7 @@ mod tests {
 
     #[test]
     fn an_image_is_said_as_glance_takes_it() {
-        let id = uuid(&[0xff; 32]);
+        let id = super::super::uuid(&[0xff; 32]);
         assert_eq!(id, "ffffffff-ffff-8fff-bfff-ffffffffffff");
         let said = json!({"id": id, "name": "app", "disk_format": "qcow2", "container_format": "bare", "visibility": "private",
             "protected": false, "tags": ["a"], "hw_disk_bus": "scsi", "min_disk": 1});
