@@ -209,8 +209,8 @@ impl Import {
         let http = &self.stores.http;
         let mut is_again = false;
         persist(&http.transport.limits, &*http.clock, id, || {
-            let answer = self.ask(&Method::POST, "", Some(("application/json", Body::Bytes(body.as_bytes()))))?;
             let was_again = std::mem::replace(&mut is_again, true);
+            let answer = self.ask(&Method::POST, "", Some(("application/json", Body::Bytes(body.as_bytes()))))?;
             match answer.status {
                 200..=299 => Ok(()),
                 // The answer of an earlier try was lost.

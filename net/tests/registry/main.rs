@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 #[path = "../../../tests/support/clouds.rs"]
-#[allow(unreachable_pub, missing_docs)]
+#[allow(dead_code, unreachable_pub, missing_docs)]
 mod clouds;
 #[path = "../../../tests/support/docker_registry.rs"]
 #[allow(unreachable_pub, missing_docs)]

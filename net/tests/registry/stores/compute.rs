@@ -89,7 +89,9 @@ fn what_breaks_is_asked_again() {
         });
         let (made, file) = push(&cloud, "again");
         made.unwrap_or_else(|error| panic!("{fate:?}: {error} {:?}", cloud.lines()));
-        assert_eq!((cloud.has().images.len(), cloud.has().tokens), (1, tokens), "{fate:?}");
+        let has = cloud.has();
+        assert_eq!((has.images.len(), has.tokens), (1, tokens), "{fate:?}");
+        drop(has);
         let ids: Vec<_> = cloud.lines().into_iter().filter(|line| line.contains("requestId")).collect();
         assert!(ids.len() == 2 && ids[0] == ids[1], "{ids:?}");
         assert!(kept(&file.replace('/', "%2F")).is_none());
@@ -104,4 +106,15 @@ fn an_image_that_fails_leaves_nothing() {
     let error = made.unwrap_err();
     assert!(error.kind() == Kind::Remote && error.to_string().contains("INVALID_IMAGE: The tar archive is not a valid image."), "{error}");
     assert!(!file.is_empty() && kept(&file.replace('/', "%2F")).is_none() && cloud.has().images.is_empty());
+}
+
+#[test]
+fn what_is_abandoned_leaves_nothing() {
+    let cloud = google(|_, _| Fate::Served);
+    let (import, image, tar) = (import(&cloud, Some("proj")), image("abandoned"), noise(1 << 20, 2));
+    let address = import.send(&tar, &image, &Silent).unwrap();
+    import.abandon();
+    assert!(kept(&address.strip_prefix("gs://images/").unwrap().replace('/', "%2F")).is_none());
+    assert!(import.register(&image, &address).is_err() && import.send(&tar, &image, &Silent).is_err());
+    assert!(cloud.has().images.is_empty());
 }
