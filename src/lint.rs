@@ -294,22 +294,14 @@ impl Lint {
 
     fn drivers(&mut self, image: &Image, facts: &Facts) -> Result<()> {
         let rules = &self.platform.rules;
-        let config = match &facts.config {
-            Some(config) => Some(config.text().to_owned()),
-            None => config_file(image)?,
-        };
-        let modules = Modules::of(image)?;
-        if config.is_none() && modules.builtin.is_empty() && !rules.drivers.is_empty() {
+        let drivers = Drivers::of(image, facts)?;
+        if !drivers.are_told() && !rules.drivers.is_empty() {
             let needed = "CONFIG_IKCONFIG, /boot/config-* or modules.builtin";
             self.warn("drivers", "a kernel that does not say what it has".to_owned(), needed, "check the kernel's configuration yourself");
             return Ok(());
         }
         for driver in rules.drivers {
-            let is_built_in = |(option, module): &(&str, &str)| {
-                config.as_deref().is_some_and(|text| value(text, option) == Some("y")) || modules.builtin.iter().any(|name| name == module)
-            };
-            let is_module = |(_, module): &(&str, &str)| modules.files.iter().any(|name| name == module);
-            if driver.any.iter().any(|any| is_built_in(any) || is_module(any)) {
+            if driver.any.iter().any(|any| drivers.have(*any)) {
                 continue;
             }
             let (options, names): (Vec<_>, Vec<_>) = driver.any.iter().copied().unzip();
@@ -325,6 +317,40 @@ impl Lint {
         }
         Ok(())
     }
+}
+
+/// The drivers of an image.
+struct Drivers {
+    config: Option<String>,
+    modules: Modules,
+}
+
+impl Drivers {
+    fn of(image: &Image, facts: &Facts) -> Result<Self> {
+        let config = match &facts.config {
+            Some(config) => Some(config.text().to_owned()),
+            None => config_file(image)?,
+        };
+        Ok(Self { config, modules: Modules::of(image)? })
+    }
+
+    /// Whether the kernel says what it has.
+    fn are_told(&self) -> bool {
+        self.config.is_some() || !self.modules.builtin.is_empty()
+    }
+
+    /// Whether a driver is among them, by its option and its module.
+    fn have(&self, (option, module): (&str, &str)) -> bool {
+        let is_built_in = self.config.as_deref().is_some_and(|text| value(text, option) == Some("y"));
+        is_built_in || [&self.modules.builtin, &self.modules.files].iter().any(|names| names.iter().any(|name| name == module))
+    }
+}
+
+/// Whether what a disk boots has a driver, by its option and its module; not where nobody can tell.
+pub(crate) fn has_driver(disk: &Blob, driver: (&str, &str), env: &mut Env) -> bool {
+    let Ok(image) = disk::image(disk, env) else { return false };
+    let facts = Kernel::identify(&image.kernel).ok().and_then(|kernel| kernel.facts().ok()).unwrap_or_default();
+    Drivers::of(&image, &facts).is_ok_and(|drivers| drivers.have(driver))
 }
 
 /// Most bytes of a text that is read: configurations and lists of modules have some 100 KiB.

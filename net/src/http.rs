@@ -10,7 +10,7 @@ use crate::{
     url::Url,
 };
 use failure::told;
-use formats::{Blob, Error, Kind, Result, units};
+use formats::{Blob, Error, Kind, Result, Stage, units};
 use std::{
     collections::HashMap,
     fmt,
@@ -96,6 +96,8 @@ pub(crate) enum Body<'a> {
     Bytes(&'a [u8]),
     /// Bytes that stay where they are until they are sent.
     Blob(&'a Blob),
+    /// The same, of which somebody is told as they go.
+    Watched(&'a Blob, &'a Stage<'a>),
 }
 
 /// An answer, whatever its status.
@@ -140,7 +142,7 @@ impl Http {
             let is_redirect = match request.body {
                 Body::None => matches!(answer.status, 301 | 302 | 303 | 307 | 308),
                 Body::Form(_) => false,
-                Body::Bytes(_) | Body::Blob(_) => matches!(answer.status, 307 | 308),
+                Body::Bytes(_) | Body::Blob(_) | Body::Watched(..) => matches!(answer.status, 307 | 308),
             };
             let Some(location) = answer.header("location").filter(|_| is_redirect) else { return Ok(answer) };
             let next = url.join(location).map_err(|error| remote(&url, "redirects to where nobody can go").because(error))?;
@@ -181,9 +183,10 @@ impl Http {
                 way.agent.run(builder.body(form.to_owned()).map_err(bad)?)
             }
             Body::Bytes(bytes) => way.agent.run(builder.body(bytes).map_err(bad)?),
-            Body::Blob(blob) => {
+            Body::Blob(blob) | Body::Watched(blob, _) => {
                 builder = builder.header("Content-Length", blob.len().to_string());
-                let mut sending = Sending { from: blob.reader(), http: self };
+                let stage = if let Body::Watched(_, stage) = request.body { Some(stage) } else { None };
+                let mut sending = Sending { from: blob.reader(), http: self, stage };
                 way.agent.run(builder.body(SendBody::from_reader(&mut sending)).map_err(bad)?)
             }
         };
@@ -244,14 +247,19 @@ impl Http {
 struct Sending<'a> {
     from: formats::blob::Reader<'a>,
     http: &'a Http,
+    stage: Option<&'a Stage<'a>>,
 }
 
 impl Read for Sending<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        match self.http.is_stopped.load(Ordering::Relaxed) {
-            true => Err(interrupted().into()),
-            false => self.from.read(to),
+        if self.http.is_stopped.load(Ordering::Relaxed) {
+            return Err(interrupted().into());
         }
+        let n = self.from.read(to)?;
+        if let Some(stage) = self.stage {
+            stage.advance(units::bytes(n));
+        }
+        Ok(n)
     }
 }
 

@@ -58,8 +58,9 @@ fn said(body: &[u8]) -> String {
     }
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let errors = json.as_ref().and_then(|json| json.get("errors")).and_then(Value::as_array);
-    let text =
-        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(|text| shown(text, SHOWN)).filter(|text| !text.is_empty());
+    let text = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_str).map(|text| shown(&of_page(text), SHOWN)).filter(|text| !text.is_empty())
+    };
     let one = |error: &Value| match (text(error, "code"), text(error, "message")) {
         (Some(code), Some(message)) => Some(format!("{code}: {message}")),
         (code, message) => code.or(message),
@@ -79,6 +80,11 @@ fn said(body: &[u8]) -> String {
         let is_page = text.trim_start().starts_with('<');
         if is_page { String::new() } else { shown(text.lines().next().unwrap_or_default(), SHOWN) }
     })
+}
+
+/// Words that a server of OpenStack's writes for a page, also where it was asked for JSON.
+fn of_page(text: &str) -> String {
+    text.split("<br />").map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// What AWS, Azure and those like them say: `Code` and `Message`, around which each has elements of its own.
@@ -117,6 +123,8 @@ mod tests {
         assert_eq!(said(br#"{"details": "incorrect username"}"#), "incorrect username");
         assert_eq!(said(br#"{"error": {"code": 401, "message": "Log in.", "title": "Unauthorized"}}"#), "Log in.");
         assert_eq!(said(br#"{"error": {"code": "NotFound", "message": "No disk"}}"#), "NotFound: No disk");
+        let page = br#"{"message": "Not supported.\n<br /><br />\nIt is raw<br /><br />\n\n\n", "code": "415 Unsupported Media Type"}"#;
+        assert_eq!(said(page), "Not supported. It is raw");
         assert_eq!(said(b"404 page not found\nmore"), "404 page not found");
         assert_eq!(said(b"<html><body>"), "");
         let xml = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>not &lt;you&gt;\x1b[31m\nTime:1</Message></Error>";

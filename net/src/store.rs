@@ -75,16 +75,20 @@ pub struct Settings {
 
 /// Everything that stores are spoken to with.
 pub struct Stores {
-    http: Http,
-    clock: Arc<dyn Clock>,
+    pub(crate) http: Http,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Who is asked in the place of the vendor, if the user names anybody.
+    pub(crate) endpoint: Option<String>,
     /// Who is asked in the place of the vendor, if anybody.
     s3_endpoint: Option<String>,
     google_endpoint: Option<String>,
     azure_endpoint: Option<String>,
+    pub(crate) compute_endpoint: Option<String>,
     connections: NonZeroUsize,
     aws: secrets::aws::Chain,
     azure: secrets::azure::Chain,
-    google: secrets::google::Chain,
+    pub(crate) google: secrets::google::Chain,
+    pub(crate) openstack: secrets::openstack::Chain,
 }
 
 impl fmt::Debug for Stores {
@@ -104,10 +108,14 @@ impl Stores {
             s3_endpoint: named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
             google_endpoint: named(&["STORAGE_EMULATOR_HOST"]),
             azure_endpoint: named(&[]),
+            // As gcloud has it.
+            compute_endpoint: env("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE").and_then(|value| value.into_string().ok()),
+            endpoint,
             connections,
             aws: secrets::aws::Chain::new(env),
             azure: secrets::azure::Chain::new(env),
             google: secrets::google::Chain::new(env),
+            openstack: secrets::openstack::Chain::new(env),
         })
     }
 
@@ -121,6 +129,14 @@ impl Stores {
         let file = Fetched::open(ranges, Arc::clone(self))?;
         let len = file.len();
         Ok(Some(Blob::elsewhere(Arc::new(file), len)))
+    }
+
+    /// Deletes a file of Google's, which may be gone already.
+    ///
+    /// # Errors
+    /// When the store refuses or fails.
+    pub(crate) fn remove(self: &Arc<Self>, address: &str) -> Result<()> {
+        google::remove(Arc::clone(self), address.trim_start_matches(google::STORE.scheme))
     }
 
     /// The file that is to be at an address; none where it is an address of no store.
@@ -291,6 +307,6 @@ fn taken() -> Error {
 }
 
 /// What it guards is whole whoever panicked.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,9 @@
 //! `moby push`: images go to where machines start. Each target has a file.
 
 mod disk;
+mod gcp;
 mod oci;
+mod openstack;
 
 use super::{Global, notes::with_exit_codes};
 use crate::error::{self, Result};
@@ -26,13 +28,17 @@ pub(super) struct PushCommand {
 
 #[derive(Debug, clap::Subcommand)]
 enum Target {
+    Gcp(gcp::Gcp),
     Oci(oci::Oci),
+    Openstack(openstack::Openstack),
 }
 
 impl PushCommand {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         match &self.target {
+            Target::Gcp(target) => target.run(global),
             Target::Oci(target) => target.run(global),
+            Target::Openstack(target) => target.run(global),
         }
     }
 }

@@ -10,6 +10,7 @@ mod boot_efi;
 mod boot_erofs;
 mod bootable;
 mod cli;
+mod clouds;
 mod compressed;
 mod deploy;
 mod disks;

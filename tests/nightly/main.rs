@@ -8,6 +8,7 @@ mod containers;
 mod debian;
 mod engines;
 mod foreign;
+mod glance;
 mod large;
 mod leaves;
 mod process;

@@ -92,14 +92,21 @@ impl Session {
         }
     }
 
-    /// One request. An emulator asks for no login, and gets none.
+    /// One request; where the token has ended, with a new one. An emulator asks for no login, and gets none.
     fn once(&self, method: &Method, url: &Url, headers: &[(&'static str, String)], body: Body<'_>) -> Result<Answer, Failure> {
-        let (http, clock) = (&self.stores.http, &*self.stores.clock);
-        let token = match self.stores.google_endpoint {
-            Some(_) => None,
-            None => Some(format!("Bearer {}", self.stores.google.token(http, clock, EVERYTHING)?.told())),
-        };
-        http.send_signed(&Request { method: method.clone(), url, headers, authorization: token.as_deref(), body })
+        let (http, clock, google) = (&self.stores.http, &*self.stores.clock, &self.stores.google);
+        let send = |authorization: Option<&str>| http.send_signed(&Request { method: method.clone(), url, headers, authorization, body });
+        if self.stores.google_endpoint.is_some() {
+            return send(None);
+        }
+        let bearer = || google.token(http, clock, EVERYTHING).map(|token| format!("Bearer {}", token.told()));
+        match send(Some(&bearer()?))? {
+            answer if answer.status == 401 => {
+                google.forget();
+                send(Some(&bearer()?))
+            }
+            answer => Ok(answer),
+        }
     }
 
     fn open(&self, len: u64, key: Option<&str>) -> Result<Url> {
@@ -159,6 +166,19 @@ impl Session {
             }
         })
     }
+}
+
+/// Deletes a file, which may be gone already.
+pub(super) fn remove(stores: Arc<Stores>, rest: &str) -> Result<()> {
+    let session = Session::new(stores, rest, Wishes::default())?;
+    let (url, http) = (session.object("")?, &session.stores.http);
+    persist(&http.transport.limits, &*http.clock, &url.path, || {
+        let answer = session.once(&Method::DELETE, &url, &[], Body::None)?;
+        match answer.status {
+            200..=299 | 404 => Ok(()),
+            _ => Err(refused(answer)),
+        }
+    })
 }
 
 /// How many bytes a session has that goes on.

@@ -2,8 +2,10 @@
 
 mod azure;
 mod between;
+mod compute;
 mod google;
 mod logins;
+mod openstack;
 mod s3;
 
 use formats::Blob;

@@ -4,26 +4,14 @@ use super::{
     between::{Between, Fate},
     noise, stores,
 };
-use crate::docker_registry::{Running, listening};
+use crate::{clouds::storage, docker_registry::Running};
 use formats::{Blob, Error, Kind, Silent};
 use net::{Object, Stores, document, store::Wishes};
-use std::{
-    process::Command,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
-fn emulator() -> u16 {
+pub(super) fn emulator() -> u16 {
     static RUNS: OnceLock<(Running, u16)> = OnceLock::new();
-    RUNS.get_or_init(|| {
-        let lines = "from gcp_storage_emulator.server import create_server\nimport time\n\
-                     server = create_server('127.0.0.1', 0, in_memory=True, default_bucket='images')\nserver.start()\n\
-                     while server._api._httpd is None: time.sleep(0.01)\n\
-                     print('listens on', server._api._httpd.server_address[1], flush=True)\ntime.sleep(3600)";
-        let mut command = Command::new(super::PYTHON);
-        command.args(["-c", lines]);
-        listening(command, "listens on ")
-    })
-    .1
+    RUNS.get_or_init(storage).1
 }
 
 fn reached(port: u16) -> Arc<Stores> {
@@ -39,7 +27,7 @@ fn put(object: &Object, file: &Blob) -> Result<(), Error> {
 }
 
 /// What is kept under a name.
-fn kept(name: &str) -> Option<Vec<u8>> {
+pub(super) fn kept(name: &str) -> Option<Vec<u8>> {
     let url = format!("http://127.0.0.1:{}/download/storage/v1/b/images/o/{name}?alt=media", emulator());
     document(&url, 1 << 30, net::Transport::default(), Arc::new(net::clock::Machine)).ok()
 }

@@ -1,0 +1,22 @@
+//! What clouds make of a disk: images that machines are started from.
+//!
+//! | cloud | the bytes | what has a name then |
+//! |---|---|---|
+//! | `google` | a tar in a bucket, which is deleted in the end | an image of Compute Engine |
+//! | `openstack` | the file, in one piece (Glance) | an image, which is usable once its bytes are whole |
+//!
+//! Each has two steps: all bytes first, then the name. [`openstack::Import::abandon`] takes back what is not finished.
+
+pub mod google;
+pub mod openstack;
+
+use formats::units;
+
+/// An id of one's own making (RFC 9562, version 8), out of a hash.
+fn uuid(hash: &[u8; 32]) -> String {
+    let mut bytes: [u8; 16] = std::array::from_fn(|at| hash[at]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = units::hex(&bytes);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}

@@ -1,0 +1,128 @@
+//! Images that are pushed to clouds, as users push them. Keystone, Glance and Compute Engine are fakes, whose requests are looked at.
+
+use crate::support::{
+    clouds::{Cloud, Fate, google, openstack, storage},
+    images::{Images, write_test_tar},
+    scratch, text,
+    tools::{Finished, finish, moby, run, tool},
+};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+/// `moby push openstack`, with a login.
+fn to_openstack(cloud: &Cloud, arguments: &[&str]) -> Command {
+    let mut command = moby();
+    command.args(["push", "openstack"]).args(arguments).env("OS_AUTH_URL", format!("{}/identity", cloud.url()));
+    command.env("OS_USERNAME", "app").env("OS_PASSWORD", "hunter2").env("OS_PROJECT_NAME", "p").env_remove("OS_CLOUD");
+    command
+}
+
+/// What `--json` says of a push that must succeed.
+fn said(command: &mut Command) -> Value {
+    serde_json::from_slice(&finish(command.args(["--json", "--quiet"])).success().stdout).unwrap()
+}
+
+/// What `sha512sum` says of a file.
+fn sha512(path: &Path) -> String {
+    run("sha512sum", [text(path)]).split(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_tar_becomes_an_image_of_openstack() {
+    let (dir, cloud) = (scratch("clouds-openstack"), openstack(|_, _| Fate::Served));
+    let (tar, disk) = (dir.join("app.tar"), dir.join("app.qcow2"));
+    write_test_tar(&tar, 1);
+    let made = said(&mut to_openstack(&cloud, &["app-1", text(&tar), "--property", "hw_vif_model=virtio", "--tag", "db", "--community"]));
+    finish(moby().args(["convert", "--quiet", text(&tar), "-c", "--target", "openstack", "-o", text(&disk)])).success();
+    let id = made["id"].as_str().unwrap();
+    assert!(cloud.has().files[id] == fs::read(&disk).unwrap(), "the disk is not the one that convert makes");
+    assert_eq!(made["checksum"], json!({"algorithm": "sha512", "value": sha512(&disk)}));
+    let image = cloud.has().images[id].clone();
+    let expected = json!({"name": "app-1", "disk_format": "qcow2", "container_format": "bare", "visibility": "community", "tags": ["db"],
+        "architecture": "x86_64", "hw_machine_type": "q35", "hw_firmware_type": "bios", "hw_disk_bus": "virtio", "os_type": "linux",
+        "min_disk": 1, "hw_vif_model": "virtio"});
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&image[name], value, "{name} of {image}");
+    }
+    // A disk that Glance takes goes as it is; a raw one is told to be large.
+    let raw = dir.join("app.img");
+    finish(moby().args(["convert", "--quiet", text(&tar), "--target", "openstack", "-f", "raw", "-o", text(&raw)])).success();
+    let done = finish(&mut to_openstack(&cloud, &["raw", text(&raw), "--firmware", "uefi"])).success();
+    assert!(done.errors().contains("a raw disk goes with its zeros: "), "{done}");
+    let has = cloud.has();
+    let (id, image) = has.images.iter().find(|(_, image)| image["name"] == "raw").unwrap();
+    assert!(image["disk_format"] == "raw" && image["hw_firmware_type"] == "uefi" && has.files[id] == fs::read(&raw).unwrap(), "{image}");
+}
+
+#[test]
+fn who_is_interrupted_leaves_no_image() {
+    let cloud = openstack(|_, line| if line.starts_with("PUT") { Fate::Held } else { Fate::Served });
+    let images = Images::of_test_kernel("clouds-interrupted-guest", 40, "qcow2");
+    let mut command = to_openstack(&cloud, &["app", text(&images.path("guest.qcow2")), "--force"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !cloud.lines().iter().any(|line| line.starts_with("PUT")) {
+        assert!(child.try_wait().unwrap().is_none(), "{:?}", cloud.lines());
+        thread::sleep(Duration::from_millis(20));
+    }
+    finish(tool("kill").args(["-INT", &child.id().to_string()])).success();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(cloud.has().images.is_empty() && cloud.lines().last().unwrap().starts_with("DELETE"), "{:?}", cloud.lines());
+}
+
+#[test]
+fn what_is_wrong_is_said_before_any_work() {
+    let (dir, cloud) = (scratch("clouds-wrong"), openstack(|_, _| Fate::Served));
+    let tar = dir.join("app.tar");
+    write_test_tar(&tar, 1);
+    let refused = |done: Finished, code: i32, words: &str| {
+        assert!(done.code() == code && done.errors().contains(words) && !done.errors().contains("hunter"), "{done}");
+    };
+    let mut stranger = to_openstack(&cloud, &["app", text(&tar)]);
+    refused(finish(stranger.env("OS_PASSWORD", "hunter3")), 5, "No such user or password.");
+    let mut nobody = to_openstack(&cloud, &["app", text(&tar)]);
+    refused(finish(nobody.env_remove("OS_AUTH_URL")), 2, "in none of these places: ");
+    refused(finish(&mut to_openstack(&cloud, &["app", text(&tar), "--property", "disk_format=raw"])), 2, "is no property");
+    assert!(cloud.lines().iter().all(|line| line.starts_with("POST /identity")), "{:?}", cloud.lines());
+    let planned = finish(&mut to_openstack(&cloud, &["app", text(&tar), "--dry-run", "--endpoint", "http://127.0.0.1:1"])).success().text();
+    assert!(planned.starts_with("app  qcow2, private, ") && planned.contains("  hw_firmware_type=bios\n"), "{planned}");
+    let unreached = finish(&mut to_openstack(&cloud, &["app", text(&tar), "--endpoint", "http://127.0.0.1:1"]));
+    refused(unreached, 5, "127.0.0.1:1 is not reached");
+}
+
+/// `moby push gcp`, on a machine of the cloud.
+fn to_gcp(cloud: &Cloud, storage: u16, arguments: &[&str]) -> Command {
+    let mut command = moby();
+    command.args(["push", "gcp"]).args(arguments).args(["--bucket", "gs://images"]).env("HOME", "/nonexistent");
+    command.env("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", format!("{}/compute/v1/", cloud.url()));
+    command.env("STORAGE_EMULATOR_HOST", format!("http://127.0.0.1:{storage}"));
+    command.env("GCE_METADATA_HOST", format!("127.0.0.1:{}", cloud.port)).env_remove("GOOGLE_APPLICATION_CREDENTIALS");
+    command
+}
+
+#[test]
+fn a_tar_becomes_an_image_of_google() {
+    let (dir, cloud, (_running, storage)) = (scratch("clouds-google"), google(|_, _| Fate::Served), storage());
+    let (tar, keys) = (dir.join("app.tar"), dir.join("keys.json"));
+    write_test_tar(&tar, 1);
+    fs::write(&keys, r#"{"shieldedInstanceInitialState": {"dbs": [{"content": "AA==", "fileType": "X509"}]}}"#).unwrap();
+    let more = ["app-1", text(&tar), "--family", "app", "--label", "team=db", "--efi-vars", text(&keys)];
+    let made = said(&mut to_gcp(&cloud, storage, &more));
+    assert_eq!(made, json!({"name": "app-1", "project": "proj", "id": "4711", "selfLink": "https://compute/app-1"}));
+    let image = cloud.has().images["app-1"].clone();
+    let features = json!([{"type": "UEFI_COMPATIBLE"}, {"type": "VIRTIO_SCSI_MULTIQUEUE"}]);
+    assert_eq!((&image["architecture"], &image["guestOsFeatures"]), (&json!("X86_64"), &features));
+    assert_eq!((&image["family"], &image["labels"]["team"]), (&json!("app"), &json!("db")));
+    assert_eq!(image["shieldedInstanceInitialState"]["dbs"][0]["content"], "AA==");
+    let again = finish(&mut to_gcp(&cloud, storage, &["app-1", text(&tar)]));
+    assert!(again.code() == 2 && again.errors().contains("the project proj has an image app-1 already"), "{again}");
+    let planned = finish(&mut to_gcp(&cloud, storage, &["app-2", text(&tar), "--dry-run"])).success().text();
+    assert!(planned.starts_with("app-2  X86_64, 1 GiB, of which "), "{planned}");
+    let bad = finish(&mut to_gcp(&cloud, storage, &["App", text(&tar)]));
+    assert!(bad.code() == 2 && bad.errors().contains("the name 'App' is none that Compute Engine takes"), "{bad}");
+}

@@ -1,0 +1,339 @@
+//! Fakes of clouds, for want of emulators: they take what the published schemas have, keep it, and let a test see every request.
+//!
+//! | fake | stands for |
+//! |---|---|
+//! | [`openstack`] | Keystone (Identity v3) and Glance (Image v2) |
+//! | [`google`] | the metadata service and Compute Engine's images (v1); its buckets are of [`storage`], an emulator of others |
+
+use super::docker_registry::{Running, listening};
+use formats::units::hex;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha512};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// What was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Method and path, with its query.
+    pub line: String,
+    /// Names are in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Asked {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("a body of JSON")
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// What is done to a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Fate {
+    /// It is served.
+    Served,
+    /// It is answered so: status, more headers, body.
+    Answered(&'static str, &'static str, &'static str),
+    /// The connection ends in the midst of its body.
+    Reset,
+    /// It is served, and the answer is lost.
+    Lost,
+    /// Nothing more is read of its body, until the other side goes.
+    Held,
+    /// A byte of its body is another one.
+    Damaged,
+}
+
+/// What a fake has.
+#[derive(Debug, Default)]
+pub struct Has {
+    /// Images, by id or name: what is said of each.
+    pub images: BTreeMap<String, Value>,
+    /// What was sent of each.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// How many tokens were given; the last is good, if any is.
+    pub tokens: usize,
+    pub is_expired: bool,
+    /// How the next images end: what is wrong with them.
+    pub fails: Option<&'static str>,
+}
+
+type Serve = fn(&Asked, &mut Has, u16) -> (&'static str, String, String);
+type Decide = dyn Fn(usize, &str) -> Fate + Send + Sync;
+
+/// A fake on the loopback interface.
+pub struct Cloud {
+    pub port: u16,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    has: Arc<Mutex<Has>>,
+    is_over: Arc<AtomicBool>,
+}
+
+/// `gcp-storage-emulator`, with a bucket `images`: it asks nobody who he is.
+pub fn storage() -> (Running, u16) {
+    const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.cache/stores/bin/python3");
+    let lines = "from gcp_storage_emulator.server import create_server\nimport time\n\
+                 server = create_server('127.0.0.1', 0, in_memory=True, default_bucket='images')\nserver.start()\n\
+                 while server._api._httpd is None: time.sleep(0.01)\n\
+                 print('listens on', server._api._httpd.server_address[1], flush=True)\ntime.sleep(3600)";
+    let python = if Path::new(PYTHON).exists() { PYTHON.to_owned() } else { PYTHON.replace("/../", "/") };
+    let mut command = Command::new(python);
+    command.args(["-c", lines]);
+    listening(command, "listens on ")
+}
+
+/// Keystone and Glance. `decide` is given the number of a request, from 0 on, and its line.
+pub fn openstack(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Cloud {
+    Cloud::start(of_openstack, Arc::new(decide))
+}
+
+/// The metadata service and Compute Engine.
+pub fn google(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Cloud {
+    Cloud::start(of_google, Arc::new(decide))
+}
+
+impl Cloud {
+    fn start(serve: Serve, decide: Arc<Decide>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+        let port = listener.local_addr().expect("it is bound").port();
+        let this = Self { port, asked: Arc::default(), has: Arc::default(), is_over: Arc::default() };
+        let (asked, has, is_over) = (Arc::clone(&this.asked), Arc::clone(&this.has), Arc::clone(&this.is_over));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (asked, has, decide) = (Arc::clone(&asked), Arc::clone(&has), Arc::clone(&decide));
+                thread::spawn(move || answer(&stream, &asked, &has, &*decide, &|asked, has| serve(asked, has, port)));
+            }
+        });
+        this
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Everything that was asked so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().expect("nobody panics with it").clone()
+    }
+
+    /// The lines of it.
+    pub fn lines(&self) -> Vec<String> {
+        self.asked().into_iter().map(|asked| asked.line).collect()
+    }
+
+    pub fn has(&self) -> std::sync::MutexGuard<'_, Has> {
+        self.has.lock().expect("nobody panics with it")
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        // So that the thread looks.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// One request of a connection, which ends then.
+fn answer(
+    client: &TcpStream,
+    all: &Mutex<Vec<Asked>>,
+    has: &Mutex<Has>,
+    decide: &Decide,
+    serve: &dyn Fn(&Asked, &mut Has) -> (&'static str, String, String),
+) -> Option<()> {
+    client.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    let mut reader = BufReader::new(client);
+    let mut asked = Asked::default();
+    reader.read_line(&mut asked.line).ok().filter(|n| *n > 0)?;
+    asked.line = asked.line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        asked.headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let number = {
+        let mut all = all.lock().ok()?;
+        all.push(asked.clone());
+        all.len() - 1
+    };
+    let fate = decide(number, &asked.line);
+    let length: usize = asked.header("content-length").parse().unwrap_or_default();
+    asked.body = vec![0; if matches!(fate, Fate::Reset | Fate::Held) { length / 2 } else { length }];
+    reader.read_exact(&mut asked.body).ok()?;
+    match fate {
+        Fate::Reset => return client.shutdown(Shutdown::Both).ok(),
+        Fate::Held => {
+            // It ends with the other side.
+            thread::sleep(Duration::from_millis(200));
+            let _ = std::io::copy(&mut reader.take(1 << 20), &mut std::io::sink());
+            thread::sleep(Duration::from_secs(20));
+            return None;
+        }
+        Fate::Damaged => *asked.body.last_mut()? ^= 1,
+        Fate::Served | Fate::Answered(..) | Fate::Lost => {}
+    }
+    if let Some(kept) = all.lock().ok()?.get_mut(number) {
+        kept.body.clone_from(&asked.body);
+    }
+    let (status, headers, body) = match fate {
+        Fate::Answered(status, headers, body) => (status, headers.to_owned(), body.to_owned()),
+        _ => serve(&asked, &mut *has.lock().ok()?),
+    };
+    if matches!(fate, Fate::Lost) {
+        return client.shutdown(Shutdown::Both).ok();
+    }
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let mut client = client;
+    client.write_all((head + &body).as_bytes()).ok()
+}
+
+fn ok(body: &Value) -> (&'static str, String, String) {
+    ("200 OK", "Content-Type: application/json\r\n".to_owned(), body.to_string())
+}
+
+fn refused(status: &'static str, body: &Value) -> (&'static str, String, String) {
+    (status, String::new(), body.to_string())
+}
+
+/// Whether a token is the one that is good.
+fn is_good(token: &str, has: &Has) -> bool {
+    !has.is_expired && token == format!("token-{}", has.tokens)
+}
+
+fn new_token(has: &mut Has) -> String {
+    has.tokens += 1;
+    has.is_expired = false;
+    format!("token-{}", has.tokens)
+}
+
+fn of_openstack(asked: &Asked, has: &mut Has, port: u16) -> (&'static str, String, String) {
+    let (method, path) = asked.line.split_once(' ').expect("a line of a request");
+    if path == "/identity/v3/auth/tokens" {
+        let user = &asked.json()["auth"]["identity"]["password"]["user"];
+        if (user["name"].as_str(), user["password"].as_str()) != (Some("app"), Some("hunter2")) {
+            return refused(
+                "401 Unauthorized",
+                &json!({"error": {"code": 401, "message": "No such user or password.", "title": "Unauthorized"}}),
+            );
+        }
+        let url = format!("http://127.0.0.1:{port}/image/v2");
+        let endpoints = json!([{"interface": "public", "region_id": "one", "region": "one", "url": url}]);
+        let catalogue = json!([{"type": "image", "name": "glance", "endpoints": endpoints}]);
+        let token = json!({"token": {"expires_at": "2099-01-01T00:00:00.000000Z", "catalog": catalogue}});
+        return ("201 Created", format!("X-Subject-Token: {}\r\n", new_token(has)), token.to_string());
+    }
+    let Some(below) = path.strip_prefix("/image/v2/images") else { return refused("404 Not Found", &json!({})) };
+    if !is_good(asked.header("x-auth-token"), has) {
+        return refused(
+            "401 Unauthorized",
+            &json!({"error": {"code": 401, "message": "The request you have made requires authentication."}}),
+        );
+    }
+    let page = |text: &str| json!({"message": format!("{text}<br /><br />\n\n\n"), "code": "x", "title": "x"});
+    let id = below.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default().to_owned();
+    match (method, below) {
+        ("GET", "?limit=1") => ok(&json!({"images": []})),
+        ("POST", "") => {
+            let mut image = asked.json();
+            let id = image["id"].as_str().expect("an id of the client's").to_owned();
+            if has.images.contains_key(&id) {
+                return refused("409 Conflict", &page(&format!("Image ID {id} already exists!")));
+            }
+            image["status"] = json!("queued");
+            has.images.insert(id, image.clone());
+            ("201 Created", String::new(), image.to_string())
+        }
+        (_, _) if !has.images.contains_key(&id) => refused("404 Not Found", &page(&format!("No image found with ID {id}"))),
+        ("PUT", _) if below.ends_with("/file") => {
+            let image = has.images.get_mut(&id).expect("it is there");
+            assert_eq!(asked.header("content-type"), "application/octet-stream");
+            if image["status"] != "queued" {
+                return refused("409 Conflict", &page("Image status transition from active to saving is not allowed"));
+            }
+            image["size"] = json!(asked.body.len());
+            image["os_hash_algo"] = json!("sha512");
+            image["os_hash_value"] = json!(hex(&Sha512::digest(&asked.body)));
+            image["status"] = json!(if has.fails.is_some() { "killed" } else { "active" });
+            has.files.insert(id, asked.body.clone());
+            ("204 No Content", String::new(), String::new())
+        }
+        ("GET", _) if below.ends_with("/tasks") => ok(&json!({"tasks": [{"status": "failure", "message": has.fails.unwrap_or_default()}]})),
+        ("GET", _) => ok(&has.images[&id]),
+        ("DELETE", _) => {
+            has.images.remove(&id);
+            has.files.remove(&id);
+            ("204 No Content", String::new(), String::new())
+        }
+        _ => refused("405 Method Not Allowed", &json!({})),
+    }
+}
+
+fn of_google(asked: &Asked, has: &mut Has, _: u16) -> (&'static str, String, String) {
+    let (method, path) = asked.line.split_once(' ').expect("a line of a request");
+    if let Some(below) = path.strip_prefix("/computeMetadata/v1/") {
+        let flavoured = |body: String| ("200 OK", "Metadata-Flavor: Google\r\n".to_owned(), body);
+        assert_eq!(asked.header("metadata-flavor"), "Google");
+        return match below.split('?').next() {
+            Some("project/project-id") => flavoured("proj".to_owned()),
+            _ => flavoured(json!({"access_token": new_token(has), "expires_in": 3600, "token_type": "Bearer"}).to_string()),
+        };
+    }
+    let Some(below) = path.strip_prefix("/compute/v1/projects/proj/global/") else { return refused("404 Not Found", &json!({})) };
+    let error = |code: u16, text: &str| json!({"error": {"code": code, "message": text, "errors": [{"message": text, "reason": "x"}]}});
+    if !is_good(asked.header("authorization").trim_start_matches("Bearer "), has) {
+        return refused("401 Unauthorized", &error(401, "Request had invalid authentication credentials."));
+    }
+    let name = below.rsplit('/').next().unwrap_or_default();
+    match (method, below.split(['/', '?']).next()) {
+        ("POST", Some("images")) => {
+            let image = asked.json();
+            let name = image["name"].as_str().expect("a name").to_owned();
+            let request = below.split_once("requestId=").expect("an id of the request").1;
+            let is_same = has.files.get(&name).is_some_and(|of| of == request.as_bytes());
+            if has.images.contains_key(&name) && !is_same {
+                return refused("409 Conflict", &error(409, "The resource already exists"));
+            }
+            has.files.insert(name.clone(), request.as_bytes().to_vec());
+            has.images.insert(name.clone(), image);
+            ok(&json!({"name": format!("operation-{name}"), "status": "PENDING"}))
+        }
+        ("GET", Some("operations")) => {
+            let mut operation = json!({"name": name, "status": "DONE"});
+            if let Some(why) = has.fails {
+                has.images.remove(name.trim_start_matches("operation-"));
+                operation["error"] = json!({"errors": [{"code": "INVALID_IMAGE", "message": why}]});
+            }
+            ok(&operation)
+        }
+        ("GET" | "DELETE", Some("images")) if !has.images.contains_key(name) => refused("404 Not Found", &error(404, "was not found")),
+        ("GET", Some("images")) => {
+            ok(&json!({"id": "4711", "name": name, "selfLink": format!("https://compute/{name}"), "status": "READY"}))
+        }
+        ("DELETE", Some("images")) => {
+            has.images.remove(name);
+            ok(&json!({"name": "operation-delete", "status": "PENDING"}))
+        }
+        _ => refused("405 Method Not Allowed", &json!({})),
+    }
+}
