@@ -196,7 +196,8 @@ pub static PLATFORMS: &[Platform] = &[
     row("metal", "disks and USB sticks of real machines; consoles as they are", "raw", AS_IT_IS, &["raw"], (Machines::Either, &[]))
         .own_keys("enrol PK, KEK and db by the firmware's menu: --efi-vars auth"),
     row("openstack", "OpenStack Glance", "qcow2", SCREEN, &["qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi"], QEMU)
-        .subformats(&[("vmdk", "monolithicSparse"), ("vmdk", "streamOptimized")])
+        // A fixed VHD has its footer alone, and is a raw disk to the inspector.
+        .subformats(&[("vhd", "dynamic"), ("vmdk", "monolithicSparse"), ("vmdk", "streamOptimized")])
         .strict_mbr(),
     row("oracle", "Oracle Cloud Infrastructure", "qcow2", SERIAL, &["qcow2", "vmdk"], (Machines::Either, drivers::VIRTIO))
         .size_max(400 * GIB),

@@ -10,7 +10,11 @@ use crate::error::{self, Result};
 
 const EXAMPLES: &str = "\
 Examples:
-  moby push oci registry.example/vms/app:1 app.yml       built, made a disk and pushed, with no file here";
+  moby push oci registry.example/vms/app:1 app.yml       built, made a disk and pushed, with no file here
+  moby push openstack app-1 app.qcow2
+  moby push gcp app-1 app.tar --bucket gs://images
+
+`moby help push TARGET` tells more of each.";
 
 fn notes() -> String {
     let remark = "Others see an image when all of it is there; who interrupts it leaves nothing behind. What moby lint --target would \

@@ -37,7 +37,7 @@ pub(super) struct Openstack {
     /// What the image is called there; others may be called the same
     #[arg(value_name = "NAME")]
     name: String,
-    /// A disk that Glance takes, which goes as it is, plain or compressed: qcow2, raw, vmdk, vhd, vhdx, vdi; what is none of these, a tagged
+    /// A disk that Glance takes, which goes as it is, plain or compressed: qcow2, raw, vmdk, vhdx, vdi; what is none of these, a tagged
     /// tar or a .yml becomes a compressed qcow2 on the way
     #[arg(value_name = "IMAGE")]
     input: PathBuf,
@@ -75,10 +75,10 @@ pub(super) fn pair(text: &str) -> std::result::Result<(String, String), String> 
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// What Glance takes and its inspector knows.
+/// What Glance takes and its inspector knows. A VHD becomes another disk: most are fixed, which the inspector takes for raw ones.
 const WANTED: Wanted = Wanted {
     platform: Some("openstack"),
-    takes: &["qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi"],
+    takes: &["qcow2", "raw", "vmdk", "vhdx", "vdi"],
     by_blocks: false,
     output: "qcow2",
     compress: true,
