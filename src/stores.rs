@@ -58,7 +58,7 @@ impl Stores {
         }
     }
 
-    fn shared(&self) -> Result<Arc<net::Stores>> {
+    pub(crate) fn shared(&self) -> Result<Arc<net::Stores>> {
         match self.open.get() {
             Some(open) => Ok(Arc::clone(open)),
             None => {

@@ -17,6 +17,7 @@ mod daemon;
 mod dates;
 mod document;
 mod http;
+pub mod import;
 pub mod parts;
 mod proxy;
 mod refusal;

@@ -8,7 +8,7 @@
 //! A file goes in parts, several at a time ([`crate::parts`]). What an earlier run sent of the same file before it was killed is not sent
 //! again, where the store tells of it.
 
-mod azure;
+pub(crate) mod azure;
 mod fetched;
 mod google;
 mod http;
@@ -75,15 +75,17 @@ pub struct Settings {
 
 /// Everything that stores are spoken to with.
 pub struct Stores {
-    http: Http,
-    clock: Arc<dyn Clock>,
+    pub(crate) http: Http,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Who is asked in the place of the vendor, if the user names anybody.
+    pub(crate) endpoint: Option<String>,
     /// Who is asked in the place of the vendor, if anybody.
     s3_endpoint: Option<String>,
     google_endpoint: Option<String>,
     azure_endpoint: Option<String>,
-    connections: NonZeroUsize,
-    aws: secrets::aws::Chain,
-    azure: secrets::azure::Chain,
+    pub(crate) connections: NonZeroUsize,
+    pub(crate) aws: secrets::aws::Chain,
+    pub(crate) azure: secrets::azure::Chain,
     google: secrets::google::Chain,
 }
 
@@ -104,6 +106,7 @@ impl Stores {
             s3_endpoint: named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
             google_endpoint: named(&["STORAGE_EMULATOR_HOST"]),
             azure_endpoint: named(&[]),
+            endpoint,
             connections,
             aws: secrets::aws::Chain::new(env),
             azure: secrets::azure::Chain::new(env),
@@ -291,6 +294,6 @@ fn taken() -> Error {
 }
 
 /// What it guards is whole whoever panicked.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,7 @@
 //! `moby push`: images go to where machines start. Each target has a file.
 
+mod aws;
+mod azure;
 mod disk;
 mod oci;
 
@@ -15,12 +17,16 @@ pub(super) struct PushCommand {
 
 #[derive(Debug, clap::Subcommand)]
 enum Target {
+    Aws(aws::Aws),
+    Azure(azure::Azure),
     Oci(oci::Oci),
 }
 
 impl PushCommand {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         match &self.target {
+            Target::Aws(target) => target.run(global),
+            Target::Azure(target) => target.run(global),
             Target::Oci(target) => target.run(global),
         }
     }

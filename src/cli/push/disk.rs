@@ -11,7 +11,10 @@ use crate::{
     },
     convert::{self, Conversion, Reporter},
     error::{Error, Result},
-    image::{Overrides, disk},
+    image::{
+        Overrides,
+        disk::{self, Loaders},
+    },
     images::{go_arch, host_arch},
     input::{self, Input, Opening, Tar},
     lint::{Severity, Subject as Judged, lint},
@@ -24,6 +27,7 @@ use crate::{
 use formats::{
     Blob, Env, Format, Reading, Silent,
     kernel::{Arch, Kernel},
+    raw::Raw,
 };
 use std::{path::Path, sync::Arc};
 
@@ -53,6 +57,8 @@ pub(super) struct Wanted {
     pub(super) platform: Option<&'static str>,
     /// The formats of disks that go as they are.
     pub(super) takes: &'static [&'static str],
+    /// Whether what goes is what a machine sees, whatever format it is in.
+    pub(super) by_blocks: bool,
     /// What is made of everything else: an output.
     pub(super) output: &'static str,
     /// Whether that is compressed inside.
@@ -71,6 +77,15 @@ pub(super) struct Disk {
     pub(super) disk: Blob,
     /// What its kernel is for, or the user says.
     pub(super) arch: Option<Arch>,
+    /// By what it starts, where it is for a platform.
+    pub(super) firmware: Firmware,
+}
+
+/// By what a disk starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Firmware {
+    pub(super) bios: bool,
+    pub(super) uefi: bool,
 }
 
 impl DiskArgs {
@@ -86,8 +101,9 @@ impl DiskArgs {
             false => input::read_any(path, None, &opening, &mut env)?.input,
         };
         match input {
-            Input::Disk { format, file, disk, .. } if wanted.takes.contains(&format.name()) => {
-                self.judged(Disk { name: file_name(path), format, file, disk, arch: self.arch }, wanted, &mut env, ui)
+            Input::Disk { format, file, disk, .. } if wanted.by_blocks || wanted.takes.contains(&format.name()) => {
+                let firmware = Firmware::default();
+                self.judged(Disk { name: file_name(path), format, file, disk, arch: self.arch, firmware }, wanted, &mut env, ui)
             }
             other => self.converted(&other, path, wanted, env, global, ui),
         }
@@ -95,10 +111,14 @@ impl DiskArgs {
 
     /// It, where its platform takes it.
     fn judged(&self, mut disk: Disk, wanted: Wanted, env: &mut Env, ui: &Ui) -> Result<Disk> {
-        if let Some(platform) = wanted.platform {
-            self.judge(&Judged { format: disk.format, file: &disk.file, disk: &disk.disk }, find(platform)?, env, ui)?;
-        }
         disk.arch = disk.arch.or_else(|| arch_of(&disk.disk, env));
+        if let Some(platform) = wanted.platform {
+            let blocks: (&'static dyn Format, _) = (&Raw, &disk.disk);
+            let (format, file) = if wanted.by_blocks { blocks } else { (disk.format, &disk.file) };
+            self.judge(&Judged { format, file, disk: &disk.disk }, find(platform)?, env, ui)?;
+            let loaders = Loaders::of(&disk.disk, &mut env.spool)?;
+            disk.firmware = Firmware { bios: loaders.bios.is_some(), uefi: loaders.has_default(disk.arch) };
+        }
         Ok(disk)
     }
 
@@ -135,7 +155,8 @@ impl DiskArgs {
         let mut env = cli::env(global, &std::env::temp_dir())?;
         let Some(format) = input::probe(&file)? else { return Err(Error::unsupported(format!("{} is no disk", wanted.output))) };
         let disk = format.decode(&file, &Reading::default(), &mut env)?;
-        self.judged(Disk { name: name + suffix, format, file, disk, arch: self.arch }, wanted, &mut env, ui)
+        let firmware = Firmware::default();
+        self.judged(Disk { name: name + suffix, format, file, disk, arch: self.arch, firmware }, wanted, &mut env, ui)
     }
 
     /// The tagged tar of a yml.

@@ -99,7 +99,7 @@ impl Oci {
     /// What becomes a disk on the way, and what goes as it is.
     fn wanted(&self) -> Wanted {
         let takes: &[&str] = if self.form == Form::ContainerDisk { &["qcow2", "raw"] } else { &["qcow2"] };
-        Wanted { platform: self.form.platform(), takes, output: "qcow2", compress: true }
+        Wanted { platform: self.form.platform(), takes, by_blocks: false, output: "qcow2", compress: true }
     }
 
     /// A file, as it is pushed.
