@@ -2,12 +2,16 @@
 //!
 //! | target | what is there then |
 //! |---|---|
+//! | aws | in a region of EC2, an image on a snapshot |
+//! | azure | an image, or a version of one in a gallery |
 //! | gcp | in a project of Google's, an image of Compute Engine |
 //! | oci | in a registry, a containerDisk of KubeVirt, a container image of one layer, or an artifact, as ORAS has them |
 //! | openstack | in a cloud, an image of Glance |
 //!
 //! Every target has two steps: all bytes first, then the name by which others see them. What is not finished is taken back.
 
+pub mod aws;
+pub mod azure;
 pub mod gcp;
 pub mod oci;
 pub mod openstack;

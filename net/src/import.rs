@@ -2,11 +2,15 @@
 //!
 //! | cloud | the bytes | what has a name then |
 //! |---|---|---|
+//! | `aws` | blocks of a snapshot, those of zeros left out (EBS direct) | an image (AMI) on that snapshot |
+//! | `azure` | pages of a blob, those of zeros left out | an image, or a version in a gallery, made of the blob |
 //! | `google` | a tar in a bucket, which is deleted in the end | an image of Compute Engine |
 //! | `openstack` | the file, in one piece (Glance) | an image, which is usable once its bytes are whole |
 //!
-//! Each has two steps: all bytes first, then the name. [`openstack::Import::abandon`] takes back what is not finished.
+//! Each has two steps: all bytes first, then the name. `abandon` takes back what has no name yet.
 
+pub mod aws;
+pub mod azure;
 pub mod google;
 pub mod openstack;
 

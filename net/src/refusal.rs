@@ -73,8 +73,9 @@ fn said(body: &[u8]) -> String {
         return said;
     }
     // Token servers have their own.
-    let other =
-        json.as_ref().and_then(|json| ["details", "error_description", "message", "error"].iter().find_map(|name| text(json, name)));
+    let other = json
+        .as_ref()
+        .and_then(|json| ["details", "error_description", "message", "Message", "error"].iter().find_map(|name| text(json, name)));
     other.unwrap_or_else(|| {
         let text = String::from_utf8_lossy(body);
         let is_page = text.trim_start().starts_with('<');

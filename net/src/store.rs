@@ -8,7 +8,7 @@
 //! A file goes in parts, several at a time ([`crate::parts`]). What an earlier run sent of the same file before it was killed is not sent
 //! again, where the store tells of it.
 
-mod azure;
+pub(crate) mod azure;
 mod fetched;
 mod google;
 mod http;
@@ -84,9 +84,9 @@ pub struct Stores {
     google_endpoint: Option<String>,
     azure_endpoint: Option<String>,
     pub(crate) compute_endpoint: Option<String>,
-    connections: NonZeroUsize,
-    aws: secrets::aws::Chain,
-    azure: secrets::azure::Chain,
+    pub(crate) connections: NonZeroUsize,
+    pub(crate) aws: secrets::aws::Chain,
+    pub(crate) azure: secrets::azure::Chain,
     pub(crate) google: secrets::google::Chain,
     pub(crate) openstack: secrets::openstack::Chain,
 }

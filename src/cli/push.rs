@@ -1,5 +1,7 @@
 //! `moby push`: images go to where machines start. Each target has a file.
 
+mod aws;
+mod azure;
 mod disk;
 mod gcp;
 mod oci;
@@ -11,6 +13,8 @@ use crate::error::{self, Result};
 const EXAMPLES: &str = "\
 Examples:
   moby push oci registry.example/vms/app:1 app.yml       built, made a disk and pushed, with no file here
+  moby push aws app-1 app.qcow2 --region eu-central-1
+  moby push azure app-1 app.tar --resource-group images
   moby push openstack app-1 app.qcow2
   moby push gcp app-1 app.tar --bucket gs://images
 
@@ -32,6 +36,8 @@ pub(super) struct PushCommand {
 
 #[derive(Debug, clap::Subcommand)]
 enum Target {
+    Aws(aws::Aws),
+    Azure(azure::Azure),
     Gcp(gcp::Gcp),
     Oci(oci::Oci),
     Openstack(openstack::Openstack),
@@ -40,6 +46,8 @@ enum Target {
 impl PushCommand {
     pub(super) fn run(&self, global: &Global) -> Result<()> {
         match &self.target {
+            Target::Aws(target) => target.run(global),
+            Target::Azure(target) => target.run(global),
             Target::Gcp(target) => target.run(global),
             Target::Oci(target) => target.run(global),
             Target::Openstack(target) => target.run(global),

@@ -34,6 +34,7 @@ mod plan;
 mod platforms;
 mod process;
 mod push;
+mod push_clouds;
 mod root;
 mod run;
 mod sd_card;

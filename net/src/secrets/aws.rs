@@ -406,7 +406,7 @@ fn key(id: &str, secret: &str, token: Option<&str>) -> Result<Key> {
 }
 
 /// A region becomes part of a host's name.
-fn checked_region(region: &str) -> Result<()> {
+pub(crate) fn checked_region(region: &str) -> Result<()> {
     if region.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) && !region.is_empty() {
         return Ok(());
     }

@@ -36,6 +36,17 @@ pub(super) const STORE: Store = Store {
     ranges: |stores, rest| Ok(Box::new(Place::new(stores, rest, Wishes::default())?)),
 };
 
+/// The account of a blob, and its URL without a login.
+///
+/// # Errors
+/// Bad input: nothing names the account, or the container or the name is none.
+pub(crate) fn place(stores: &Arc<Stores>, rest: &str) -> Result<(String, String)> {
+    let place = Place::new(Arc::clone(stores), rest, Wishes::default())?;
+    let account = place.account()?;
+    let url = place.url(&account, "")?;
+    Ok((account, url.whole()))
+}
+
 /// A blob, and how it is asked for.
 struct Place {
     stores: Arc<Stores>,

@@ -1,5 +1,7 @@
 //! Stores: real ones of others on the loopback interface, and what happens between us and them.
 
+mod arm;
+mod aws;
 mod azure;
 mod between;
 mod compute;

@@ -13,11 +13,11 @@ use std::{
 };
 
 const AZURITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.cache/azurite/node_modules/.bin/azurite-blob");
-const ACCOUNT: &str = "devstoreaccount1";
+pub(super) const ACCOUNT: &str = "devstoreaccount1";
 /// The one that every emulator has.
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-fn azurite() -> u16 {
+pub(super) fn azurite() -> u16 {
     static AZURITE_RUNS: OnceLock<(Running, u16)> = OnceLock::new();
     AZURITE_RUNS
         .get_or_init(|| {
@@ -29,9 +29,17 @@ fn azurite() -> u16 {
         .1
 }
 
+/// How it is reached with the right key.
+pub(super) fn connection(port: u16) -> String {
+    connection_with(port, KEY)
+}
+
+fn connection_with(port: u16, key: &str) -> String {
+    format!("DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};")
+}
+
 fn reached_with(port: u16, key: &str) -> Arc<Stores> {
-    let string =
-        format!("DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};");
+    let string = connection_with(port, key);
     stores(&[("AZURE_STORAGE_CONNECTION_STRING", &string)], 0).0
 }
 
@@ -48,13 +56,13 @@ fn ask(lines: &str) -> String {
     ))
 }
 
-fn container(name: &str) -> &str {
+pub(super) fn container(name: &str) -> &str {
     ask(&format!("service.create_container('{name}')"));
     name
 }
 
 /// What a container has, also of blobs that were begun.
-fn kept(container: &str) -> String {
+pub(super) fn kept(container: &str) -> String {
     ask(&format!(
         "c = service.get_container_client('{container}')\nfor b in c.list_blobs(include=['uncommittedblobs', 'metadata']):\n  \
          data = c.download_blob(b.name).readall() if c.get_blob_client(b.name).exists() else b''\n  \

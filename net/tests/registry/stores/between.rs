@@ -34,6 +34,7 @@ type Decide = dyn Fn(usize, &str) -> Fate + Send + Sync;
 pub(super) struct Between {
     pub(super) port: u16,
     lines: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -41,15 +42,17 @@ impl Between {
     /// Somebody in front of a port. `decide` is given the number of a request, from 0 on, and its first line.
     pub(super) fn start(server: u16, decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let this = Self { port: listener.local_addr().unwrap().port(), lines: Arc::default(), is_over: Arc::default() };
+        let this =
+            Self { port: listener.local_addr().unwrap().port(), lines: Arc::default(), requests: Arc::default(), is_over: Arc::default() };
+        let requests = Arc::clone(&this.requests);
         let (lines, is_over, decide) = (Arc::clone(&this.lines), Arc::clone(&this.is_over), Arc::new(decide) as Arc<Decide>);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                let (lines, decide) = (Arc::clone(&lines), Arc::clone(&decide));
-                thread::spawn(move || pass(&stream, server, &lines, &*decide));
+                let (lines, requests, decide) = (Arc::clone(&lines), Arc::clone(&requests), Arc::clone(&decide));
+                thread::spawn(move || pass(&stream, server, &lines, &requests, &*decide));
             }
         });
         this
@@ -63,6 +66,11 @@ impl Between {
     pub(super) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
+
+    /// All requests so far, of their bodies the first bytes.
+    pub(super) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
 }
 
 impl Drop for Between {
@@ -74,7 +82,7 @@ impl Drop for Between {
 }
 
 /// One request of a connection, which ends then.
-fn pass(client: &TcpStream, server: u16, lines: &Mutex<Vec<String>>, decide: &Decide) -> Option<()> {
+fn pass(client: &TcpStream, server: u16, lines: &Mutex<Vec<String>>, requests: &Mutex<Vec<String>>, decide: &Decide) -> Option<()> {
     client.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
     let mut reader = BufReader::new(client);
     let (mut head, mut length) = (String::new(), 0);
@@ -100,6 +108,7 @@ fn pass(client: &TcpStream, server: u16, lines: &Mutex<Vec<String>>, decide: &De
     let fate = decide(number, &line);
     let mut body = vec![0; if matches!(fate, Fate::Reset) { length / 2 } else { length }];
     reader.read_exact(&mut body).ok()?;
+    requests.lock().unwrap().push(head.clone() + &String::from_utf8_lossy(&body[..body.len().min(4096)]));
     let mut client = client;
     match fate {
         // What was not read is what resets it.

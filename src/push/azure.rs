@@ -1,0 +1,91 @@
+//! An image of Azure: pages into a blob, then the image that is made of it.
+
+use super::{Abandon, UnderWay};
+use crate::{
+    error::{Error, Result},
+    names::Named,
+};
+use formats::{Blob, Progress, kernel::Arch};
+use net::import::azure::{Generation, Image, Import};
+use std::{fmt, sync::Arc};
+
+impl Abandon for Import {
+    fn abandon(&self) {
+        Self::abandon(self);
+    }
+}
+
+impl Named for Generation {
+    const WHAT: &'static str = "generation";
+
+    fn all() -> Vec<Self> {
+        vec![Self::V1, Self::V2]
+    }
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::V1 => "machines that start by BIOS",
+            Self::V2 => "machines that start by UEFI",
+        }
+    }
+}
+
+/// For which machines a disk with these loaders is: the newer ones where it can be.
+///
+/// # Errors
+/// Bad input: for none that are known.
+pub fn generation(bios: bool, uefi: bool) -> Result<Generation> {
+    match (bios, uefi) {
+        (_, true) => Ok(Generation::V2),
+        (true, false) => Ok(Generation::V1),
+        (false, false) => Err(Error::bad_input("nothing tells by which firmware it starts").hint("say it with --generation")),
+    }
+}
+
+/// What Azure calls an architecture.
+///
+/// # Errors
+/// Unsupported: it has no such machines.
+pub fn architecture(arch: Arch) -> Result<&'static str> {
+    match arch {
+        Arch::X86_64 => Ok("x64"),
+        Arch::Aarch64 => Ok("Arm64"),
+        other => Err(Error::unsupported(format!("it is for {}, Azure's machines are amd64 and arm64", other.name()))),
+    }
+}
+
+/// A blob of which no image was made yet.
+pub struct Unnamed {
+    import: Arc<Import>,
+    _under_way: UnderWay,
+}
+
+impl fmt::Debug for Unnamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unnamed({:?})", self.import)
+    }
+}
+
+/// The first step: the blob.
+///
+/// # Errors
+/// As [`Import::send`]; then no blob is left.
+pub fn put(import: &Arc<Import>, file: &Blob, progress: &dyn Progress) -> Result<Unnamed> {
+    let under_way = UnderWay::new(Arc::clone(import) as _);
+    import.send(file, progress).inspect_err(|_| import.abandon())?;
+    Ok(Unnamed { import: Arc::clone(import), _under_way: under_way })
+}
+
+impl Unnamed {
+    /// The second step: the image, at a place.
+    ///
+    /// # Errors
+    /// As [`Import::make`]; then neither image nor blob is left.
+    pub fn commit(self, image: &Image, location: &str) -> Result<String> {
+        self.import.make(image, location).inspect_err(|_| self.import.abandon())
+    }
+}
