@@ -5,11 +5,23 @@ mod azure;
 mod disk;
 mod oci;
 
-use super::Global;
-use crate::error::Result;
+use super::{Global, notes::with_exit_codes};
+use crate::error::{self, Result};
+
+const EXAMPLES: &str = "\
+Examples:
+  moby push aws app-1.0 app.yml --region eu-central-1       an image of Amazon EC2
+  moby push azure app-1.0 app.tar --resource-group images   an image of Azure
+  moby push oci registry.example/vms/app:1 app.qcow2        a containerDisk for KubeVirt";
+
+fn notes() -> String {
+    let remark = "All bytes go first, the name comes last; who interrupts it leaves nothing behind. moby push TARGET --help says more.";
+    with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, remark)
+}
 
 /// Push images to where machines start
 #[derive(Debug, clap::Args)]
+#[command(after_help = notes())]
 pub(super) struct PushCommand {
     #[command(subcommand)]
     target: Target,
