@@ -3,7 +3,7 @@
 //! | cloud | the bytes | what has a name then |
 //! |---|---|---|
 //! | `aws` | blocks of a snapshot, those of zeros left out (EBS direct) | an image (AMI) on that snapshot |
-//! | `azure` | pages of a blob, those of zeros left out | an image, or a version in a gallery, made of the blob |
+//! | `azure` | pages of a blob, those of zeros left out | an image, or a version in a gallery, made of the blob; or a disk, with no blob |
 //! | `google` | a tar in a bucket, which is deleted in the end | an image of Compute Engine |
 //! | `openstack` | the file, in one piece (Glance) | an image, which is usable once its bytes are whole |
 //!
@@ -14,7 +14,32 @@ pub mod azure;
 pub mod google;
 pub mod openstack;
 
-use formats::units;
+use crate::store::lock;
+use formats::{Error, Result, units};
+use std::{
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+/// Does something with each of many, on so many threads, each of which has a worker of its own. The first that fails ends it.
+fn each<T, W: FnMut(T) -> Result<()>>(threads: usize, all: impl Iterator<Item = T> + Send, worker: impl Fn() -> W + Sync) -> Result<()> {
+    let (all, failed) = (Mutex::new(all), Mutex::new(None::<Error>));
+    let work = || {
+        let mut work = worker();
+        loop {
+            // Not held while it is done.
+            let Some(one) = lock(&all).next() else { return };
+            if let Err(error) = work(one) {
+                lock(&failed).get_or_insert(error);
+            }
+            if lock(&failed).is_some() {
+                return;
+            }
+        }
+    };
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
 
 /// An id of one's own making (RFC 9562, version 8), out of a hash.
 fn uuid(hash: &[u8; 32]) -> String {

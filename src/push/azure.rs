@@ -70,13 +70,13 @@ impl fmt::Debug for Unnamed {
     }
 }
 
-/// The first step: the blob.
+/// The first step: the blob, or a disk with its pages.
 ///
 /// # Errors
 /// As [`Import::send`]; then no blob is left.
-pub fn put(import: &Arc<Import>, file: &Blob, progress: &dyn Progress) -> Result<Unnamed> {
+pub fn put(import: &Arc<Import>, file: &Blob, image: &Image, location: &str, progress: &dyn Progress) -> Result<Unnamed> {
     let under_way = UnderWay::new(Arc::clone(import) as _);
-    import.send(file, progress).inspect_err(|_| import.abandon())?;
+    import.send(file, image, location, progress).inspect_err(|_| import.abandon())?;
     Ok(Unnamed { import: Arc::clone(import), _under_way: under_way })
 }
 

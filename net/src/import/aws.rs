@@ -24,7 +24,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::Duration,
 };
 
@@ -197,32 +196,19 @@ impl Import {
     /// Puts every block that has data, several at a time.
     fn blocks(&self, id: &str, disk: &Blob, progress: &dyn Progress) -> Result<Digests> {
         progress.expect(disk.data_units(BLOCK).map(|run| (run.end * BLOCK).min(disk.len()) - run.start * BLOCK).sum());
-        let numbers = Mutex::new(disk.data_units(BLOCK).flatten());
-        let (digests, failed) = (Mutex::new(Digests::new()), Mutex::new(None));
-        let work = || {
+        let digests = Mutex::new(Digests::new());
+        super::each(self.stores.connections.get(), disk.data_units(BLOCK).flatten(), || {
             let mut block = vec![0; usize::try_from(BLOCK).unwrap_or_default()];
-            loop {
-                // Not held while it is sent.
-                let Some(number) = lock(&numbers).next() else { return };
-                match self.refuse_over().and_then(|()| self.block(id, disk, number, &mut block)) {
-                    Ok(digest) => {
-                        lock(&digests).extend(digest.map(|digest| (number, digest)));
-                        progress.advance(((number + 1) * BLOCK).min(disk.len()) - number * BLOCK);
-                    }
-                    Err(error) => {
-                        lock(&failed).get_or_insert(error);
-                    }
-                }
-                if lock(&failed).is_some() {
-                    return;
-                }
+            let digests = &digests;
+            move |number| {
+                self.refuse_over()?;
+                let digest = self.block(id, disk, number, &mut block)?;
+                lock(digests).extend(digest.map(|digest| (number, digest)));
+                progress.advance(((number + 1) * BLOCK).min(disk.len()) - number * BLOCK);
+                Ok(())
             }
-        };
-        thread::scope(|scope| (0..self.stores.connections.get()).for_each(|_| drop(scope.spawn(work))));
-        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner)),
-        }
+        })?;
+        Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts one block, unless it is all zeros; what lies behind the disk's end is.

@@ -3,15 +3,18 @@
 //! ```text
 //!  pages of NAME.vhd ─► PUT images/NAME, or galleries/G/images/D/versions/V ─► its operation: Succeeded ─► the blob is deleted
 //! ```
-//! What is made has copied the blob by then. Managed images are for x64 alone; a gallery's are what their definition says.
+//! A disk of Azure's own keeping needs no storage account: it is begun empty, its pages are written by a URL that is good for a day.
+//! What is made of a blob has copied the blob by then. Managed images are for x64 alone; a gallery's are what their definition says.
 
 mod requests;
 
 use crate::{
+    parts::{Part, Rules, Zeros},
     store::{Object, Stores, Wishes, lock},
     text::{SHOWN, shown},
+    url::{Url, is_loopback},
 };
-use formats::{Blob, Error, Kind, Progress, Result};
+use formats::{Blob, Error, Kind, Progress, Result, units};
 use serde_json::{Value, json};
 use std::{
     fmt,
@@ -21,8 +24,9 @@ use std::{
     },
 };
 
-/// Versions of the interface: for images, galleries, storage accounts and resource groups.
+/// Versions of the interface: for images, disks, galleries, storage accounts and resource groups.
 const IMAGES: &str = "2023-09-01";
+const DISKS: &str = "2023-10-02";
 const GALLERIES: &str = "2023-07-03";
 const ACCOUNTS: &str = "2023-01-01";
 const GROUPS: &str = "2021-04-01";
@@ -70,6 +74,8 @@ pub struct Image {
     pub location: Option<String>,
     /// A version of a gallery's in the place of an image.
     pub version: Option<Version>,
+    /// A disk in the place of an image.
+    pub disk: bool,
     /// `x64` or `Arm64`.
     pub architecture: &'static str,
     /// What its machines start by.
@@ -96,11 +102,11 @@ impl Image {
         sound("subscription", &self.subscription, 36)?;
         sound("resource group", &self.group, 90)?;
         let Some(version) = &self.version else {
-            return match (self.architecture, self.generation) {
-                ("Arm64", _) => Err(Error::unsupported("Azure has no images for ARM but in galleries")
-                    .hint("--gallery NAME --definition NAME --version 1.0.0")),
-                _ => Ok(()),
-            };
+            if self.architecture == "Arm64" && !self.disk {
+                let error = Error::unsupported("Azure has no images for ARM but in galleries");
+                return Err(error.hint("--gallery NAME --definition NAME --version 1.0.0, or --disk"));
+            }
+            return Ok(());
         };
         sound("gallery", &version.gallery, 80)?;
         sound("definition", &version.definition, 80)?;
@@ -125,34 +131,53 @@ impl Image {
     fn id(&self) -> (String, &'static str) {
         match &self.version {
             Some(version) => (format!("{}/versions/{}", self.definition(version), version.number), GALLERIES),
+            None if self.disk => (format!("{}/providers/Microsoft.Compute/disks/{}", self.group(), self.name), DISKS),
             None => (format!("{}/providers/Microsoft.Compute/images/{}", self.group(), self.name), IMAGES),
         }
     }
 
     /// What the resource manager is told of it.
-    fn body(&self, location: &str, blob: &str, account: &str) -> Value {
+    fn body(&self, location: &str, from: &Source<'_>) -> Value {
         let tags: serde_json::Map<_, _> = self.tags.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-        let properties = match &self.version {
-            Some(_) => json!({
-                "publishingProfile": {"targetRegions": [{"name": location, "regionalReplicaCount": 1}]},
-                "storageProfile": {"osDiskImage": {"source": {"storageAccountId": account, "uri": blob}}},
-            }),
-            None => json!({
+        let properties = match from {
+            Source::Nothing { bytes } => json!({
+                "osType": "Linux",
                 "hyperVGeneration": self.generation.name(),
-                "storageProfile": {"osDisk": {"osType": "Linux", "osState": "Generalized", "blobUri": blob}},
+                "supportedCapabilities": {"architecture": self.architecture},
+                "creationData": {"createOption": "Upload", "uploadSizeBytes": bytes},
+            }),
+            Source::Blob { uri, account } if self.version.is_some() => json!({
+                "publishingProfile": {"targetRegions": [{"name": location, "regionalReplicaCount": 1}]},
+                "storageProfile": {"osDiskImage": {"source": {"storageAccountId": account, "uri": uri}}},
+            }),
+            Source::Blob { uri, .. } => json!({
+                "hyperVGeneration": self.generation.name(),
+                "storageProfile": {"osDisk": {"osType": "Linux", "osState": "Generalized", "blobUri": uri}},
             }),
         };
         json!({"location": location, "tags": tags, "properties": properties})
     }
 }
 
+/// Of what it is made.
+enum Source<'a> {
+    /// A blob, and what the resource manager calls its account.
+    Blob { uri: &'a str, account: &'a str },
+    /// So many bytes are going to be written, with a VHD's footer.
+    Nothing { bytes: u64 },
+}
+
+/// "Pages have 512 bytes; at most 4 MiB are put at a time."
+const PAGES: Rules =
+    Rules { unit: 64 * units::KIB, part: 4 * units::MIB, part_max: 4 * units::MIB, count_max: u64::MAX, zeros: Zeros::Skipped };
+
 /// An image that comes to be.
 pub struct Import {
     stores: Arc<Stores>,
     /// The resource manager, where it is not the public cloud's.
     endpoint: Option<String>,
-    /// The blob while it is needed.
-    blob: Object,
+    /// The blob while it is needed; a disk has none.
+    blob: Option<Object>,
     /// What ARM calls the blob, and the account that it is in.
     uri: String,
     account: String,
@@ -163,7 +188,7 @@ pub struct Import {
 
 impl fmt::Debug for Import {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Import({})", self.blob)
+        write!(f, "Import({})", self.uri)
     }
 }
 
@@ -174,10 +199,14 @@ impl Import {
     /// Bad input: there is no account, or the container or the endpoint is none.
     pub fn new(stores: Arc<Stores>, endpoint: Option<String>, container: &str, image: &Image) -> Result<Self> {
         image.check()?;
+        if image.disk {
+            let (blob, uri, account) = (None, String::new(), String::new());
+            return Ok(Self { stores, endpoint, blob, uri, account, begun: Mutex::default(), is_over: AtomicBool::default() });
+        }
         let rest = format!("{container}/{}.vhd", image.name);
         let (account, uri) = crate::store::azure::place(&stores, &rest)?;
         let none = || Error::bad_input("there is no such store");
-        let blob = stores.at(&format!("az://{rest}"), Wishes::default())?.ok_or_else(none)?;
+        let blob = Some(stores.at(&format!("az://{rest}"), Wishes::default())?.ok_or_else(none)?);
         Ok(Self { stores, endpoint, blob, uri, account, begun: Mutex::default(), is_over: AtomicBool::default() })
     }
 
@@ -224,36 +253,71 @@ impl Import {
         Ok(())
     }
 
-    /// Brings the pages of a fixed VHD into the blob.
+    /// Brings the pages of a fixed VHD into the blob, or into a disk that is begun for them.
     ///
     /// # Errors
     /// As [`Object::send`].
-    pub fn send(&self, file: &Blob, progress: &dyn Progress) -> Result<()> {
+    pub fn send(&self, file: &Blob, image: &Image, location: &str, progress: &dyn Progress) -> Result<()> {
         self.refuse_over()?;
-        self.blob.send(file, None, progress)
+        match &self.blob {
+            Some(blob) => blob.send(file, None, progress),
+            None => self.write(file, image, location, progress),
+        }
     }
 
-    /// Makes an image of the blob, deletes that, and says what the image is called.
+    /// Begins a disk, and writes its pages.
+    fn write(&self, file: &Blob, image: &Image, location: &str, progress: &dyn Progress) -> Result<()> {
+        let (id, version) = self.begin(image, location, &Source::Nothing { bytes: file.len() })?;
+        let access = json!({"access": "Write", "durationInSeconds": 86400});
+        let said = self.post(&format!("{id}/beginGetAccess"), version, &access)?;
+        let url = signed(&self.follow(said, &id, version)?)?;
+        progress.expect(PAGES.parts(file)?.map(|part| part.len()).sum());
+        super::each(self.stores.connections.get(), PAGES.parts(file)?, || {
+            |part: Part| {
+                self.refuse_over()?;
+                self.page(&url, part.range.start, &file.slice(part.range.clone()))?;
+                progress.advance(part.len());
+                Ok(())
+            }
+        })
+    }
+
+    /// Has something made, and waits until it is there.
+    fn begin(&self, image: &Image, location: &str, from: &Source<'_>) -> Result<(String, &'static str)> {
+        let (id, version) = image.id();
+        let said = {
+            let mut begun = lock(&self.begun);
+            self.refuse_over()?;
+            *begun = Some((id.clone(), version));
+            self.put(&id, version, &image.body(location, from))?
+        };
+        self.follow(said, &id, version)?;
+        Ok((id, version))
+    }
+
+    /// Makes an image of the blob, and deletes that, or ends the writing of a disk. Says what it is called.
     ///
     /// # Errors
     /// Remote: the resource manager refuses or fails, or takes hours.
     pub fn make(&self, image: &Image, location: &str) -> Result<String> {
-        let account = match image.version {
-            Some(_) => self.account_id(&image.subscription)?,
-            None => String::new(),
+        let id = if image.disk {
+            let (id, version) = image.id();
+            let said = self.post(&format!("{id}/endGetAccess"), version, &json!({}))?;
+            self.follow(said, &id, version)?;
+            id
+        } else {
+            let account = match image.version {
+                Some(_) => self.account_id(&image.subscription)?,
+                None => String::new(),
+            };
+            self.begin(image, location, &Source::Blob { uri: &self.uri, account: &account })?.0
         };
-        let (id, version) = image.id();
-        let answer = {
-            let mut begun = lock(&self.begun);
-            self.refuse_over()?;
-            *begun = Some((id.clone(), version));
-            self.put(&id, version, &image.body(location, &self.uri, &account))?
-        };
-        self.follow(answer, &id, version)?;
         lock(&self.begun).take();
-        // The image has copied it.
         self.is_over.store(true, Ordering::Relaxed);
-        self.blob.abandon();
+        // The image has copied it.
+        if let Some(blob) = &self.blob {
+            blob.abandon();
+        }
         Ok(id)
     }
 
@@ -276,14 +340,28 @@ impl Import {
             return;
         }
         if let Some((id, version)) = lock(&self.begun).take() {
+            if self.blob.is_none() {
+                // A disk that is being written is not deleted.
+                let _: Result<_> = self.post(&format!("{id}/endGetAccess"), version, &json!({}));
+            }
             self.delete(&id, version);
         }
-        self.blob.abandon();
+        if let Some(blob) = &self.blob {
+            blob.abandon();
+        }
     }
 
     fn refuse_over(&self) -> Result<()> {
         if self.is_over.load(Ordering::Relaxed) { Err(Error::new(Kind::Environment, "was abandoned")) } else { Ok(()) }
     }
+}
+
+/// The URL by which pages are written, out of what an operation has come to.
+fn signed(said: &Value) -> Result<Url> {
+    let output = said.get("properties").and_then(|properties| properties.get("output")).unwrap_or(said);
+    let text = output.get("accessSAS").and_then(Value::as_str);
+    let url = text.and_then(|text| Url::parse(text).ok()).filter(|url| url.secure || is_loopback(&url.host));
+    url.ok_or_else(|| Error::new(Kind::Remote, "Azure names no URL by which the disk is written"))
 }
 
 #[cfg(test)]
@@ -297,6 +375,7 @@ mod tests {
             group: "images".into(),
             location: None,
             version: None,
+            disk: false,
             architecture: "x64",
             generation: Generation::V2,
             tags: Vec::new(),

@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   moby push azure app-1.0 app.vhd --resource-group images          the image app-1.0
   moby push azure app app.yml --resource-group images --gallery ours --definition app --version 1.0.0
+  moby push azure app-1.0 app.vhd --resource-group images --disk   a managed disk
   moby push azure app-1.0 app.tar --resource-group images --tag team=db --json";
 
 fn notes() -> String {
@@ -32,7 +33,7 @@ behind. Logins are found as Azure's own programs find them; AZURE_STORAGE_ACCOUN
     with_exit_codes(EXAMPLES, "Exit codes", error::EXIT_CODES, remark)
 }
 
-/// To Microsoft Azure: an image, or a version of one in a gallery
+/// To Microsoft Azure: an image, a version of one in a gallery, or a disk
 #[derive(Debug, clap::Args)]
 #[command(after_help = notes())]
 pub(super) struct Azure {
@@ -63,6 +64,9 @@ pub(super) struct Azure {
     /// The number of the version, as 1.0.0
     #[arg(long, value_name = "VERSION", requires = "gallery")]
     version: Option<String>,
+    /// A managed disk in the place of an image, which needs no storage account
+    #[arg(long = "disk", conflicts_with = "gallery")]
+    as_disk: bool,
     /// For which machines it is [default: what there are loaders for, the newer ones first]
     #[arg(long, value_name = "GENERATION", value_parser = named::<Generation>())]
     generation: Option<Generation>,
@@ -87,7 +91,7 @@ impl Azure {
         let Some(import) = import else { return cli::print(&self.planned(&image, &disk)) };
         import.refuse_other_machines(&image)?;
         let step = ui.step("push");
-        let unnamed = azure::put(&import, &disk.file, &*step)?;
+        let unnamed = azure::put(&import, &disk.file, &image, &location, &*step)?;
         drop(step);
         let id = unnamed.commit(&image, &location)?;
         if self.disk.json {
@@ -122,6 +126,7 @@ impl Azure {
             group: self.resource_group.clone(),
             location: self.location.clone(),
             version,
+            disk: self.as_disk,
             architecture,
             generation,
             tags: self.tags.clone(),

@@ -6,10 +6,13 @@ use crate::{
     refusal,
     retry::{Failure, persist},
     secrets::azure::MANAGEMENT,
+    sign::azure as sign,
     text::{SHOWN, shown},
     url::{Url, is_loopback},
 };
-use formats::{At, Error, Kind, Result};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use formats::{At, Blob, Error, Kind, Result};
+use md5::Md5;
 use serde_json::Value;
 use std::{cell::Cell, time::Duration};
 use ureq::http::Method;
@@ -112,13 +115,36 @@ impl Import {
         self.ask(&Method::PUT, &self.url(path, version)?, Some(body), None)
     }
 
+    /// Has something done with it.
+    pub(super) fn post(&self, path: &str, version: &str, body: &Value) -> Result<Said> {
+        self.ask(&Method::POST, &self.url(path, version)?, Some(body), None)
+    }
+
+    /// Writes pages by a URL that says that we may; nobody gets to see its query.
+    pub(super) fn page(&self, signed: &Url, start: u64, body: &Blob) -> Result<()> {
+        let http = &self.stores.http;
+        let and = if signed.path.contains('?') { '&' } else { '?' };
+        let url = Url { path: format!("{}{and}comp=page", signed.path), ..signed.clone() };
+        let headers = [
+            ("Content-MD5", BASE64_STANDARD.encode(body.digest::<Md5>()?)),
+            ("x-ms-page-write", "update".to_owned()),
+            ("x-ms-range", format!("bytes={start}-{}", start + body.len() - 1)),
+            ("x-ms-version", sign::VERSION.to_owned()),
+        ];
+        persist(&http.transport.limits, &*self.stores.clock, &format!("{url} {start}"), || {
+            let body = Body::Blob(body);
+            let answer = http.send_signed(&Request { method: Method::PUT, url: &url, headers: &headers, authorization: None, body })?;
+            if (200..300).contains(&answer.status) { Ok(()) } else { Err(refusal::of_server(answer, "refuses")) }
+        })
+    }
+
     /// Deletes it. Whoever may not can do nothing about it.
     pub(super) fn delete(&self, path: &str, version: &str) {
         let _: Result<_> = self.url(path, version).and_then(|url| self.ask(&Method::DELETE, &url, None, Some(404)));
     }
 
-    /// Waits until what was begun is there.
-    pub(super) fn follow(&self, begun: Said, path: &str, version: &str) -> Result<()> {
+    /// Waits until what was begun is there, and says what came of it.
+    pub(super) fn follow(&self, begun: Said, path: &str, version: &str) -> Result<Value> {
         let mut said = begun;
         // The first that is named stays: later answers need not repeat it.
         let leads = said.operation.clone().or_else(|| said.location.clone().filter(|_| said.status == 202));
@@ -128,8 +154,8 @@ impl Import {
             let is_asked = operation.is_none() || waited > Duration::ZERO;
             match said.state() {
                 "Failed" | "Canceled" => return Err(said.error(path)),
-                "Succeeded" if is_asked => return Ok(()),
-                "" if is_asked && said.status != 202 => return Ok(()),
+                "Succeeded" if is_asked => return Ok(said.body),
+                "" if is_asked && said.status != 202 => return Ok(said.body),
                 _ => {}
             }
             self.refuse_over()?;

@@ -104,6 +104,7 @@ fn image(name: &str) -> Image {
         group: "images".to_owned(),
         location: None,
         version: None,
+        disk: false,
         architecture: "x64",
         generation: Generation::V2,
         tags: vec![("team".to_owned(), "db".to_owned())],
@@ -122,7 +123,7 @@ fn push(import: &Import, image: &Image) -> Result<String, Error> {
     let all = || {
         let location = import.refuse_taken(image)?;
         import.refuse_other_machines(image)?;
-        import.send(&file(), &Silent)?;
+        import.send(&file(), image, &location, &Silent)?;
         import.make(image, &location)
     };
     all().inspect_err(|_| import.abandon())
@@ -250,4 +251,61 @@ fn what_fails_leaves_neither_image_nor_blob() {
     let denied = Fake::start(|_, _, _| (403, String::new(), json!({"error": {"code": "AuthorizationFailed", "message": "you may not"}})));
     let error = push(&denied.import(name, &image("app")), &image("app")).unwrap_err();
     assert!(error.kind() == Kind::Remote && error.hint_text().unwrap().contains("Contributor"), "{error}");
+}
+
+#[test]
+fn a_disk_is_written_by_its_url() {
+    let name = container("arm-disk");
+    let image = Image { disk: true, architecture: "Arm64", ..image("app") };
+    let (port, len) = (azurite(), file().len());
+    let url = super::azure::ask(&format!(
+        "from azure.storage.blob import generate_blob_sas, BlobSasPermissions\nfrom datetime import datetime, timedelta, timezone\n\
+         service.get_blob_client('{name}', 'disk').create_page_blob({len})\n\
+         print(f\"http://127.0.0.1:{port}/{ACCOUNT}/{name}/disk?\" + generate_blob_sas('{ACCOUNT}', '{name}', 'disk', account_key=service.credential.account_key, \
+         permission=BlobSasPermissions(write=True), expiry=datetime.now(timezone.utc) + timedelta(hours=1)))"
+    ));
+    let is_refused = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let refused = Arc::clone(&is_refused);
+    let fake = Fake::start(move |port, what, _| {
+        let operation = |name: &str| (202, format!("Azure-AsyncOperation: http://127.0.0.1:{port}/{name}\r\n"), Value::Null);
+        let ok = |value| (200, String::new(), value);
+        match what.split('?').next().unwrap() {
+            what if what.ends_with("/resourceGroups/images") => ok(json!({"location": "westeurope"})),
+            what if what.starts_with("GET") && what.ends_with("/disks/app") => nothing(),
+            what if what.starts_with("PUT") => operation("made"),
+            what if what.ends_with("/beginGetAccess") => operation("access"),
+            what if what.ends_with("/endGetAccess") => operation("ended"),
+            what if what.starts_with("DELETE") => (204, String::new(), Value::Null),
+            "GET /access" => {
+                let url = if refused.load(std::sync::atomic::Ordering::Relaxed) { url.replace("sig=", "sig=x") } else { url.clone() };
+                ok(json!({"status": "Succeeded", "properties": {"output": {"accessSAS": url}}}))
+            }
+            "GET /made" | "GET /ended" => ok(json!({"status": "Succeeded"})),
+            other => panic!("{other}"),
+        }
+    });
+    let id = push(&fake.import("no", &image), &image).unwrap();
+    assert_eq!(id, format!("{COMPUTE}/disks/app"));
+    let asked = fake.asked();
+    let body = |what: &str| asked.iter().find(|(line, _)| line.contains(what)).unwrap().1.clone();
+    let wanted = json!({
+        "location": "westeurope",
+        "tags": {"team": "db"},
+        "properties": {
+            "osType": "Linux",
+            "hyperVGeneration": "V2",
+            "supportedCapabilities": {"architecture": "Arm64"},
+            "creationData": {"createOption": "Upload", "uploadSizeBytes": len},
+        },
+    });
+    assert_eq!(body("PUT "), wanted);
+    assert_eq!(body("/beginGetAccess"), json!({"access": "Write", "durationInSeconds": 86400}));
+    assert_eq!(asked.last().unwrap().0, "GET /ended");
+    assert_eq!(kept(name), format!("disk PageBlob {len} {} []", formats::units::hex(&file().sha256().unwrap())));
+
+    is_refused.store(true, std::sync::atomic::Ordering::Relaxed);
+    let error = push(&fake.import("no", &image), &image).unwrap_err();
+    assert!(error.kind() == Kind::Remote && error.to_string().contains("403") && !format!("{error:?}").contains("sig="), "{error:?}");
+    let lines: Vec<_> = fake.asked().into_iter().map(|(line, _)| line).collect();
+    assert!(lines[lines.len() - 2].contains("/endGetAccess") && lines[lines.len() - 1].starts_with("DELETE"), "{lines:?}");
 }

@@ -48,7 +48,7 @@ fn reached(port: u16) -> Arc<Stores> {
 }
 
 /// Runs lines of Python with a client `service` of Microsoft's own library.
-fn ask(lines: &str) -> String {
+pub(super) fn ask(lines: &str) -> String {
     let port = azurite();
     python(&format!(
         "import hashlib\nfrom azure.storage.blob import BlobServiceClient\n\
