@@ -347,6 +347,7 @@ impl Drivers {
 }
 
 /// Whether what a disk boots has a driver, by its option and its module; not where nobody can tell.
+#[cfg(feature = "net")]
 pub(crate) fn has_driver(disk: &Blob, driver: (&str, &str), env: &mut Env) -> bool {
     let Ok(image) = disk::image(disk, env) else { return false };
     let facts = Kernel::identify(&image.kernel).ok().and_then(|kernel| kernel.facts().ok()).unwrap_or_default();
