@@ -489,7 +489,7 @@ group_test() {
         binutils # sections of executables
         qemu-system-arm qemu-efi-aarch64
         mtools dosfstools gdisk fdisk # disks and FAT volumes
-        cpio initramfs-tools-core zstd lz4 xz-utils # initrds
+        cpio initramfs-tools-core pigz zstd lz4 xz-utils # initrds
         libarchive-tools # bsdtar
         xorriso genisoimage # ISO 9660; the latter has isoinfo
         squashfs-tools squashfs-tools-ng erofs-utils cryptsetup-bin dmsetup # root file systems, verified ones
@@ -502,7 +502,7 @@ group_test() {
     )
     programs+=(
         rpmbuild rpm2cpio dpkg-deb depmod
-        qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
+        qemu-system-aarch64 mcopy fsck.vfat sgdisk sfdisk cpio lsinitramfs pigz zstd lz4 xz bsdtar xorriso isoinfo unsquashfs rdsquashfs fsck.erofs
         veritysetup dmsetup 7z xmllint objdump shellcheck htpasswd umoci openssl tinyproxy nginx setfacl sbsign sbverify osslsigncode cert-to-efi-sig-list swtpm
     )
     files+=(/usr/share/AAVMF/AAVMF_CODE.fd /usr/lib/systemd/systemd-measure)
