@@ -14,32 +14,7 @@ pub mod azure;
 pub mod google;
 pub mod openstack;
 
-use crate::store::lock;
-use formats::{Error, Result, units};
-use std::{
-    sync::{Mutex, PoisonError},
-    thread,
-};
-
-/// Does something with each of many, on so many threads, each of which has a worker of its own. The first that fails ends it.
-fn each<T, W: FnMut(T) -> Result<()>>(threads: usize, all: impl Iterator<Item = T> + Send, worker: impl Fn() -> W + Sync) -> Result<()> {
-    let (all, failed) = (Mutex::new(all), Mutex::new(None::<Error>));
-    let work = || {
-        let mut work = worker();
-        loop {
-            // Not held while it is done.
-            let Some(one) = lock(&all).next() else { return };
-            if let Err(error) = work(one) {
-                lock(&failed).get_or_insert(error);
-            }
-            if lock(&failed).is_some() {
-                return;
-            }
-        }
-    };
-    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-}
+use formats::units;
 
 /// An id of one's own making (RFC 9562, version 8), out of a hash.
 fn uuid(hash: &[u8; 32]) -> String {

@@ -237,28 +237,17 @@ impl Object {
         };
         let is_free = |part: &Part| !part.has_data && upload.has_zeros();
         progress.expect(rules.parts(file)?.filter(|part| !is_free(part)).map(|part| part.len()).sum());
-        let parts = Mutex::new(rules.parts(file)?);
-        let failed = Mutex::new(None);
-        let work = || {
-            loop {
-                // Not held while it is sent.
-                let Some(part) = lock(&parts).next() else { return };
-                let put = self.refuse_over().and_then(|()| upload.put(&part, &file.slice(part.range.clone())));
-                match put {
-                    Ok(()) if is_free(&part) => {}
-                    Ok(()) => progress.advance(part.len()),
-                    Err(error) => {
-                        lock(&failed).get_or_insert(error);
-                    }
-                }
-                if lock(&failed).is_some() {
-                    return;
-                }
-            }
-        };
         let threads = if upload.is_ordered() { 1 } else { self.stores.connections.get() };
-        thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        each(threads, rules.parts(file)?, || {
+            |part: Part| {
+                self.refuse_over()?;
+                upload.put(&part, &file.slice(part.range.clone()))?;
+                if !is_free(&part) {
+                    progress.advance(part.len());
+                }
+                Ok(())
+            }
+        })
     }
 
     /// Gives the file its name.
@@ -304,6 +293,30 @@ impl Object {
 /// Why a file does not come to be where another one is.
 fn taken() -> Error {
     Error::bad_input("somebody made it, and --no-clobber is given")
+}
+
+/// Does something with each of many, on so many threads, each of which has a worker of its own. The first that fails ends it.
+pub(crate) fn each<T, W: FnMut(T) -> Result<()>>(
+    threads: usize,
+    all: impl Iterator<Item = T> + Send,
+    worker: impl Fn() -> W + Sync,
+) -> Result<()> {
+    let (all, failed) = (Mutex::new(all), Mutex::new(None::<Error>));
+    let work = || {
+        let mut work = worker();
+        loop {
+            // Not held while it is done.
+            let Some(one) = lock(&all).next() else { return };
+            if let Err(error) = work(one) {
+                lock(&failed).get_or_insert(error);
+            }
+            if lock(&failed).is_some() {
+                return;
+            }
+        }
+    };
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
 /// What it guards is whole whoever panicked.

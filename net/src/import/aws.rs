@@ -10,7 +10,7 @@ mod requests;
 
 use crate::{
     secrets,
-    store::{Stores, lock},
+    store::{Stores, each, lock},
     text::{SHOWN, shown},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -197,7 +197,7 @@ impl Import {
     fn blocks(&self, id: &str, disk: &Blob, progress: &dyn Progress) -> Result<Digests> {
         progress.expect(disk.data_units(BLOCK).map(|run| (run.end * BLOCK).min(disk.len()) - run.start * BLOCK).sum());
         let digests = Mutex::new(Digests::new());
-        super::each(self.stores.connections.get(), disk.data_units(BLOCK).flatten(), || {
+        each(self.stores.connections.get(), disk.data_units(BLOCK).flatten(), || {
             let mut block = vec![0; usize::try_from(BLOCK).unwrap_or_default()];
             let digests = &digests;
             move |number| {

@@ -10,7 +10,7 @@ mod requests;
 
 use crate::{
     parts::{Part, Rules, Zeros},
-    store::{Object, Stores, Wishes, lock},
+    store::{Object, Stores, Wishes, each, lock},
     text::{SHOWN, shown},
     url::{Url, is_loopback},
 };
@@ -272,7 +272,7 @@ impl Import {
         let said = self.post(&format!("{id}/beginGetAccess"), version, &access)?;
         let url = signed(&self.follow(said, &id, version)?)?;
         progress.expect(PAGES.parts(file)?.map(|part| part.len()).sum());
-        super::each(self.stores.connections.get(), PAGES.parts(file)?, || {
+        each(self.stores.connections.get(), PAGES.parts(file)?, || {
             |part: Part| {
                 self.refuse_over()?;
                 self.page(&url, part.range.start, &file.slice(part.range.clone()))?;
