@@ -98,13 +98,16 @@ impl Upload for Blocks {
         let zeros = lock(&self.state).zeros.clone();
         let is_zeros = !part.has_data && part.len() == RULES.part;
         let name = if is_zeros { zeros } else { name(body)? };
-        if !lock(&self.state).sent.contains(&name) {
+        // Claimed before it is sent: of equal blocks that are under way together one goes.
+        let is_new = {
+            let mut state = lock(&self.state);
+            state.list.insert(part.number, name.clone());
+            state.sent.insert(name.clone())
+        };
+        if is_new {
             let ask = Ask::new(Method::PUT, format!("comp=block&blockid={}", in_query(&name))).with(body)?;
             self.place.ask(&ask, &[])?;
         }
-        let mut state = lock(&self.state);
-        state.sent.insert(name.clone());
-        state.list.insert(part.number, name);
         Ok(())
     }
 
