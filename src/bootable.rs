@@ -5,6 +5,7 @@
 //! | is there an init, and can the kernel run it? | without `/init` Linux leaves an initramfs alone and looks for `root=`; one that cannot be run is a panic |
 //! | is `dev/console` a device? | a file of that name, as `docker export` leaves it, takes all that init says |
 //! | has the kernel an EFI stub? | UEFI starts nothing else |
+//! | does the initramfs fit into memory? | Linux unpacks as much of it as half of the memory takes, and goes on with that |
 
 use crate::{
     error::Result,
@@ -14,6 +15,7 @@ use formats::{
     Tree,
     kernel::{Arch, Kernel},
     tree::{Content, Device, Inode, ShowPath},
+    units::{self, show_size},
 };
 
 /// How the root file system comes to the kernel.
@@ -34,11 +36,13 @@ pub(crate) struct Doubt {
     pub(crate) needed: String,
     /// What to do.
     pub(crate) fix: &'static str,
+    /// Whether some machines start it all the same.
+    pub(crate) depends: bool,
 }
 
 impl Doubt {
     fn new(found: impl Into<String>, needed: impl Into<String>, fix: &'static str) -> Self {
-        Self { found: found.into(), needed: needed.into(), fix }
+        Self { found: found.into(), needed: needed.into(), fix, depends: false }
     }
 
     /// It as one sentence.
@@ -81,11 +85,25 @@ pub(crate) fn doubts(image: &Image, start: Start) -> Result<Vec<Doubt>> {
         Start::Initramfs => "name what starts the system with --append rdinit=/PATH, or let the kernel mount the root with --root squashfs",
         Start::Mounted => "name what starts the system with --append init=/PATH",
     };
-    Ok(runnable(rootfs, init, arch)?
-        .err()
-        .map(|found| Doubt::new(format!("{shown} {found}"), "a program that Linux can run there", fix))
-        .into_iter()
-        .collect())
+    let unfit = runnable(rootfs, init, arch)?.err();
+    let unfit = unfit.map(|found| Doubt::new(format!("{shown} {found}"), "a program that Linux can run there", fix));
+    Ok(unfit.into_iter().chain(too_large(rootfs).filter(|_| start == Start::Initramfs && !cmdline.has_root())).collect())
+}
+
+/// Memory that machines have, the smallest of clouds among them.
+const MEMORY_COMMON: u64 = units::GIB;
+
+/// Why an initramfs may not be unpacked as a whole. It is a tmpfs where no other root is named, and that takes half of the memory (Linux
+/// `Documentation/filesystems/tmpfs.rst`, `size`).
+fn too_large(rootfs: &Tree) -> Option<Doubt> {
+    const PAGE: u64 = 4 * units::KIB;
+    let len = |inode: &Inode| if let Content::File(body) = &inode.content { body.len().div_ceil(PAGE).saturating_mul(PAGE) } else { 0 };
+    let unpacked = rootfs.inodes.iter().map(len).fold(0, u64::saturating_add);
+    let memory = unpacked.saturating_mul(2);
+    let found = || format!("the initramfs has {} of files, and Linux gives it half of the memory", show_size(unpacked));
+    let needed = || format!("a machine with {} of memory or more", show_size(memory));
+    let fix = "take a machine with more than twice as much, or let the kernel mount the root with --root squashfs";
+    (memory > MEMORY_COMMON).then(|| Doubt { depends: true, ..Doubt::new(found(), needed(), fix) })
 }
 
 /// How many scripts may run one another (Linux, `bprm_execve`).
@@ -274,6 +292,17 @@ mod tests {
             assert_eq!(found(&[(path, program())], "root=/dev/vda", Start::Mounted), "");
         }
         assert_eq!(found(&[("bin/sh", program())], "init=/bin/it", Start::Mounted), "/bin/it is missing");
+    }
+
+    #[test]
+    fn an_initramfs_wants_twice_its_size_of_memory() {
+        let large = |len| [("init", file(&elf(62), 0o755)), ("large", Inode::new(Content::File(Blob::zeros(len)), 0o644))];
+        let half = units::GIB / 2;
+        assert_eq!(found(&large(half - 3 * 4096), "", Start::Initramfs), "");
+        let said = found(&large(half), "", Start::Initramfs);
+        assert!(said.starts_with("the initramfs has 512.0 MiB of files, and Linux gives it half"), "{said}");
+        assert_eq!(found(&large(half), "root=/dev/vda init=/init", Start::Mounted), "");
+        assert!(doubts(&image(&large(half), ""), Start::Initramfs).unwrap()[0].depends);
     }
 
     #[test]

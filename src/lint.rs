@@ -266,7 +266,8 @@ impl Lint {
             }
         };
         for doubt in bootable::doubts(image, Start::Initramfs)? {
-            self.error("boot", doubt.found, doubt.needed, doubt.fix);
+            let severity = if doubt.depends { Severity::Warning } else { Severity::Error };
+            self.find(severity, "boot", doubt.found, doubt.needed, doubt.fix);
         }
         if let Some(doubt) = bootable::without_stub(kernel.has_efi_stub) {
             let is_uefi_alone = self.platform.rules.firmware == Machines::Uefi || kernel.arch == Arch::Aarch64;
