@@ -1,36 +1,15 @@
 use super::{super::served::*, *};
 use formats::Kind;
-use std::{fs, sync::Arc};
 
 /// How keystoneauth logs in (`fixtures/signatures/by_keystoneauth.py`).
 const KNOWN: &str = include_str!("../../../../fixtures/signatures/openstack.json");
 
-/// 2024-02-29 12:00:00.
-const NOON: u64 = 1_709_208_000;
-
-type Set<'a> = &'a [(&'a str, &'a str)];
-
-/// A chain with these variables, and a home of its own that holds these files.
-struct Case {
-    _dir: tempfile::TempDir,
-    clock: Arc<Standing>,
-    http: Http,
-    chain: Chain,
-}
+type Case = super::super::served::Case<Chain>;
 
 impl Case {
+    /// With these variables, and files with these texts.
     fn new(these: Set<'_>, clouds: &str, secure: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let home = dir.path().join(".config/openstack");
-        fs::create_dir_all(&home).unwrap();
-        for (name, text) in [("clouds.yaml", clouds), ("secure.yaml", secure)] {
-            if !text.is_empty() {
-                fs::write(home.join(name), text).unwrap();
-            }
-        }
-        let all: Vec<_> = [("HOME", dir.path().to_str().unwrap())].iter().chain(these).copied().collect();
-        let clock = Standing::at(NOON);
-        Self { http: http(&clock), chain: Chain::new(&variables(&all)), clock, _dir: dir }
+        Self::of(Chain::new, these, &[(".config/openstack/clouds.yaml", clouds), (".config/openstack/secure.yaml", secure)])
     }
 
     fn session(&self) -> Result<Session> {
