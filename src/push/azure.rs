@@ -10,8 +10,8 @@ use net::import::azure::{Generation, Image, Import};
 use std::{fmt, sync::Arc};
 
 impl Abandon for Import {
-    fn abandon(&self) {
-        Self::abandon(self);
+    fn abandon(&self) -> Result<()> {
+        Self::abandon(self)
     }
 }
 
@@ -61,7 +61,7 @@ pub fn architecture(arch: Arch) -> Result<&'static str> {
 /// A blob of which no image was made yet.
 pub struct Unnamed {
     import: Arc<Import>,
-    _under_way: UnderWay,
+    under_way: UnderWay,
 }
 
 impl fmt::Debug for Unnamed {
@@ -75,9 +75,9 @@ impl fmt::Debug for Unnamed {
 /// # Errors
 /// As [`Import::send`]; then no blob is left.
 pub fn put(import: &Arc<Import>, file: &Blob, image: &Image, location: &str, progress: &dyn Progress) -> Result<Unnamed> {
-    let under_way = UnderWay::new(Arc::clone(import) as _);
-    import.send(file, image, location, progress).inspect_err(|_| import.abandon())?;
-    Ok(Unnamed { import: Arc::clone(import), _under_way: under_way })
+    let under_way = UnderWay::new(Arc::clone(import) as _, import.unfinished(image));
+    import.send(file, image, location, progress).map_err(|error| under_way.failed(error))?;
+    Ok(Unnamed { import: Arc::clone(import), under_way })
 }
 
 impl Unnamed {
@@ -86,6 +86,6 @@ impl Unnamed {
     /// # Errors
     /// As [`Import::make`]; then neither image nor blob is left.
     pub fn commit(self, image: &Image, location: &str) -> Result<String> {
-        self.import.make(image, location).inspect_err(|_| self.import.abandon())
+        self.import.make(image, location).map_err(|error| self.under_way.failed(error))
     }
 }

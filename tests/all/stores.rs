@@ -10,11 +10,12 @@ use crate::support::{
 };
 use std::{
     fs::{self, File},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::{OnceLock, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// One server for all tests, each of which has a bucket of its own.
@@ -141,6 +142,33 @@ fn who_is_interrupted_takes_back_what_was_sent() {
     finish(tool("kill").args(["-INT", &child.id().to_string()])).success();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(kept("interrupted"), "0 open");
+}
+
+/// A store that takes connections and never answers, and where it listens. Each connection is told of, and held.
+fn silent() -> (mpsc::Receiver<TcpStream>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || listener.incoming().map_while(Result::ok).try_for_each(|stream| tell.send(stream)));
+    (told, url)
+}
+
+#[test]
+fn who_is_interrupted_does_not_wait_for_a_store_that_is_silent() {
+    let dir = scratch("stores-silent");
+    disk(&dir, 1);
+    let (connections, url) = silent();
+    let mut command = sender(&dir, &["convert", "disk.raw", "--from", "raw", "-o", "s3://silent/disk.qcow2"]);
+    let child = command.env("AWS_ENDPOINT_URL", url).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // Its first request is not answered.
+    let _held = connections.recv_timeout(Duration::from_secs(60)).unwrap();
+    let began = Instant::now();
+    finish(tool("kill").args(["-INT", &child.id().to_string()])).success();
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.code() == Some(130) && began.elapsed() < Duration::from_secs(20), "{said}");
+    let words = "interrupted, and something may be left: s3://silent/disk.qcow2: the other side did not answer within ";
+    assert!(said.contains(words), "{said}");
 }
 
 #[test]

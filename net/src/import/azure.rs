@@ -14,7 +14,7 @@ use crate::{
     text::{SHOWN, shown},
     url::{Url, is_loopback},
 };
-use formats::{Blob, Error, Kind, Progress, Result, units};
+use formats::{At, Blob, Error, Kind, Progress, Result, units};
 use serde_json::{Value, json};
 use std::{
     fmt,
@@ -210,6 +210,12 @@ impl Import {
         Ok(Self { stores, endpoint, blob, uri, account, begun: Mutex::default(), is_over: AtomicBool::default() })
     }
 
+    /// What there may be of an image that is not finished.
+    pub fn unfinished(&self, image: &Image) -> String {
+        let (id, _) = image.id();
+        if self.blob.is_some() { format!("{id}, and the blob {}", self.uri) } else { id }
+    }
+
     /// Refuses what is there already, and says where the image is to be.
     ///
     /// # Errors
@@ -315,10 +321,10 @@ impl Import {
         lock(&self.begun).take();
         self.is_over.store(true, Ordering::Relaxed);
         // The image has copied it.
-        if let Some(blob) = &self.blob {
-            blob.abandon();
+        match self.blob.as_ref().map_or(Ok(()), Object::abandon) {
+            Ok(()) => Ok(id),
+            Err(error) => Err(error.at(&self.uri).hint(format!("{id} is there; delete the blob yourself"))),
         }
-        Ok(id)
     }
 
     /// The name by which the resource manager knows the storage account.
@@ -334,21 +340,23 @@ impl Import {
         })
     }
 
-    /// Deletes the blob and what was begun of an image; what is under way ends with an error.
-    pub fn abandon(&self) {
-        if self.is_over.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        if let Some((id, version)) = lock(&self.begun).take() {
+    /// Deletes the blob and what was begun of an image; what is under way ends with an error. It lasts as long as the cloud takes to answer.
+    ///
+    /// # Errors
+    /// When one of them may be left.
+    pub fn abandon(&self) -> Result<()> {
+        self.is_over.store(true, Ordering::Relaxed);
+        // Who comes second waits for the first.
+        let mut begun = lock(&self.begun);
+        let begun = begun.take().map_or(Ok(()), |(id, version)| {
             if self.blob.is_none() {
                 // A disk that is being written is not deleted.
                 let _: Result<_> = self.post(&format!("{id}/endGetAccess"), version, &json!({}));
             }
-            self.delete(&id, version);
-        }
-        if let Some(blob) = &self.blob {
-            blob.abandon();
-        }
+            self.delete(&id, version).at(|| id)
+        });
+        let blob = self.blob.as_ref().map_or(Ok(()), |blob| blob.abandon().at(|| &self.uri));
+        begun.and(blob)
     }
 
     fn refuse_over(&self) -> Result<()> {

@@ -176,26 +176,30 @@ impl Import {
         let made = self.active(id).and_then(|about| compare(id, &about, file))?;
         self.refuse_over()?;
         self.is_over.store(true, Ordering::Relaxed);
+        *lock(&self.begun) = None;
         Ok(made)
     }
 
-    /// Leaves nothing of an image that is not finished; what is under way ends with an error.
-    pub fn abandon(&self) {
-        if self.is_over.swap(true, Ordering::Relaxed) {
-            return;
-        }
+    /// Leaves nothing of an image that is not finished; what is under way ends with an error. It lasts as long as Glance takes to answer.
+    ///
+    /// # Errors
+    /// When it may be left.
+    pub fn abandon(&self) -> Result<()> {
+        self.is_over.store(true, Ordering::Relaxed);
         self.stores.http.stop();
-        let Some(id) = lock(&self.begun).take() else { return };
+        // Who comes second waits for the first.
+        let mut begun = lock(&self.begun);
+        let Some(id) = begun.take() else { return Ok(()) };
         let http = &self.stores.http;
-        // Whatever it says, nothing more can be done.
-        let _: Result<()> = persist(&http.transport.limits, &*http.clock, &id, || {
+        persist(&http.transport.limits, &*http.clock, &id, || {
             let answer = self.ask(&Method::DELETE, &format!("/{id}"), None)?;
             match answer.status {
                 200..=299 | 404 | 410 => Ok(()),
                 409 => Err(Failure::passing(refusal::of_server(answer, "keeps it").error)),
                 _ => Err(refusal::of_server(answer, "keeps it")),
             }
-        });
+        })
+        .at(|| format!("the image {id}"))
     }
 
     /// An id that no other image has: it has the moment in it.

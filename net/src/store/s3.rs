@@ -172,19 +172,20 @@ impl Upload for S3 {
             let what = "the upload is gone before it was done: somebody ended it";
             return Err(Error::new(Kind::Remote, what).hint("does another run write the same name?"));
         }
-        self.delete_zeros();
+        // Whoever may not delete them leaves them: the file is whole.
+        let _: Result<()> = self.delete_zeros();
         match key {
             Some(key) if self.kept_key()? != key => self.keep_key(key.as_deref()),
             _ => Ok(()),
         }
     }
 
-    fn abandon(&self) {
+    fn abandon(&self) -> Result<()> {
         let id = lock(&self.state).id.clone();
-        if !id.is_empty() {
-            self.abort(&id);
+        if id.is_empty() {
+            return Ok(());
         }
-        self.delete_zeros();
+        self.abort(&id).and(self.delete_zeros())
     }
 
     fn key(&self) -> Result<Option<String>> {

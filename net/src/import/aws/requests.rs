@@ -211,9 +211,10 @@ impl Import {
         id.map(|id| Some(shown(id, SHOWN))).ok_or_else(|| remote(&url, "registers an image and does not name it"))
     }
 
-    /// Deletes a snapshot. Whoever may not can do nothing about it: it ends by itself.
-    pub(super) fn delete(&self, id: &str) {
-        let _: Result<_> = self.described(&[("Action", "DeleteSnapshot"), ("SnapshotId", id)]);
+    /// Deletes a snapshot, where it is there.
+    pub(super) fn delete(&self, id: &str) -> Result<()> {
+        let fields = [("Action", "DeleteSnapshot"), ("SnapshotId", id)];
+        self.query(&owned(&fields), Some("InvalidSnapshot.NotFound")).map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     store::{Upload, lock},
     xml,
 };
-use formats::{Blob, Error, Result, units};
+use formats::{At, Blob, Error, Result, units};
 use sha2::{Digest, Sha256};
 use std::{ops::Range, sync::Mutex};
 use ureq::http::Method;
@@ -118,11 +118,9 @@ impl Upload for Pages {
         Ok(())
     }
 
-    fn abandon(&self) {
-        if lock(&self.state).is_ours {
-            // Whoever may not delete leaves it, with its mark.
-            let _: Result<_> = self.place.ask(&Ask::new(Method::DELETE, ""), &[]);
-        }
+    /// Whoever may not delete leaves it, with its mark.
+    fn abandon(&self) -> Result<()> {
+        if lock(&self.state).is_ours { self.place.delete().at(|| "a page blob") } else { Ok(()) }
     }
 
     fn key(&self) -> Result<Option<String>> {

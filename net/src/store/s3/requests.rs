@@ -10,7 +10,7 @@ use crate::{
     xml,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use formats::{Blob, Result, units};
+use formats::{At, Blob, Result, units};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -212,10 +212,17 @@ impl S3 {
         self.ask(&ask)?.map(drop).map_err(|refusal| refusal.error())
     }
 
-    /// Deletes it. Whoever may not can do nothing about it.
-    pub(super) fn delete_zeros(&self) {
-        let key = self.zeros_key();
-        let _: Result<Result<Answer, Refusal>> = self.ask(&Ask::new(Method::DELETE, &key, ""));
+    /// Deletes it.
+    pub(super) fn delete_zeros(&self) -> Result<()> {
+        self.delete(&self.zeros_key(), String::new())
+    }
+
+    /// Deletes what may be gone already.
+    fn delete(&self, key: &str, query: String) -> Result<()> {
+        match self.ask(&Ask::new(Method::DELETE, key, query))? {
+            Err(refusal) if refusal.status != 404 => Err(refusal.error()),
+            _ => Ok(()),
+        }
     }
 
     /// Puts the parts together, and says whether there still was such an upload.
@@ -288,10 +295,9 @@ impl S3 {
         }
     }
 
-    /// Ends an upload without an object. Whoever may not can do nothing about it.
-    pub(super) fn abort(&self, id: &str) {
-        let _: Result<Result<Answer, Refusal>> =
-            self.ask(&Ask::new(Method::DELETE, &self.address.key, format!("uploadId={}", encoded(id))));
+    /// Ends an upload without an object.
+    pub(super) fn abort(&self, id: &str) -> Result<()> {
+        self.delete(&self.address.key, format!("uploadId={}", encoded(id))).at(|| "an upload that was begun")
     }
 }
 

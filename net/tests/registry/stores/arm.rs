@@ -1,9 +1,10 @@
 //! A fake of Azure's resource manager, which has no emulator: it keeps what it is told, and answers as a test wants. Blobs are Azurite's.
 
 use super::{
-    azure::{ACCOUNT, azurite, connection, container, kept},
+    azure::{azurite, container, kept},
     noise, stores,
 };
+use crate::clouds::{ACCOUNT, ACCOUNT_KEY, connection};
 use formats::{Blob, Error, Kind, Silent};
 use net::import::azure::{Generation, Image, Import, Version};
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ impl Fake {
 
     fn import(&self, container: &str, image: &Image) -> Arc<Import> {
         let variables = [
-            ("AZURE_STORAGE_CONNECTION_STRING", connection(azurite())),
+            ("AZURE_STORAGE_CONNECTION_STRING", connection(azurite(), ACCOUNT_KEY)),
             ("AZURE_AUTHORITY_HOST", self.url()),
             ("AZURE_TENANT_ID", "tenant".to_owned()),
             ("AZURE_CLIENT_ID", "client".to_owned()),
@@ -126,7 +127,7 @@ fn push(import: &Import, image: &Image) -> Result<String, Error> {
         import.send(&file(), image, &location, &Silent)?;
         import.make(image, &location)
     };
-    all().inspect_err(|_| import.abandon())
+    all().inspect_err(|_| import.abandon().unwrap())
 }
 
 fn nothing() -> Answer {
@@ -176,7 +177,7 @@ fn a_blob_becomes_an_image_and_goes() {
     });
     assert_eq!(asked[2].1, wanted);
     assert_eq!(kept(name), "");
-    import.abandon();
+    import.abandon().unwrap();
     assert_eq!(fake.asked().len(), 6);
 }
 

@@ -48,7 +48,7 @@ fn push(import: &Import, disk: &Blob, image: &Image) -> Result<(String, String),
         let snapshot = import.send(disk, image, &Silent)?;
         Ok((snapshot, import.register(image)?))
     };
-    all().inspect_err(|_| import.abandon())
+    all().inspect_err(|_| import.abandon().unwrap())
 }
 
 /// What moto says of a region, with clients of Amazon's own library.
@@ -129,7 +129,7 @@ fn a_disk_is_an_image() {
     assert_eq!(described, "a test & more [('stage', 'ü ='), ('team', 'db')]\napp 1.0");
     judged_by_botocore(&between, &snapshot, &written);
     // Nothing is left to abandon.
-    import.abandon();
+    import.abandon().unwrap();
     assert_eq!(kept_by(moto, region), "1 1");
 }
 
@@ -264,7 +264,7 @@ fn what_is_abandoned_is_gone() {
     let import = reached(&moto().url(), region);
     import.send(&disk(), &image("gone"), &Silent).unwrap();
     assert_eq!(kept(region), "1 0");
-    import.abandon();
+    import.abandon().unwrap();
     assert_eq!(kept(region), "0 0");
     assert!(import.register(&image("gone")).unwrap_err().to_string().contains("was abandoned"));
 }

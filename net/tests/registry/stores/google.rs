@@ -23,7 +23,7 @@ fn object(stores: &Arc<Stores>, name: &str) -> Object {
 }
 
 fn put(object: &Object, file: &Blob) -> Result<(), Error> {
-    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
+    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon().unwrap())
 }
 
 /// What is kept under a name.
