@@ -104,6 +104,30 @@ fn what_is_abandoned_is_gone_and_what_was_killed_goes_on() {
     }
 }
 
+/// Of what a file was made says who finished it, and not who began.
+#[test]
+fn a_key_is_that_of_the_file() {
+    let name = container("keys");
+    for file_name in ["x.img", "x.vhd"] {
+        let address = format!("az://{name}/{file_name}");
+        let at = || object(&reached(azurite()), &address);
+        for (key, finishes) in [(Some("one"), false), (Some("two"), true)] {
+            let there = at();
+            there.send(&file(), key, &Silent).unwrap();
+            assert_eq!(there.key().unwrap(), None, "{file_name}");
+            if finishes {
+                there.commit(&Silent).unwrap();
+            }
+        }
+        assert_eq!(at().key().unwrap().as_deref(), Some("two"), "{file_name}");
+        ask(&format!("service.get_container_client('{name}').delete_blob('{file_name}')"));
+        // Nor is there a key where who finishes it has none.
+        at().send(&file(), Some("one"), &Silent).unwrap();
+        put(&at(), &file()).unwrap();
+        assert_eq!(at().key().unwrap(), None, "{file_name}");
+    }
+}
+
 #[test]
 fn a_vhd_is_pages_without_zeros() {
     let name = container("pages");

@@ -49,6 +49,18 @@ fn a_file_is_there_when_it_is_committed() {
     }
 }
 
+/// Of what a file was made says who finished it: a session that was left is nobody's.
+#[test]
+fn a_key_is_that_of_the_file() {
+    let (file, at) = (noise(20 << 20, 5), || object(&reached(emulator()), "keys.img"));
+    at().send(&file, Some("one"), &Silent).unwrap();
+    let there = at();
+    there.send(&file, Some("two"), &Silent).unwrap();
+    assert_eq!(there.key().unwrap(), None);
+    there.commit(&Silent).unwrap();
+    assert_eq!(at().key().unwrap().as_deref(), Some("two"));
+}
+
 #[test]
 fn what_breaks_goes_on() {
     let file = noise(40 << 20, 4);
