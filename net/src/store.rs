@@ -80,7 +80,6 @@ pub struct Stores {
     /// Who is asked in the place of the vendor, if the user names anybody.
     pub(crate) endpoint: Option<String>,
     /// Who is asked in the place of the vendor, if anybody.
-    s3_endpoint: Option<String>,
     google_endpoint: Option<String>,
     azure_endpoint: Option<String>,
     pub(crate) compute_endpoint: Option<String>,
@@ -105,7 +104,6 @@ impl Stores {
         Arc::new(Self {
             http: Http::new(transport, Arc::clone(&clock)),
             clock,
-            s3_endpoint: named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
             google_endpoint: named(&["STORAGE_EMULATOR_HOST"]),
             azure_endpoint: named(&[]),
             // As gcloud has it.

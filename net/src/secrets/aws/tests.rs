@@ -340,6 +340,11 @@ fn endpoints_are_named_by_variables_and_profiles() {
     assert_eq!(endpoint(&all, config, "s3"), "http://env-s3:4/path");
     assert_eq!(endpoint(&all, config, "ebs"), "http://env:3/");
     assert_eq!(endpoint(&[all[0], all[1], ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")], config, "s3"), "");
+    let ignoring = format!("{config}[default]\nignore_configured_endpoint_urls = true\n");
+    assert_eq!(endpoint(&all, &ignoring, "s3"), "");
+    assert_eq!(endpoint(&[("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "false")], &ignoring, "s3"), "http://s3:2/");
+    let error = Case::new(&[], "[default]\nservices = there\n", "").chain.endpoint("s3").unwrap_err();
+    assert!(error.to_string().ends_with("services is 'there', but there is no [services there]"), "{error}");
     let error = Case::new(&[("AWS_ENDPOINT_URL", "here")], "", "").chain.endpoint("s3").unwrap_err();
     assert!(error.to_string().starts_with("AWS_ENDPOINT_URL: 'here' is no URL"), "{error}");
 }

@@ -61,6 +61,18 @@ impl<'a> Ask<'a> {
 }
 
 impl S3 {
+    /// Who is asked in the place of Amazon, if anybody.
+    fn endpoint(&self) -> Result<Option<&Url>> {
+        if let Some(known) = self.endpoint.get() {
+            return Ok(known.as_ref());
+        }
+        let found = match &self.stores.endpoint {
+            Some(named) => Some(Url::parse(named).at(|| "--endpoint")?),
+            None => self.stores.aws.endpoint("s3")?,
+        };
+        Ok(self.endpoint.get_or_init(|| found).as_ref())
+    }
+
     /// Where the bucket is.
     fn region(&self) -> Result<String> {
         match &*lock(&self.region) {
@@ -99,7 +111,7 @@ impl S3 {
 
     fn once(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let region = self.region()?;
-        let bucket = self.address.url(self.stores.s3_endpoint.as_deref(), &region)?;
+        let bucket = self.address.url(self.endpoint()?, &region)?;
         let url = below(&bucket, ask.key, &ask.query);
         let http = &self.stores.http;
         let key = self.stores.aws.key(http, &*self.stores.clock)?;

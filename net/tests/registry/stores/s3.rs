@@ -7,9 +7,12 @@ use super::{
 use crate::moto::Moto;
 use formats::{Blob, Error, Kind, Silent};
 use net::{Object, Stores, store::Wishes};
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fs,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// One server for all tests, each of which has a bucket of its own.
@@ -73,6 +76,20 @@ fn a_file_is_there_when_it_is_committed() {
     let small = object(&stores, &format!("s3://{name}/{key}"));
     put(&small, &Blob::default()).unwrap();
     assert_eq!(kept(name), listed(key, &Blob::default()));
+}
+
+/// As botocore finds it: the section of services of a profile has S3 elsewhere.
+#[test]
+fn a_profile_says_where_its_store_is() {
+    let (moto, name, home) = (moto(), bucket("profile"), tempfile::tempdir().unwrap());
+    fs::create_dir(home.path().join(".aws")).unwrap();
+    let key = format!("aws_access_key_id = {}\naws_secret_access_key = {}", moto.id, moto.secret);
+    let profile = "[profile app]\nregion = us-east-1\nservices = here\nendpoint_url = http://127.0.0.1:1\n";
+    let config = format!("{profile}{key}\n[services here]\ns3 =\n  endpoint_url = {}\n", moto.url());
+    fs::write(home.path().join(".aws/config"), config).unwrap();
+    let there = stores(&[("HOME", home.path().to_str().unwrap()), ("AWS_PROFILE", "app")], 0).0;
+    put(&object(&there, &format!("s3://{name}/x")), &file()).unwrap();
+    assert_eq!(kept(name), listed("x", &file()));
 }
 
 #[test]
