@@ -11,6 +11,7 @@ use crate::support::{
 use std::{
     fs::{self, File},
     net::{TcpListener, TcpStream},
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{OnceLock, mpsc},
@@ -169,6 +170,24 @@ fn who_is_interrupted_does_not_wait_for_a_store_that_is_silent() {
     assert!(done.status.code() == Some(130) && began.elapsed() < Duration::from_secs(20), "{said}");
     let words = "interrupted, and something may be left: s3://silent/disk.qcow2: the other side did not answer within ";
     assert!(said.contains(words), "{said}");
+}
+
+/// Whoever sends has a secret, and may crash.
+#[test]
+fn no_core_is_left_of_who_knows_a_secret() {
+    let dir = scratch("stores-core");
+    disk(&dir, 1);
+    let (connections, url) = silent();
+    let moby = sender(&dir, &["convert", "disk.raw", "--from", "raw", "-o", "s3://silent/disk.qcow2"]);
+    let mut command = tool("sh");
+    // As many bytes of a core as the system lets anybody have.
+    command.args(["-c", "ulimit -c $(ulimit -Hc); exec \"$@\"", "sh"]).arg(moby.get_program()).args(moby.get_args());
+    command.envs(moby.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("AWS_ENDPOINT_URL", url).current_dir(&dir);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _held = connections.recv_timeout(Duration::from_secs(60)).unwrap();
+    finish(tool("kill").args(["-ABRT", &child.id().to_string()])).success();
+    let status = child.wait().unwrap();
+    assert!(status.signal() == Some(6) && !status.core_dumped(), "{status:?}");
 }
 
 #[test]
