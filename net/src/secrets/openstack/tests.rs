@@ -90,6 +90,41 @@ fn services_are_found_by_region_and_interface() {
     assert!(with(&[("OS_INTERFACE", "admin")]).unwrap_err().to_string().ends_with("no image service with a admin endpoint"));
 }
 
+/// As openstacksdk reads it (`get_requests_verify_args`): what is insecure counts before all else, and is refused here.
+#[test]
+fn an_authority_is_named_by_variables_and_files() {
+    let roots = |these: Set<'_>, cloud: &str, ca: Option<&str>| {
+        let url = [("OS_AUTH_URL", "https://h")];
+        let clouds = format!("clouds: {{a: {{auth: {{auth_url: 'https://h'}}{cloud}}}}}");
+        let roots = Roots { ca: ca.map(Into::into), ..Roots::default() };
+        let all = [&url[..], these].concat();
+        let case = Case::new(&all, &clouds, "");
+        let home = case.home.path().to_owned();
+        case.chain.roots(&roots).map(|roots| roots.ca.map(|ca| ca.strip_prefix(&home).unwrap_or(&ca).display().to_string()))
+    };
+    let of_file = ("OS_CLOUD", "a");
+    let ca = |text: &str| Some(text.to_owned());
+    assert_eq!(roots(&[], "", None).unwrap(), None);
+    assert_eq!(roots(&[("OS_CACERT", "/ca.pem")], "", None).unwrap(), ca("/ca.pem"));
+    assert_eq!(roots(&[of_file, ("OS_CACERT", "/other.pem")], ", cacert: ~/ca.pem, verify: true", None).unwrap(), ca("ca.pem"));
+    assert_eq!(roots(&[of_file], ", verify: /ca.pem", None).unwrap(), ca("/ca.pem"));
+    assert_eq!(roots(&[("OS_INSECURE", "false")], "", None).unwrap(), None);
+    for (these, cloud) in [
+        (&[of_file][..], ", verify: false"),
+        (&[of_file], ", verify: No, cacert: /ca.pem"),
+        (&[of_file], ", insecure: True, cacert: /ca.pem"),
+        (&[("OS_INSECURE", "1")], ""),
+        (&[("OS_VERIFY", "False")], ""),
+    ] {
+        let error = roots(these, cloud, None).unwrap_err();
+        assert!(error.kind() == Kind::Unsupported && error.to_string().contains("is not to be verified"), "{error}");
+        assert!(error.hint_text().unwrap().contains("--ca FILE"), "{error}");
+        assert_eq!(roots(these, cloud, Some("/mine.pem")).unwrap(), ca("/mine.pem"), "{cloud}");
+    }
+    let error = roots(&[("OS_CERT", "/me.pem")], "", Some("/mine.pem")).unwrap_err();
+    assert!(error.kind() == Kind::Unsupported && error.to_string().contains("the variable OS_AUTH_URL: has a certificate"), "{error}");
+}
+
 #[test]
 fn a_chain_that_finds_nothing_says_where_it_looked() {
     let error = Case::new(&[], "clouds: {}", "").session().unwrap_err();
