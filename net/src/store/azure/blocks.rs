@@ -59,10 +59,13 @@ impl Blocks {
     /// The blocks that an earlier run brought and did not list; none where nobody says.
     fn left(&self) -> HashSet<String> {
         let ask = Ask::new(Method::GET, "comp=blocklist&blocklisttype=uncommitted");
-        let text = self.place.ask(&ask, &[]).ok().and_then(|mut answer| String::from_utf8(answer.bytes(LIST_MAX).ok()?).ok());
-        let text = text.unwrap_or_default();
-        let Ok(document) = xml::document(text.trim_start_matches('\u{feff}')) else { return HashSet::new() };
-        xml::all(document.root(), "Name").filter_map(|name| name.text().map(str::to_owned)).collect()
+        let names = || {
+            let mut answer = self.place.ask(&ask, &[]).ok()?;
+            let text = String::from_utf8(answer.bytes(LIST_MAX).ok()?).ok()?;
+            let document = xml::document(&answer.url, &text).ok()?;
+            Some(xml::all(document.root(), "Name").filter_map(|name| name.text().map(str::to_owned)).collect())
+        };
+        names().unwrap_or_default()
     }
 
     fn put_list(&self, list: &str, first_only: bool) -> Result<Answer> {

@@ -64,7 +64,7 @@ impl Pages {
         let mut answer = self.place.ask(&Ask::new(Method::GET, "comp=pagelist"), &[])?;
         let bytes = answer.bytes(LIST_MAX).map_err(|failure| failure.error)?;
         let text = String::from_utf8(bytes).unwrap_or_default();
-        let document = xml::document(text.trim_start_matches('\u{feff}'))?;
+        let document = xml::document(&answer.url, &text)?;
         let number = |range, name| xml::text(range, name).and_then(|text| text.parse::<u64>().ok());
         let ranges = xml::all(document.root(), "PageRange");
         Ok(ranges.filter_map(|range| Some(number(range, "Start")?..number(range, "End")?.checked_add(1)?)).collect())

@@ -145,15 +145,15 @@ impl S3 {
     }
 
     fn word(&self, url: &Url, text: &str, name: &str) -> Result<String> {
-        let document = xml::document(text).map_err(|error| remote(url, "answers what is no XML").because(error))?;
+        let document = xml::document(url, text)?;
         let word = xml::text(document.root(), name).filter(|word| !word.is_empty());
         word.map(str::to_owned).ok_or_else(|| remote(url, format!("answers without {name}")))
     }
 
     /// The uploads of this key that are open, the last first.
     pub(super) fn open_uploads(&self) -> Result<Vec<String>> {
-        let (_, text) = self.text(&Ask::new(Method::GET, "", format!("prefix={}&uploads=", encoded(&self.address.key))))?;
-        let document = xml::document(&text)?;
+        let (url, text) = self.text(&Ask::new(Method::GET, "", format!("prefix={}&uploads=", encoded(&self.address.key))))?;
+        let document = xml::document(&url, &text)?;
         let of_key = xml::all(document.root(), "Upload").filter(|upload| xml::text(*upload, "Key") == Some(&self.address.key));
         let mut ids: Vec<_> = of_key.filter_map(|upload| xml::text(upload, "UploadId").map(str::to_owned)).collect();
         ids.reverse();
@@ -165,8 +165,8 @@ impl S3 {
         let (mut parts, mut marker) = (BTreeMap::new(), 0);
         loop {
             let query = format!("part-number-marker={marker}&uploadId={}", encoded(id));
-            let (_, text) = self.text(&Ask::new(Method::GET, &self.address.key, query))?;
-            let document = xml::document(&text)?;
+            let (url, text) = self.text(&Ask::new(Method::GET, &self.address.key, query))?;
+            let document = xml::document(&url, &text)?;
             for part in xml::all(document.root(), "Part") {
                 let word = |name| xml::text(part, name).unwrap_or_default();
                 let (Ok(number), Ok(len)) = (word("PartNumber").parse::<u64>(), word("Size").parse()) else { continue };
