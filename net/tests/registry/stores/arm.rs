@@ -105,6 +105,8 @@ fn image(name: &str) -> Image {
         group: "images".to_owned(),
         location: None,
         version: None,
+        regions: Vec::new(),
+        uefi: None,
         disk: false,
         architecture: "x64",
         generation: Generation::V2,
@@ -187,6 +189,8 @@ fn a_version_is_for_the_machines_of_its_definition() {
     let image = Image {
         version: Some(Version { gallery: "ours".into(), definition: "app".into(), number: "1.0.0".into() }),
         location: Some("northeurope".into()),
+        regions: vec!["West Europe".into(), "North Europe".into(), "westeurope".into()],
+        uefi: Some(json!({"signatureTemplateNames": ["NoSignatureTemplate"]})),
         ..image("app")
     };
     let fake = Fake::start(|port, what, _| match what.split('?').next().unwrap() {
@@ -208,10 +212,13 @@ fn a_version_is_for_the_machines_of_its_definition() {
     let put = &asked.iter().find(|(line, _)| line.starts_with("PUT")).unwrap().1;
     let uri = format!("http://127.0.0.1:{}/{ACCOUNT}/{name}/app.vhd", azurite());
     assert_eq!(put["properties"]["storageProfile"]["osDiskImage"]["source"], json!({"storageAccountId": "/the/account", "uri": uri}));
-    assert_eq!(put["properties"]["publishingProfile"]["targetRegions"][0]["name"], "northeurope");
+    let regions: Vec<_> =
+        put["properties"]["publishingProfile"]["targetRegions"].as_array().unwrap().iter().map(|at| &at["name"]).collect();
+    assert_eq!(regions, ["northeurope", "West Europe"]);
+    assert_eq!(put["properties"]["securityProfile"]["uefiSettings"], json!({"signatureTemplateNames": ["NoSignatureTemplate"]}));
     assert_eq!(kept(name), "");
 
-    let other = Image { generation: Generation::V1, ..image };
+    let other = Image { generation: Generation::V1, uefi: None, ..image };
     let error = push(&fake.import(name, &other), &other).unwrap_err();
     assert!(error.kind() == Kind::BadInput && error.to_string().contains("is for hyperVGeneration V2, the disk for V1"), "{error}");
     assert_eq!(kept(name), "");
