@@ -8,7 +8,7 @@
 # make nightly  what takes longer than anyone waits: more fuzzing, from another seed every day; guests on every bus and in every container;
 #               what we release, built twice and run; the programs for other hosts, run; dependencies, judged by `cargo deny`
 # make windows  the Windows program, run by Wine
-# make dist   what we release, in target/dist: static programs with their documents, Debian packages
+# make dist   what we release, in target/dist: static programs with their documents, Debian packages, a container image
 # make loaders  rebuilds the boot loaders into boot/prebuilt
 # make bench  measures against other tools
 # make setup  installs what all of these need; each of them installs its own part by itself

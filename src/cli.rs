@@ -42,6 +42,7 @@ use crate::{
     error::{self, Error, Kind, Result},
     input,
     plan::Digests,
+    taking_back::{WITHIN, take_back},
     ui,
 };
 use ::formats::{Env, Timestamp, oci::Reference, plain::Plain, units};
@@ -276,11 +277,15 @@ fn hear_of_limits() {
 #[cfg(not(target_os = "linux"))]
 fn hear_of_limits() {}
 
-/// Ctrl-C, or a request to end: leaves nothing half-written.
+/// Ctrl-C, or a request to end: leaves nothing half-written, or says what.
 fn interrupted() {
-    let _named_no_more = emit::sweep();
+    let mut elsewhere = Vec::new();
+    let _named_no_more = emit::sweep(&mut elsewhere);
     #[cfg(feature = "net")]
-    let _taken_back = crate::push::abandon();
+    let _under_way = crate::push::sweep(&mut elsewhere);
+    for left in take_back(elsewhere, WITHIN) {
+        tell(&left.at("interrupted, and something may be left"));
+    }
     std::process::exit(130);
 }
 

@@ -25,7 +25,8 @@ use std::{
 use unfinished::Unfinished;
 
 pub use body::Body;
-pub use debris::{NewDirectories, make_directory, sweep};
+pub(crate) use debris::sweep;
+pub use debris::{NewDirectories, make_directory};
 pub use destination::{Destination, is_address};
 
 /// Where an output goes.

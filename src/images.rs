@@ -14,6 +14,8 @@ mod trust;
 pub(crate) use cache::Cache;
 pub(crate) use daemon::Docker;
 pub(crate) use export::archive_of;
+#[cfg(feature = "net")]
+pub(crate) use export::archive_of_made;
 pub(crate) use layout::{Layout, file};
 pub(crate) use lock::Lock;
 use pull::PublicKey;

@@ -35,6 +35,7 @@ mod run;
 pub mod secure_boot;
 #[cfg_attr(not(feature = "net"), path = "no_stores.rs")]
 mod stores;
+mod taking_back;
 mod targets;
 mod ui;
 mod unified;

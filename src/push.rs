@@ -17,32 +17,37 @@ pub mod oci;
 pub mod openstack;
 pub(crate) mod output;
 
+use crate::{
+    error::{Error, Result},
+    taking_back::Unfinished,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What can be taken back while it is under way.
 trait Abandon: Send + Sync {
     /// Ends it and takes back what was begun; another thread is at it.
-    fn abandon(&self);
+    fn abandon(&self) -> Result<()>;
 }
 
 impl Abandon for net::Push {
-    fn abandon(&self) {
+    fn abandon(&self) -> Result<()> {
         Self::abandon(self);
+        Ok(())
     }
 }
 
-/// What is under way in this process.
-static UNDER_WAY: Mutex<Vec<Arc<dyn Abandon>>> = Mutex::new(Vec::new());
+/// What is under way in this process, and what users know it by.
+static UNDER_WAY: Mutex<Vec<(Arc<dyn Abandon>, String)>> = Mutex::new(Vec::new());
 
-fn under_way() -> MutexGuard<'static, Vec<Arc<dyn Abandon>>> {
+fn under_way() -> MutexGuard<'static, Vec<(Arc<dyn Abandon>, String)>> {
     UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes back what is under way. Called when the program is interrupted; it takes some seconds at most. Gives back a guard that keeps
-/// those who were at it from going on, and from telling of an error that is none.
-pub(crate) fn abandon() -> impl Drop {
+/// Adds what is under way to what is to be taken back. Called when the program is interrupted. Gives back a guard that keeps those who
+/// were at it from going on, and from telling of an error that is none.
+pub(crate) fn sweep(elsewhere: &mut Vec<Unfinished>) -> impl Drop + use<> {
     let all = under_way();
-    all.iter().for_each(|one| one.abandon());
+    elsewhere.extend(all.iter().cloned().map(|(one, what)| Unfinished { what, take_back: Box::new(move || one.abandon()) }));
     all
 }
 
@@ -50,14 +55,25 @@ pub(crate) fn abandon() -> impl Drop {
 struct UnderWay(Arc<dyn Abandon>);
 
 impl UnderWay {
-    fn new(what: Arc<dyn Abandon>) -> Self {
-        under_way().push(Arc::clone(&what));
-        Self(what)
+    fn new(one: Arc<dyn Abandon>, what: String) -> Self {
+        under_way().push((Arc::clone(&one), what));
+        Self(one)
+    }
+
+    /// A failure, once what was begun is taken back; it tells what may be left.
+    fn failed(&self, error: Error) -> Error {
+        match self.0.abandon() {
+            Ok(()) => error,
+            Err(left) => {
+                let hint = error.hint_text().map(|hint| format!("{hint}; ")).unwrap_or_default();
+                error.hint(format!("{hint}look what is left: {left}"))
+            }
+        }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        under_way().retain(|other| !Arc::ptr_eq(other, &self.0));
+        under_way().retain(|(other, _)| !Arc::ptr_eq(other, &self.0));
     }
 }

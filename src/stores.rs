@@ -138,8 +138,8 @@ impl Destination for There {
         self.object.commit(progress)
     }
 
-    fn abandon(&self) {
-        self.object.abandon();
+    fn abandon(&self) -> Result<()> {
+        self.object.abandon()
     }
 
     fn key(&self) -> Result<Option<String>> {

@@ -440,8 +440,8 @@ group_windows() {
 # `make dist`: the linker comes with Rust.
 group_dist() {
     group_build
-    packages+=(binutils python3)
-    programs+=(readelf python3 dpkg-deb)
+    packages+=(binutils python3 skopeo)
+    programs+=(readelf python3 dpkg-deb skopeo)
     steps+=(rust_toolchain)
 }
 

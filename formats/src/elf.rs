@@ -1,4 +1,4 @@
-//! ELF, as far as a module of Linux needs it: one section by its name.
+//! ELF, as far as a module of Linux needs it: one section by its name; and for which machine a file is.
 //!
 //! Standard: System V ABI, chapters 4 and 5; files of 64 bits, little-endian, as all our architectures but x86 with 32 bits have them.
 //!
@@ -6,7 +6,7 @@
 //!  header, 64 | sections | ... | section headers, 64 each | what the build puts behind: a signature
 //! ```
 
-use crate::{Blob, Error, Result, units};
+use crate::{Blob, Error, Result, kernel::Arch, units};
 use std::mem::offset_of;
 use zerocopy::{
     FromBytes, Immutable, KnownLayout, Unaligned,
@@ -58,6 +58,18 @@ const NO_BITS: u32 = 8;
 
 /// Most bytes of all names of sections.
 const NAMES_MAX: u64 = 4 * units::MIB;
+
+/// The machine that a file is for, of any width; none where it is no ELF file, or for a machine of no name here.
+pub fn arch(file: &Blob) -> Option<Arch> {
+    let [0x7f, b'E', b'L', b'F', _, 1, .., low, high] = file.read_array::<20>(0).ok()? else { return None };
+    match u16::from_le_bytes([low, high]) {
+        3 => Some(Arch::X86),
+        62 => Some(Arch::X86_64),
+        183 => Some(Arch::Aarch64),
+        243 => Some(Arch::Riscv64),
+        _ => None,
+    }
+}
 
 /// The section of a name; none where the file has none.
 ///

@@ -5,7 +5,9 @@ use crate::{
     http::{Answer, remote},
     retry::{Failure, is_passing},
     text::{SHOWN, shown},
+    url::Url,
 };
+use formats::Error;
 use serde_json::Value;
 use std::time::Duration;
 use ureq::http::StatusCode;
@@ -26,14 +28,7 @@ pub(crate) fn of_server(mut answer: Answer, does: &str) -> Failure {
     // What cannot be read says nothing; the status does.
     let said = answer.bytes(SAID_MAX).map(|bytes| said(&bytes)).unwrap_or_default();
     let colon = if said.is_empty() { "" } else { ": " };
-    let late = answer.header("date").filter(|_| matches!(status, 400 | 401 | 403)).and_then(|theirs| wrong_clock(theirs, answer.now()));
-    let what = format!("{verb}: {status} {reason}{colon}{said}");
-    let error = match late {
-        Some(late) => {
-            remote(&answer.url, format!("{what}; {late}")).hint("set the clock of this machine: what it signs is good for some minutes")
-        }
-        None => remote(&answer.url, what),
-    };
+    let error = refused(&answer.url, format!("{verb}: {status} {reason}{colon}{said}"), wrong_clock(&answer).as_deref());
     let code = said.split(':').next().unwrap_or_default();
     if is_passing(status) || THROTTLED.contains(&code) { Failure::after(error, asked) } else { error.into() }
 }
@@ -44,8 +39,24 @@ const THROTTLED: [&str; 4] = ["Throttling", "ThrottlingException", "RequestLimit
 /// What a server takes amiss in signatures and tokens; below it are networks and clocks that go a little wrong.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(240);
 
-/// By how much the clock of this machine is wrong, held against the `Date` of a server that refuses.
-pub(crate) fn wrong_clock(theirs: &str, ours: Duration) -> Option<String> {
+/// That a server refuses, which may be because of our clock.
+pub(crate) fn refused(url: &Url, what: String, wrong_clock: Option<&str>) -> Error {
+    match wrong_clock {
+        Some(wrong) => {
+            remote(url, format!("{what}; {wrong}")).hint("set the clock of this machine: what it signs is good for some minutes")
+        }
+        None => remote(url, what),
+    }
+}
+
+/// By how much the clock of this machine is wrong, held against that of a server that refuses who we are.
+pub(crate) fn wrong_clock(answer: &Answer) -> Option<String> {
+    let theirs = answer.header("date").filter(|_| matches!(answer.status, 400 | 401 | 403))?;
+    apart(theirs, answer.now())
+}
+
+/// How far a `Date` is from our time, where it is too far.
+fn apart(theirs: &str, ours: Duration) -> Option<String> {
     let theirs = dates::of_http(theirs)?;
     let (by, side) = if ours > theirs { (ours - theirs, "ahead of") } else { (theirs - ours, "behind") };
     (by > CLOCKS_DIFFER).then(|| format!("the clock of this machine is {} minutes {side} the server's", by.as_secs() / 60))
@@ -110,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_wrong_is_told() {
-        let said = |ours| wrong_clock("Sun, 06 Nov 1994 08:49:37 GMT", Duration::from_secs(ours)).unwrap_or_default();
+        let said = |ours| apart("Sun, 06 Nov 1994 08:49:37 GMT", Duration::from_secs(ours)).unwrap_or_default();
         assert_eq!(said(784_111_777 + 3605), "the clock of this machine is 60 minutes ahead of the server's");
         assert_eq!(said(0), "the clock of this machine is 13068529 minutes behind the server's");
         assert_eq!(said(784_111_777 - 240), "");

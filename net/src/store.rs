@@ -80,7 +80,6 @@ pub struct Stores {
     /// Who is asked in the place of the vendor, if the user names anybody.
     pub(crate) endpoint: Option<String>,
     /// Who is asked in the place of the vendor, if anybody.
-    s3_endpoint: Option<String>,
     google_endpoint: Option<String>,
     azure_endpoint: Option<String>,
     pub(crate) compute_endpoint: Option<String>,
@@ -105,7 +104,6 @@ impl Stores {
         Arc::new(Self {
             http: Http::new(transport, Arc::clone(&clock)),
             clock,
-            s3_endpoint: named(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
             google_endpoint: named(&["STORAGE_EMULATOR_HOST"]),
             azure_endpoint: named(&[]),
             // As gcloud has it.
@@ -148,8 +146,8 @@ impl Stores {
         let upload = (store.object)(Arc::clone(self), rest, wishes)
             .map_err(|error| error.hint(format!("as in {}", store.example)))
             .at(|| shown(address, SHOWN))?;
-        let (is_over, file) = (AtomicBool::new(false), Mutex::new(None));
-        Ok(Some(Object { address: address.to_owned(), stores: Arc::clone(self), upload, is_over, file }))
+        let (is_over, is_named) = (AtomicBool::default(), AtomicBool::default());
+        Ok(Some(Object { address: address.to_owned(), stores: Arc::clone(self), upload, is_over, is_named, file: Mutex::new(None) }))
     }
 }
 
@@ -188,8 +186,8 @@ trait Upload: Send + Sync {
     /// Gives the file its name.
     fn finish(&self, file: &Blob) -> Result<()>;
 
-    /// Leaves nothing of it.
-    fn abandon(&self);
+    /// Leaves nothing of it. What fails may be left.
+    fn abandon(&self) -> Result<()>;
 
     /// The key of the file that has the name.
     fn key(&self) -> Result<Option<String>>;
@@ -200,9 +198,11 @@ pub struct Object {
     address: String,
     stores: Arc<Stores>,
     upload: Box<dyn Upload>,
-    /// Whether it has its name, or shall never have it.
+    /// Whether nothing more is done with it.
     is_over: AtomicBool,
-    /// What was begun to be brought. Held while it is.
+    /// Whether it has its name.
+    is_named: AtomicBool,
+    /// What was begun to be brought. Held while it is begun or taken back.
     file: Mutex<Option<Blob>>,
 }
 
@@ -261,6 +261,7 @@ impl Object {
         if self.upload.rules().is_none() {
             progress.advance(file.len());
         }
+        self.is_named.store(true, Ordering::Relaxed);
         self.is_over.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -273,16 +274,20 @@ impl Object {
         self.upload.key()
     }
 
-    /// Leaves nothing of a file that has not its name; what is under way ends with an error.
-    pub fn abandon(&self) {
-        if self.is_over.swap(true, Ordering::Relaxed) {
-            return;
+    /// Leaves nothing of a file that has not its name; what is under way ends with an error. It lasts as long as the store takes to answer.
+    ///
+    /// # Errors
+    /// When something may be left.
+    pub fn abandon(&self) -> Result<()> {
+        if self.is_named.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        self.is_over.store(true, Ordering::Relaxed);
         // What is under way shall not come to be there behind us.
         self.stores.http.stop();
-        if lock(&self.file).is_some() {
-            self.upload.abandon();
-        }
+        // Who comes second waits for the first.
+        let mut file = lock(&self.file);
+        if file.take().is_some() { self.upload.abandon() } else { Ok(()) }
     }
 
     fn refuse_over(&self) -> Result<()> {

@@ -1,14 +1,17 @@
 //! What servers say in XML: texts by the names of elements, whatever their namespaces.
 
-use formats::{Error, Result};
+use crate::{http::remote, url::Url};
+use formats::Result;
 use roxmltree::{Document, Node};
 
-/// A document, which may define no entities.
+/// What a server answered, a document that may define no entities.
 ///
 /// # Errors
-/// Bad input: it is not well-formed.
-pub(crate) fn document(text: &str) -> Result<Document<'_>> {
-    Document::parse(text).map_err(|error| Error::bad_input("it is no XML").because(error))
+/// Remote: it is not well-formed.
+pub(crate) fn document<'a>(url: &Url, text: &'a str) -> Result<Document<'a>> {
+    // Azure begins with a mark that no parser is told of.
+    let text = text.trim_start_matches('\u{feff}');
+    Document::parse(text).map_err(|error| remote(url, "answers what is no XML").because(error))
 }
 
 /// The text of the first element of a name below another.

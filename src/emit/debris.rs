@@ -1,7 +1,10 @@
 //! What a process leaves behind that is interrupted, and what one left that was killed.
 
 use super::destination::Destination;
-use crate::error::{At, Result};
+use crate::{
+    error::{At, Result},
+    taking_back::Unfinished,
+};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -24,9 +27,9 @@ pub(super) fn lock() -> MutexGuard<'static, Debris> {
     DEBRIS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes everything unfinished, here and elsewhere. Called when the program is interrupted, and waits while files take their names.
-/// Gives back a guard that keeps new ones from being named.
-pub fn sweep() -> impl Drop {
+/// Removes everything unfinished that is here, and adds what is elsewhere to what is to be taken back. Called when the program is
+/// interrupted, and waits while files take their names. Gives back a guard that keeps new ones from being named.
+pub(crate) fn sweep(elsewhere: &mut Vec<Unfinished>) -> impl Drop + use<> {
     let debris = lock();
     for path in &debris.paths {
         // There is nobody left to tell.
@@ -36,7 +39,9 @@ pub fn sweep() -> impl Drop {
         // Empty again, the inner ones first.
         let _: io::Result<()> = fs::remove_dir(path);
     }
-    debris.uploads.iter().for_each(|upload| upload.abandon());
+    elsewhere.extend(
+        debris.uploads.iter().cloned().map(|upload| Unfinished { what: upload.to_string(), take_back: Box::new(move || upload.abandon()) }),
+    );
     debris
 }
 

@@ -19,7 +19,10 @@ pub trait Destination: fmt::Debug + fmt::Display + Send + Sync {
     fn commit(&self, progress: &dyn Progress) -> Result<()>;
 
     /// Leaves nothing there of what has not its name. Nothing happens where it has.
-    fn abandon(&self);
+    ///
+    /// # Errors
+    /// When something may be left.
+    fn abandon(&self) -> Result<()>;
 
     /// Of what that was made which is there; nothing where nobody says.
     ///

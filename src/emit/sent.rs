@@ -42,7 +42,8 @@ impl Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        self.0.abandon();
+        // The user hears of what kept it from being finished.
+        let _: Result<()> = self.0.abandon();
         debris::lock().uploads.retain(|upload| !Arc::ptr_eq(upload, &self.0));
     }
 }

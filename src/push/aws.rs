@@ -10,8 +10,8 @@ use net::import::aws::{BootMode, Image, Import};
 use std::{fmt, sync::Arc};
 
 impl Abandon for Import {
-    fn abandon(&self) {
-        Self::abandon(self);
+    fn abandon(&self) -> Result<()> {
+        Self::abandon(self)
     }
 }
 
@@ -66,7 +66,7 @@ pub struct Unnamed {
     image: Image,
     /// The snapshot.
     pub snapshot: String,
-    _under_way: UnderWay,
+    under_way: UnderWay,
 }
 
 impl fmt::Debug for Unnamed {
@@ -80,9 +80,9 @@ impl fmt::Debug for Unnamed {
 /// # Errors
 /// As [`Import::send`]; then no snapshot is left.
 pub fn put(import: &Arc<Import>, disk: &Blob, image: Image, progress: &dyn Progress) -> Result<Unnamed> {
-    let under_way = UnderWay::new(Arc::clone(import) as _);
-    let snapshot = import.send(disk, &image, progress).inspect_err(|_| import.abandon())?;
-    Ok(Unnamed { import: Arc::clone(import), image, snapshot, _under_way: under_way })
+    let under_way = UnderWay::new(Arc::clone(import) as _, format!("the snapshot of '{}' in {}", image.name, import.region()));
+    let snapshot = import.send(disk, &image, progress).map_err(|error| under_way.failed(error))?;
+    Ok(Unnamed { import: Arc::clone(import), image, snapshot, under_way })
 }
 
 impl Unnamed {
@@ -91,6 +91,6 @@ impl Unnamed {
     /// # Errors
     /// As [`Import::register`]; then no snapshot is left.
     pub fn commit(self) -> Result<String> {
-        self.import.register(&self.image).inspect_err(|_| self.import.abandon())
+        self.import.register(&self.image).map_err(|error| self.under_way.failed(error))
     }
 }

@@ -7,11 +7,12 @@ use crate::{
 };
 use formats::{Blob, Progress, kernel::Arch};
 use net::import::azure::{Generation, Image, Import};
+use serde_json::Value;
 use std::{fmt, sync::Arc};
 
 impl Abandon for Import {
-    fn abandon(&self) {
-        Self::abandon(self);
+    fn abandon(&self) -> Result<()> {
+        Self::abandon(self)
     }
 }
 
@@ -58,10 +59,21 @@ pub fn architecture(arch: Arch) -> Result<&'static str> {
     }
 }
 
+/// `uefiSettings` of the file that `--efi-vars azure` makes.
+///
+/// # Errors
+/// Bad input: it is another file.
+pub fn uefi_settings(text: &str) -> Result<Value> {
+    let json: Value = serde_json::from_str(text).map_err(|error| Error::bad_input(format!("is no JSON: {error}")))?;
+    let settings = json.pointer("/securityProfile/uefiSettings").filter(|settings| settings.is_object()).cloned();
+    settings
+        .ok_or_else(|| Error::bad_input("has no securityProfile with uefiSettings").hint("moby convert --efi-vars azure makes the file"))
+}
+
 /// A blob of which no image was made yet.
 pub struct Unnamed {
     import: Arc<Import>,
-    _under_way: UnderWay,
+    under_way: UnderWay,
 }
 
 impl fmt::Debug for Unnamed {
@@ -75,9 +87,9 @@ impl fmt::Debug for Unnamed {
 /// # Errors
 /// As [`Import::send`]; then no blob is left.
 pub fn put(import: &Arc<Import>, file: &Blob, image: &Image, location: &str, progress: &dyn Progress) -> Result<Unnamed> {
-    let under_way = UnderWay::new(Arc::clone(import) as _);
-    import.send(file, image, location, progress).inspect_err(|_| import.abandon())?;
-    Ok(Unnamed { import: Arc::clone(import), _under_way: under_way })
+    let under_way = UnderWay::new(Arc::clone(import) as _, import.unfinished(image));
+    import.send(file, image, location, progress).map_err(|error| under_way.failed(error))?;
+    Ok(Unnamed { import: Arc::clone(import), under_way })
 }
 
 impl Unnamed {
@@ -86,6 +98,18 @@ impl Unnamed {
     /// # Errors
     /// As [`Import::make`]; then neither image nor blob is left.
     pub fn commit(self, image: &Image, location: &str) -> Result<String> {
-        self.import.make(image, location).inspect_err(|_| self.import.abandon())
+        self.import.make(image, location).map_err(|error| self.under_way.failed(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_efi_vars() {
+        let settings = uefi_settings(r#"{"securityProfile": {"uefiSettings": {"additionalSignatures": {}}}}"#).unwrap();
+        assert_eq!(settings.to_string(), r#"{"additionalSignatures":{}}"#);
+        assert!(uefi_settings("{}").is_err() && uefi_settings("AMZNUEFI").is_err());
     }
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use std::sync::Arc;
 
 impl Abandon for Import {
-    fn abandon(&self) {
-        Self::abandon(self);
+    fn abandon(&self) -> Result<()> {
+        Self::abandon(self)
     }
 }
 
@@ -54,9 +54,10 @@ pub fn shielded(text: &str) -> Result<Value> {
 /// # Errors
 /// As [`Import::send`] and [`Import::register`]; then neither tar nor image is left.
 pub fn put(import: &Arc<Import>, tar: &Blob, image: &Image, progress: &dyn Progress) -> Result<Made> {
-    let _under_way = UnderWay::new(Arc::clone(import) as _);
+    let under_way =
+        UnderWay::new(Arc::clone(import) as _, format!("the image {} in the project {}, and its tar", image.name, import.project()));
     let made = import.send(tar, image, progress).and_then(|address| import.register(image, &address));
-    made.inspect_err(|_| import.abandon())
+    made.map_err(|error| under_way.failed(error))
 }
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ pub fn put(client: &Arc<Client>, name: &Reference, made: Made, elsewhere: Option
         return Err(Error::bad_input(format!("{other} is at another registry than {repository}")));
     }
     let push = Arc::new(client.push(&repository)?);
-    let under_way = UnderWay::new(Arc::clone(&push) as _);
+    let under_way = UnderWay::new(Arc::clone(&push) as _, repository.to_string());
     let arrivals = blobs(&push, &made.blobs, elsewhere, progress)?;
     for manifest in &made.manifests {
         push.manifest(&manifest.descriptor.media_type, &manifest.bytes)?;

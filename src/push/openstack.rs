@@ -10,8 +10,8 @@ use net::import::openstack::{Image, Import, Made};
 use std::sync::Arc;
 
 impl Abandon for Import {
-    fn abandon(&self) {
-        Self::abandon(self);
+    fn abandon(&self) -> Result<()> {
+        Self::abandon(self)
     }
 }
 
@@ -76,9 +76,9 @@ pub fn properties(arch: Option<Arch>, firmware: Firmware, size: u64) -> Vec<(Str
 /// # Errors
 /// As [`Import::send`] and [`Import::finish`]; then no image is left.
 pub fn put(import: &Arc<Import>, file: &Blob, image: &Image, progress: &dyn Progress) -> Result<Made> {
-    let _under_way = UnderWay::new(Arc::clone(import) as _);
+    let under_way = UnderWay::new(Arc::clone(import) as _, format!("the image '{}'", image.name));
     let made = import.send(file, image, progress).and_then(|id| import.finish(&id, file));
-    made.inspect_err(|_| import.abandon())
+    made.map_err(|error| under_way.failed(error))
 }
 
 #[cfg(test)]

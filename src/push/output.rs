@@ -131,9 +131,9 @@ impl Destination for Output {
         unnamed.commit()
     }
 
-    /// What is being sent takes itself back ([`super::abandon`]); what was sent has no name, and the registry forgets it.
-    fn abandon(&self) {
-        *self.unnamed() = None;
+    /// What is being sent takes itself back ([`super::sweep`]); what was sent has no name, and the registry forgets it.
+    fn abandon(&self) -> Result<()> {
+        Ok(())
     }
 
     fn key(&self) -> Result<Option<String>> {

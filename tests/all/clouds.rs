@@ -1,10 +1,11 @@
 //! Images that are pushed to clouds, as users push them. Keystone, Glance and Compute Engine are fakes, whose requests are looked at.
 
 use crate::support::{
-    clouds::{Cloud, Fate, google, openstack, storage},
+    clouds::{ACCOUNT_KEY, Cloud, Fate, ask_blobs, azure, blobs, connection, google, openstack, storage, stored},
     images::{Images, write_test_tar},
     scratch, text,
     tools::{Finished, finish, moby, run, tool},
+    wire::Wire,
 };
 use serde_json::{Value, json};
 use std::{
@@ -125,4 +126,58 @@ fn a_tar_becomes_an_image_of_google() {
     assert!(planned.starts_with("app-2  X86_64, 1 GiB, of which "), "{planned}");
     let bad = finish(&mut to_gcp(&cloud, storage, &["App", text(&tar)]));
     assert!(bad.code() == 2 && bad.errors().contains("the name 'App' is none that Compute Engine takes"), "{bad}");
+}
+
+/// Interrupts a push once something has happened, and sees it end.
+fn interrupt(command: &mut Command, has_happened: impl Fn() -> bool) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while !has_happened() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended first");
+        thread::sleep(Duration::from_millis(20));
+    }
+    finish(tool("kill").args(["-INT", &child.id().to_string()])).success();
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.code() == Some(130) && !said.contains("may be left"), "{said}");
+}
+
+/// A wire on which a request takes a second. What is in it when the sender is gone still arrives.
+fn slow(to: u16) -> Wire {
+    Wire::start(to, u64::MAX, 0, Duration::from_millis(100))
+}
+
+#[test]
+fn who_is_interrupted_leaves_neither_file_nor_image_at_google() {
+    const RUNNING: Fate = Fate::Answered("200 OK", "", "{\"name\": \"operation-app\", \"status\": \"RUNNING\"}");
+    let (dir, (_running, storage)) = (scratch("clouds-google-interrupted"), storage());
+    let cloud = google(|_, line| if line.contains("/operations/") { RUNNING } else { Fate::Served });
+    let (tar, wire) = (dir.join("app.tar"), slow(storage));
+    write_test_tar(&tar, 1);
+    interrupt(&mut to_gcp(&cloud, wire.port, &["app", text(&tar), "--force"]), || *wire.sent.lock().unwrap() > 100 << 10);
+    assert_eq!((stored(storage).as_str(), cloud.has().images.len()), ("0", 0));
+    let has_begun = || cloud.lines().iter().any(|line| line.contains("/operations/"));
+    interrupt(&mut to_gcp(&cloud, storage, &["app", text(&tar), "--force"]), has_begun);
+    assert_eq!((stored(storage).as_str(), cloud.has().images.len()), ("0", 0), "{:?}", cloud.lines());
+}
+
+#[test]
+fn who_is_interrupted_leaves_neither_blob_nor_image_at_azure() {
+    let (dir, cloud, (_running, port)) = (scratch("clouds-azure-interrupted"), azure(|_, _| Fate::Served), blobs());
+    let (tar, wire) = (dir.join("app.tar"), slow(port));
+    write_test_tar(&tar, 1);
+    ask_blobs(port, "service.create_container('vhds')");
+    let kept = || ask_blobs(port, "print(len(list(service.get_container_client('vhds').list_blobs(include=['uncommittedblobs']))))");
+    let to_azure = |port: u16| {
+        let mut command = moby();
+        command.args(["push", "azure", "app", text(&tar), "--resource-group", "images", "--force", "--endpoint", &cloud.url()]);
+        command.env("AZURE_STORAGE_CONNECTION_STRING", connection(port, ACCOUNT_KEY)).env("AZURE_AUTHORITY_HOST", cloud.url());
+        command.env("AZURE_TENANT_ID", "tenant").env("AZURE_CLIENT_ID", "client").env("AZURE_CLIENT_SECRET", "hunter2");
+        command.env("AZURE_SUBSCRIPTION_ID", "0-1");
+        command
+    };
+    interrupt(&mut to_azure(wire.port), || *wire.sent.lock().unwrap() > 100 << 10);
+    assert_eq!((kept().as_str(), cloud.has().images.len()), ("0", 0));
+    let has_begun = || cloud.lines().iter().any(|line| line.starts_with("GET /operation"));
+    interrupt(&mut to_azure(port), has_begun);
+    assert_eq!((kept().as_str(), cloud.has().images.len()), ("0", 0), "{:?}", cloud.lines());
 }

@@ -180,12 +180,43 @@ fn an_image_of_the_program_itself_runs() {
     run("tar", [&arguments[..], &[text(program.parent().unwrap()), "moby"]].concat());
     let refused = push(&[&registry.name("moby"), text(&tar), "--as", "image"]);
     assert!(refused.code() == 2 && refused.errors().contains("--arch"), "{refused}");
-    pushed(&[&registry.name("moby"), text(&tar), "--as", "image", "--entrypoint", "/moby", "--arch", "amd64"]);
+    // The program tells its machine.
+    pushed(&[&registry.name("moby"), text(&tar), "--as", "image", "--entrypoint", "/moby"]);
     let root = registry.pulled("moby", &directory);
     let config: Value = serde_json::from_slice(&fs::read(directory.join("bundle/config.json")).unwrap()).unwrap();
     assert_eq!(config["process"]["args"][0], "/moby");
     let version = Command::new(root.join("moby")).arg("--version").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&version.stdout), format!("moby {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// Nobody is asked, and others find in it the image of their machine.
+#[test]
+fn an_archive_has_an_image_for_each_machine() {
+    let directory = scratch("push-archive");
+    let archive = directory.join("tool.tar");
+    // The head of a program, of ELF with 64 bits.
+    let machines = [("amd64", 62), ("arm64", 183)].map(|(name, number)| {
+        let head = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9], &[2, 0, number, 0]].concat();
+        fs::write(directory.join("tool"), [head.as_slice(), name.as_bytes()].concat()).unwrap();
+        let tar = directory.join(name).with_extension("tar");
+        run("tar", ["--format=ustar", "-cf", text(&tar), "-C", text(&directory), "./tool"]);
+        (name, tar)
+    });
+    let [(_, amd64), (_, arm64)] = &machines;
+    let image = ["tool:1", text(amd64), text(arm64), "--as", "image", "--entrypoint", "/tool", "--archive", text(&archive)];
+    let done = push(&image).success();
+    assert!(done.errors().contains("made: "), "{done}");
+    for (name, tar) in &machines {
+        let there = directory.join(name);
+        let from = format!("oci-archive:{}", text(&archive));
+        run("skopeo", ["copy", "--quiet", "--override-arch", name, &from, &format!("dir:{}", text(&there))]);
+        let manifest: Value = serde_json::from_slice(&fs::read(there.join("manifest.json")).unwrap()).unwrap();
+        let layers: Vec<_> = manifest["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].as_str().unwrap()).collect();
+        let [layer] = layers[..] else { panic!("{manifest}") };
+        assert!(fs::read(there.join(layer.trim_start_matches("sha256:"))).unwrap() == fs::read(tar).unwrap(), "{name}");
+    }
+    let both = push(&[&image[..], &["--arch", "amd64"]].concat());
+    assert!(both.code() == 2 && both.errors().contains("two images are for linux/amd64"), "{both}");
 }
 
 #[test]

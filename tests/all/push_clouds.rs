@@ -163,4 +163,8 @@ fn azure_is_told_what_a_disk_is() {
     refused(&["--subscription", "0-1", "--gallery", "ours"], "--definition");
     let version = ["--subscription", "0-1", "--gallery", "ours", "--definition", "app", "--version", "1.0", "--dry-run"];
     refused(&version, "the version '1.0' must be three numbers");
+    fs::write(dir.join("keys.json"), "{}").unwrap();
+    refused(&["--subscription", "0-1", "--efi-vars", "keys.json", "--dry-run"], "--gallery");
+    let keys = [&version[..4], &["--definition", "app", "--version", "1.0.0", "--efi-vars", "keys.json", "--dry-run"]].concat();
+    refused(&keys, "--efi-vars: keys.json: has no securityProfile with uefiSettings");
 }

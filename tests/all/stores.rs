@@ -10,11 +10,13 @@ use crate::support::{
 };
 use std::{
     fs::{self, File},
+    net::{TcpListener, TcpStream},
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::{OnceLock, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// One server for all tests, each of which has a bucket of its own.
@@ -141,6 +143,51 @@ fn who_is_interrupted_takes_back_what_was_sent() {
     finish(tool("kill").args(["-INT", &child.id().to_string()])).success();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(kept("interrupted"), "0 open");
+}
+
+/// A store that takes connections and never answers, and where it listens. Each connection is told of, and held.
+fn silent() -> (mpsc::Receiver<TcpStream>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || listener.incoming().map_while(Result::ok).try_for_each(|stream| tell.send(stream)));
+    (told, url)
+}
+
+#[test]
+fn who_is_interrupted_does_not_wait_for_a_store_that_is_silent() {
+    let dir = scratch("stores-silent");
+    disk(&dir, 1);
+    let (connections, url) = silent();
+    let mut command = sender(&dir, &["convert", "disk.raw", "--from", "raw", "-o", "s3://silent/disk.qcow2"]);
+    let child = command.env("AWS_ENDPOINT_URL", url).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // Its first request is not answered.
+    let _held = connections.recv_timeout(Duration::from_secs(60)).unwrap();
+    let began = Instant::now();
+    finish(tool("kill").args(["-INT", &child.id().to_string()])).success();
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.code() == Some(130) && began.elapsed() < Duration::from_secs(20), "{said}");
+    let words = "interrupted, and something may be left: s3://silent/disk.qcow2: the other side did not answer within ";
+    assert!(said.contains(words), "{said}");
+}
+
+/// Whoever sends has a secret, and may crash.
+#[test]
+fn no_core_is_left_of_who_knows_a_secret() {
+    let dir = scratch("stores-core");
+    disk(&dir, 1);
+    let (connections, url) = silent();
+    let moby = sender(&dir, &["convert", "disk.raw", "--from", "raw", "-o", "s3://silent/disk.qcow2"]);
+    let mut command = tool("sh");
+    // As many bytes of a core as the system lets anybody have.
+    command.args(["-c", "ulimit -c $(ulimit -Hc); exec \"$@\"", "sh"]).arg(moby.get_program()).args(moby.get_args());
+    command.envs(moby.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("AWS_ENDPOINT_URL", url).current_dir(&dir);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _held = connections.recv_timeout(Duration::from_secs(60)).unwrap();
+    finish(tool("kill").args(["-ABRT", &child.id().to_string()])).success();
+    let status = child.wait().unwrap();
+    assert!(status.signal() == Some(6) && !status.core_dumped(), "{status:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`openstack`] | Keystone (Identity v3) and Glance (Image v2) |
 //! | [`google`] | the metadata service and Compute Engine's images (v1); its buckets are of [`storage`], an emulator of others |
+//! | [`azure`] | Entra ID and the resource manager's images; its blobs are of [`blobs`], an emulator of others |
 
 use super::docker_registry::{Running, listening};
 use formats::units::hex;
@@ -85,15 +86,58 @@ pub struct Cloud {
     is_over: Arc<AtomicBool>,
 }
 
+/// What `tests/setup.sh` installs, from this crate's directory or the one above.
+fn installed(name: &str) -> String {
+    let path = format!("{}/../.cache/{name}", env!("CARGO_MANIFEST_DIR"));
+    if Path::new(&path).exists() { path } else { path.replace("/../", "/") }
+}
+
+/// Runs lines of Python with the clouds' own libraries; what they print.
+fn python(lines: &str) -> String {
+    let output = Command::new(installed("stores/bin/python3")).args(["-c", lines]).output().expect("tests/setup.sh installs it");
+    assert!(output.status.success(), "{lines}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("it prints text").trim().to_owned()
+}
+
+/// Azurite, which verifies who asks.
+pub fn blobs() -> (Running, u16) {
+    let mut command = Command::new(installed("azurite/node_modules/.bin/azurite-blob"));
+    command.args(["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence", "--silent"]);
+    command.args(["--skipApiVersionCheck", "--disableTelemetry"]);
+    listening(command, "listens on http://127.0.0.1:")
+}
+
+/// Azurite's account.
+pub const ACCOUNT: &str = "devstoreaccount1";
+/// Its key, which every emulator has.
+pub const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// How it is reached by a key.
+pub fn connection(port: u16, key: &str) -> String {
+    format!("DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};")
+}
+
+/// Runs lines of Python with a client `service` of it, of Microsoft's own library.
+pub fn ask_blobs(port: u16, lines: &str) -> String {
+    python(&format!(
+        "import hashlib\nfrom azure.storage.blob import BlobServiceClient\n\
+         service = BlobServiceClient('http://127.0.0.1:{port}/{ACCOUNT}', credential='{ACCOUNT_KEY}', api_version='2021-08-06')\n{lines}"
+    ))
+}
+
+/// How many files the bucket of [`storage`] has.
+pub fn stored(port: u16) -> String {
+    let url = format!("http://127.0.0.1:{port}/storage/v1/b/images/o");
+    python(&format!("import json, urllib.request\nprint(len(json.load(urllib.request.urlopen('{url}')).get('items', [])))"))
+}
+
 /// `gcp-storage-emulator`, with a bucket `images`: it asks nobody who he is.
 pub fn storage() -> (Running, u16) {
-    const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.cache/stores/bin/python3");
     let lines = "from gcp_storage_emulator.server import create_server\nimport time\n\
                  server = create_server('127.0.0.1', 0, in_memory=True, default_bucket='images')\nserver.start()\n\
                  while server._api._httpd is None: time.sleep(0.01)\n\
                  print('listens on', server._api._httpd.server_address[1], flush=True)\ntime.sleep(3600)";
-    let python = if Path::new(PYTHON).exists() { PYTHON.to_owned() } else { PYTHON.replace("/../", "/") };
-    let mut command = Command::new(python);
+    let mut command = Command::new(installed("stores/bin/python3"));
     command.args(["-c", lines]);
     listening(command, "listens on ")
 }
@@ -106,6 +150,11 @@ pub fn openstack(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -
 /// The metadata service and Compute Engine.
 pub fn google(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Cloud {
     Cloud::start(of_google, Arc::new(decide))
+}
+
+/// Entra ID and the resource manager, whose operations never end.
+pub fn azure(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Cloud {
+    Cloud::start(of_azure, Arc::new(decide))
 }
 
 impl Cloud {
@@ -335,5 +384,28 @@ fn of_google(asked: &Asked, has: &mut Has, _: u16) -> (&'static str, String, Str
             ok(&json!({"name": "operation-delete", "status": "PENDING"}))
         }
         _ => refused("405 Method Not Allowed", &json!({})),
+    }
+}
+
+fn of_azure(asked: &Asked, has: &mut Has, port: u16) -> (&'static str, String, String) {
+    let (method, path) = asked.line.split_once(' ').expect("a line of a request");
+    if path == "/tenant/oauth2/v2.0/token" {
+        return ok(&json!({"access_token": new_token(has), "expires_in": 3600}));
+    }
+    if !is_good(asked.header("authorization").trim_start_matches("Bearer "), has) {
+        return refused("401 Unauthorized", &json!({"error": {"code": "InvalidAuthenticationToken", "message": "no such token"}}));
+    }
+    let path = path.split('?').next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    match method {
+        "GET" if path.ends_with("/resourceGroups/images") => ok(&json!({"location": "westeurope"})),
+        "GET" if path == "/operation" => ok(&json!({"status": "InProgress"})),
+        "GET" if has.images.contains_key(&name) => ok(&has.images[&name]),
+        "PUT" => {
+            has.images.insert(name, asked.json());
+            ("201 Created", format!("Azure-AsyncOperation: http://127.0.0.1:{port}/operation\r\nRetry-After: 1\r\n"), "{}".to_owned())
+        }
+        "DELETE" if has.images.remove(&name).is_some() => ("202 Accepted", String::new(), String::new()),
+        _ => refused("404 Not Found", &json!({"error": {"code": "ResourceNotFound", "message": "it is not there"}})),
     }
 }

@@ -86,7 +86,8 @@ fn late(timeout: Timeout, limits: &Limits) -> String {
 fn of_tls(error: &rustls::Error, url: &Url, complaints: &str) -> Error {
     let says = |what: &str| remote(url, what);
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // Of another authority of the same name is the signature that is bad.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             let hint = format!("if you trust it, name the certificate of its authority: --ca FILE{complaints}");
             says("has a certificate of an authority that is not known here").hint(hint)
         }

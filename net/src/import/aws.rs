@@ -272,14 +272,15 @@ impl Import {
         Ok(made)
     }
 
-    /// Deletes the snapshot of which no image was made; what is under way ends with an error.
-    pub fn abandon(&self) {
-        if self.is_over.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        if let Some(id) = lock(&self.snapshot).take() {
-            self.delete(&id);
-        }
+    /// Deletes the snapshot of which no image was made; what is under way ends with an error. It lasts as long as EC2 takes to answer.
+    ///
+    /// # Errors
+    /// When it may be left.
+    pub fn abandon(&self) -> Result<()> {
+        self.is_over.store(true, Ordering::Relaxed);
+        // Who comes second waits for the first.
+        let mut snapshot = lock(&self.snapshot);
+        snapshot.take().map_or(Ok(()), |id| self.delete(&id).at(|| id))
     }
 
     fn refuse_over(&self) -> Result<()> {

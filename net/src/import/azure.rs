@@ -14,7 +14,7 @@ use crate::{
     text::{SHOWN, shown},
     url::{Url, is_loopback},
 };
-use formats::{Blob, Error, Kind, Progress, Result, units};
+use formats::{At, Blob, Error, Kind, Progress, Result, units};
 use serde_json::{Value, json};
 use std::{
     fmt,
@@ -74,6 +74,10 @@ pub struct Image {
     pub location: Option<String>,
     /// A version of a gallery's in the place of an image.
     pub version: Option<Version>,
+    /// Where copies of a version are, beside where it is.
+    pub regions: Vec<String>,
+    /// The `uefiSettings` of a version: whom Secure Boot trusts on its machines.
+    pub uefi: Option<Value>,
     /// A disk in the place of an image.
     pub disk: bool,
     /// `x64` or `Arm64`.
@@ -88,7 +92,8 @@ impl Image {
     /// Refuses what Azure would refuse when everything is sent.
     ///
     /// # Errors
-    /// Bad input: a name with other characters or another length, a version that is none. Unsupported: an image for ARM without a gallery.
+    /// Bad input: a name with other characters or another length, a version that is none. Unsupported: an image for ARM without a gallery,
+    /// copies or `uefiSettings` of what is no version, or settings of UEFI for machines that have none.
     pub fn check(&self) -> Result<()> {
         let sound = |what: &str, name: &str, most: usize| {
             let is_sound = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -101,7 +106,15 @@ impl Image {
         sound("name", &self.name, 80)?;
         sound("subscription", &self.subscription, 36)?;
         sound("resource group", &self.group, 90)?;
+        self.regions.iter().try_for_each(|region| sound("region", &place(region), 80))?;
+        if self.uefi.is_some() && self.generation == Generation::V1 {
+            return Err(Error::unsupported("uefiSettings are for machines that start by UEFI, the image is for generation V1"));
+        }
         let Some(version) = &self.version else {
+            if self.uefi.is_some() || !self.regions.is_empty() {
+                let error = Error::unsupported("only versions in galleries have copies and uefiSettings");
+                return Err(error.hint("--gallery NAME --definition NAME --version 1.0.0"));
+            }
             if self.architecture == "Arm64" && !self.disk {
                 let error = Error::unsupported("Azure has no images for ARM but in galleries");
                 return Err(error.hint("--gallery NAME --definition NAME --version 1.0.0, or --disk"));
@@ -146,10 +159,16 @@ impl Image {
                 "supportedCapabilities": {"architecture": self.architecture},
                 "creationData": {"createOption": "Upload", "uploadSizeBytes": bytes},
             }),
-            Source::Blob { uri, account } if self.version.is_some() => json!({
-                "publishingProfile": {"targetRegions": [{"name": location, "regionalReplicaCount": 1}]},
-                "storageProfile": {"osDiskImage": {"source": {"storageAccountId": account, "uri": uri}}},
-            }),
+            Source::Blob { uri, account } if self.version.is_some() => {
+                let mut version = json!({
+                    "publishingProfile": {"targetRegions": self.targets(location)},
+                    "storageProfile": {"osDiskImage": {"source": {"storageAccountId": account, "uri": uri}}},
+                });
+                if let Some(settings) = &self.uefi {
+                    version["securityProfile"] = json!({"uefiSettings": settings});
+                }
+                version
+            }
             Source::Blob { uri, .. } => json!({
                 "hyperVGeneration": self.generation.name(),
                 "storageProfile": {"osDisk": {"osType": "Linux", "osState": "Generalized", "blobUri": uri}},
@@ -157,6 +176,24 @@ impl Image {
         };
         json!({"location": location, "tags": tags, "properties": properties})
     }
+}
+
+impl Image {
+    /// Where a version is: each place once.
+    fn targets(&self, location: &str) -> Value {
+        let mut places: Vec<&str> = Vec::new();
+        for region in [location].into_iter().chain(self.regions.iter().map(String::as_str)) {
+            if !places.iter().any(|other| place(other) == place(region)) {
+                places.push(region);
+            }
+        }
+        places.into_iter().map(|name| json!({"name": name, "regionalReplicaCount": 1})).collect()
+    }
+}
+
+/// A place as Azure compares it: `West Europe` is `westeurope`.
+fn place(name: &str) -> String {
+    name.replace(' ', "").to_ascii_lowercase()
 }
 
 /// Of what it is made.
@@ -208,6 +245,12 @@ impl Import {
         let none = || Error::bad_input("there is no such store");
         let blob = Some(stores.at(&format!("az://{rest}"), Wishes::default())?.ok_or_else(none)?);
         Ok(Self { stores, endpoint, blob, uri, account, begun: Mutex::default(), is_over: AtomicBool::default() })
+    }
+
+    /// What there may be of an image that is not finished.
+    pub fn unfinished(&self, image: &Image) -> String {
+        let (id, _) = image.id();
+        if self.blob.is_some() { format!("{id}, and the blob {}", self.uri) } else { id }
     }
 
     /// Refuses what is there already, and says where the image is to be.
@@ -315,10 +358,10 @@ impl Import {
         lock(&self.begun).take();
         self.is_over.store(true, Ordering::Relaxed);
         // The image has copied it.
-        if let Some(blob) = &self.blob {
-            blob.abandon();
+        match self.blob.as_ref().map_or(Ok(()), Object::abandon) {
+            Ok(()) => Ok(id),
+            Err(error) => Err(error.at(&self.uri).hint(format!("{id} is there; delete the blob yourself"))),
         }
-        Ok(id)
     }
 
     /// The name by which the resource manager knows the storage account.
@@ -334,21 +377,23 @@ impl Import {
         })
     }
 
-    /// Deletes the blob and what was begun of an image; what is under way ends with an error.
-    pub fn abandon(&self) {
-        if self.is_over.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        if let Some((id, version)) = lock(&self.begun).take() {
+    /// Deletes the blob and what was begun of an image; what is under way ends with an error. It lasts as long as the cloud takes to answer.
+    ///
+    /// # Errors
+    /// When one of them may be left.
+    pub fn abandon(&self) -> Result<()> {
+        self.is_over.store(true, Ordering::Relaxed);
+        // Who comes second waits for the first.
+        let mut begun = lock(&self.begun);
+        let begun = begun.take().map_or(Ok(()), |(id, version)| {
             if self.blob.is_none() {
                 // A disk that is being written is not deleted.
                 let _: Result<_> = self.post(&format!("{id}/endGetAccess"), version, &json!({}));
             }
-            self.delete(&id, version);
-        }
-        if let Some(blob) = &self.blob {
-            blob.abandon();
-        }
+            self.delete(&id, version).at(|| id)
+        });
+        let blob = self.blob.as_ref().map_or(Ok(()), |blob| blob.abandon().at(|| &self.uri));
+        begun.and(blob)
     }
 
     fn refuse_over(&self) -> Result<()> {
@@ -375,6 +420,8 @@ mod tests {
             group: "images".into(),
             location: None,
             version: None,
+            regions: Vec::new(),
+            uefi: None,
             disk: false,
             architecture: "x64",
             generation: Generation::V2,
@@ -397,6 +444,10 @@ mod tests {
             (Image { architecture: "Arm64", ..image() }, "no images for ARM but in galleries"),
             (Image { version: version("1.0"), ..image() }, "must be three numbers"),
             (Image { version: version("1.0.x"), ..image() }, "must be three numbers"),
+            (Image { version: version("1.0.0"), regions: vec!["a/b".into()], ..image() }, "the region 'a/b'"),
+            (Image { regions: vec!["northeurope".into()], ..image() }, "only versions in galleries"),
+            (Image { uefi: Some(json!({})), ..image() }, "only versions in galleries"),
+            (Image { uefi: Some(json!({})), version: version("1.0.0"), generation: Generation::V1, ..image() }, "start by UEFI"),
         ] {
             let error = image.check().unwrap_err();
             assert!(error.to_string().contains(words), "{error}");

@@ -224,6 +224,7 @@ impl Import {
         let about = self.asked(&Method::GET, &format!("images/{}", image.name), &[])?.unwrap_or_default();
         self.refuse_over()?;
         self.is_over.store(true, Ordering::Relaxed);
+        *lock(&self.begun) = Begun::default();
         if let Err(error) = self.stores.remove(address) {
             return Err(error.at(address).hint("the image is there; delete the file yourself"));
         }
@@ -231,20 +232,22 @@ impl Import {
         Ok(Made { id: text("id"), link: text("selfLink") })
     }
 
-    /// Leaves neither tar nor image, unless the image is finished; what is under way ends with an error.
-    pub fn abandon(&self) {
-        if self.is_over.swap(true, Ordering::Relaxed) {
-            return;
-        }
+    /// Leaves neither tar nor image, unless the image is finished; what is under way ends with an error. It lasts as long as the cloud
+    /// takes to answer.
+    ///
+    /// # Errors
+    /// When one of them may be left.
+    pub fn abandon(&self) -> Result<()> {
+        self.is_over.store(true, Ordering::Relaxed);
         self.stores.http.stop();
-        let Begun { tar, image } = std::mem::take(&mut *lock(&self.begun));
-        if let Some((object, address)) = tar {
-            object.abandon();
-            let _: Result<()> = self.stores.remove(&address);
-        }
-        if let Some(name) = image {
-            let _: Result<_> = self.asked(&Method::DELETE, &format!("images/{name}"), &[]);
-        }
+        // Who comes second waits for the first.
+        let mut begun = lock(&self.begun);
+        let Begun { tar, image } = std::mem::take(&mut *begun);
+        let tar = tar.map_or(Ok(()), |(object, address)| object.abandon().and(self.stores.remove(&address)).at(|| address));
+        let image = image.map_or(Ok(()), |name| {
+            self.asked(&Method::DELETE, &format!("images/{name}"), &[]).map(drop).at(|| format!("the image {name} of {}", self.project))
+        });
+        tar.and(image)
     }
 
     /// The operation that makes the image.

@@ -9,7 +9,7 @@
 //! makes no second image, and what was begun can be taken back whenever it ends.
 
 use crate::{
-    http::{Answer, Body, Request, remote},
+    http::{Answer, Body, Http, Request, remote},
     refusal,
     retry::{Failure, persist},
     store::{Stores, lock},
@@ -24,7 +24,7 @@ use std::{
     fmt,
     io::Read,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -118,6 +118,8 @@ pub struct Made {
 /// An image that comes to be.
 pub struct Import {
     stores: Arc<Stores>,
+    /// How the cloud is reached, once it is known whom its servers are trusted by.
+    http: OnceLock<Http>,
     /// Glance without Keystone.
     endpoint: Option<Url>,
     /// The image that was begun. Held while it is begun.
@@ -138,7 +140,18 @@ impl Import {
     /// Bad input: the endpoint is no URL.
     pub fn new(stores: Arc<Stores>) -> Result<Self> {
         let endpoint = stores.endpoint.as_deref().map(Url::parse).transpose().at(|| "--endpoint")?;
-        Ok(Self { stores, endpoint, begun: Mutex::default(), is_over: AtomicBool::default() })
+        Ok(Self { stores, http: OnceLock::new(), endpoint, begun: Mutex::default(), is_over: AtomicBool::default() })
+    }
+
+    fn http(&self) -> Result<&Http> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let mut transport = self.stores.http.transport.clone();
+        if self.endpoint.is_none() {
+            transport.roots = self.stores.openstack.roots(&transport.roots)?;
+        }
+        Ok(self.http.get_or_init(|| Http::new(transport, Arc::clone(&self.stores.clock))))
     }
 
     /// Looks whether Glance is there and lets us in, before much work is done for it.
@@ -176,26 +189,32 @@ impl Import {
         let made = self.active(id).and_then(|about| compare(id, &about, file))?;
         self.refuse_over()?;
         self.is_over.store(true, Ordering::Relaxed);
+        *lock(&self.begun) = None;
         Ok(made)
     }
 
-    /// Leaves nothing of an image that is not finished; what is under way ends with an error.
-    pub fn abandon(&self) {
-        if self.is_over.swap(true, Ordering::Relaxed) {
-            return;
+    /// Leaves nothing of an image that is not finished; what is under way ends with an error. It lasts as long as Glance takes to answer.
+    ///
+    /// # Errors
+    /// When it may be left.
+    pub fn abandon(&self) -> Result<()> {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(http) = self.http.get() {
+            http.stop();
         }
-        self.stores.http.stop();
-        let Some(id) = lock(&self.begun).take() else { return };
-        let http = &self.stores.http;
-        // Whatever it says, nothing more can be done.
-        let _: Result<()> = persist(&http.transport.limits, &*http.clock, &id, || {
+        // Who comes second waits for the first.
+        let mut begun = lock(&self.begun);
+        let Some(id) = begun.take() else { return Ok(()) };
+        let http = self.http()?;
+        persist(&http.transport.limits, &*http.clock, &id, || {
             let answer = self.ask(&Method::DELETE, &format!("/{id}"), None)?;
             match answer.status {
                 200..=299 | 404 | 410 => Ok(()),
                 409 => Err(Failure::passing(refusal::of_server(answer, "keeps it").error)),
                 _ => Err(refusal::of_server(answer, "keeps it")),
             }
-        });
+        })
+        .at(|| format!("the image {id}"))
     }
 
     /// An id that no other image has: it has the moment in it.
@@ -206,7 +225,7 @@ impl Import {
 
     fn begin(&self, id: &str, image: &Image) -> Result<()> {
         let body = image.json(id).to_string();
-        let http = &self.stores.http;
+        let http = self.http()?;
         let mut is_again = false;
         persist(&http.transport.limits, &*http.clock, id, || {
             let was_again = std::mem::replace(&mut is_again, true);
@@ -221,7 +240,7 @@ impl Import {
     }
 
     fn upload(&self, id: &str, file: &Blob, progress: &dyn Progress) -> Result<()> {
-        let (http, stage) = (&self.stores.http, Stage::new(progress, file.len()));
+        let (http, stage) = (self.http()?, Stage::new(progress, file.len()));
         let mut is_again = false;
         persist(&http.transport.limits, &*http.clock, id, || {
             self.refuse_over()?;
@@ -279,7 +298,7 @@ impl Import {
 
     /// What Glance says to a request that can be sent again; `does` is what it does where it refuses.
     fn asked(&self, method: &Method, below: &str, body: Option<(&str, Body<'_>)>, does: &str) -> Result<Value> {
-        let http = &self.stores.http;
+        let http = self.http()?;
         persist(&http.transport.limits, &*http.clock, below, || {
             let mut answer = self.ask(method, below, body)?;
             match answer.status {
@@ -303,7 +322,7 @@ impl Import {
     }
 
     fn once(&self, method: &Method, below: &str, body: Option<(&str, Body<'_>)>) -> Result<Answer, Failure> {
-        let http = &self.stores.http;
+        let http = self.http()?;
         // Words for people come as a page where nobody asks for JSON.
         let mut headers = vec![("accept", "application/json".to_owned())];
         let base = match &self.endpoint {

@@ -119,18 +119,17 @@ impl Chain {
 }
 
 impl Chain {
-    /// Where a service is that is not where AWS has it: `s3`, `ec2`, `ebs`, `sts`.
+    /// Where a service is that is not where AWS has it: `s3`, `ec2`, `ebs`, `sts`; in the order of botocore.
     ///
     /// # Errors
-    /// Bad input: what is named is no URL, or a file is broken.
+    /// Bad input: what is named is no URL, a file is broken, or it has no such section of services.
     pub(crate) fn endpoint(&self, service: &str) -> Result<Option<Url>> {
         self.endpoint_by(service, &Profiles::read(&self.env)?)
     }
 
     fn endpoint_by(&self, service: &str, profiles: &Profiles) -> Result<Option<Url>> {
-        let ignores = |value: &str| value.eq_ignore_ascii_case("true");
         let of_profile = profiles.chosen().and_then(|profile| profile.get("ignore_configured_endpoint_urls"));
-        if self.env.is_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")? || of_profile.is_some_and(ignores) {
+        if self.env.text("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")?.or(of_profile).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(None);
         }
         let own = format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase());
@@ -140,7 +139,8 @@ impl Chain {
             }
         }
         let place = || profiles.place(&profiles.chosen);
-        profiles.endpoint(service).map(|url| Url::parse(url).at(|| "endpoint_url").at(place)).transpose()
+        let of_profile = profiles.endpoint(service).at(place)?;
+        of_profile.map(|url| Url::parse(url).at(|| "endpoint_url").at(place)).transpose()
     }
 }
 

@@ -39,9 +39,13 @@ impl Environment {
 
     /// The path that a variable names; `~` is the user's directory.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
-        let path = Path::new(self.0.get(name)?);
+        Some(self.expanded(Path::new(self.0.get(name)?)))
+    }
+
+    /// A path in which `~` is the user's directory.
+    pub(super) fn expanded(&self, path: &Path) -> PathBuf {
         let below = path.strip_prefix("~").ok().and_then(|rest| self.in_home(rest));
-        Some(below.unwrap_or_else(|| path.to_owned()))
+        below.unwrap_or_else(|| path.to_owned())
     }
 
     /// A path in the user's directory.

@@ -17,12 +17,13 @@ use crate::{
     dates,
     http::{Body, Http, remote},
     text::{SHOWN, shown},
+    tls::Roots,
     url::Url,
 };
 use clouds::{Settings, cloud};
 use formats::{At, Error, Result};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 use ureq::http::Method;
 
 /// Settings that are variables, too: `OS_AUTH_URL`.
@@ -32,12 +33,15 @@ const VARIABLES: &[&str] = &[
     "OS_APPLICATION_CREDENTIAL_SECRET",
     "OS_AUTH_TYPE",
     "OS_AUTH_URL",
+    "OS_CACERT",
+    "OS_CERT",
     "OS_CLIENT_CONFIG_FILE",
     "OS_CLOUD",
     "OS_DEFAULT_DOMAIN",
     "OS_DOMAIN_ID",
     "OS_DOMAIN_NAME",
     "OS_IMAGE_ENDPOINT_OVERRIDE",
+    "OS_INSECURE",
     "OS_INTERFACE",
     "OS_PASSWORD",
     "OS_PROJECT_DOMAIN_ID",
@@ -53,6 +57,7 @@ const VARIABLES: &[&str] = &[
     "OS_USER_DOMAIN_ID",
     "OS_USER_DOMAIN_NAME",
     "OS_USER_ID",
+    "OS_VERIFY",
     "XDG_CONFIG_HOME",
 ];
 
@@ -89,11 +94,39 @@ impl Chain {
     /// Bad input: there are no settings, or something lacks. Unsupported: another kind of login. Remote: Keystone refuses or fails.
     pub(crate) fn session(&self, http: &Http, clock: &dyn Clock) -> Result<Session> {
         self.sessions.get("", clock, || {
-            let hint = "the file that OpenStack's dashboard offers as \"OpenStack RC File\" sets the variables";
-            let places: [&dyn Fn() -> Result<Looked<Settings>>; 2] = [&|| self.of_file(), &|| self.of_environment()];
-            let found = first("there is a login for OpenStack", hint, &places)?;
+            let found = self.settings()?;
             log_in(http, found.value, &found.from).at(|| &found.from)
         })
+    }
+
+    /// Whom the cloud's servers are trusted by: the authority that the user names (`--ca`), else that of the settings.
+    ///
+    /// # Errors
+    /// Bad input: there are no settings. Unsupported: they want nobody to prove who he is, or a certificate of ours.
+    pub(crate) fn roots(&self, of_user: &Roots) -> Result<Roots> {
+        let Found { value: settings, from, .. } = self.settings()?;
+        let is = |name: &str, words: &[&str]| settings.get(name).is_some_and(|value| words.contains(&&*value.told().to_ascii_lowercase()));
+        if settings.contains_key("cert") {
+            return Err(Error::unsupported("has a certificate of the user's (cert), and moby shows none").at(from));
+        }
+        if of_user.ca.is_some() {
+            return Ok(of_user.clone());
+        }
+        if is("insecure", &["true", "yes", "on", "1"]) || is("verify", &["false", "no", "off", "0"]) {
+            let what = "is not to be verified (verify, insecure), and moby tells nobody a password who does not prove who he is";
+            let hint =
+                "name the certificate of its authority: cacert in clouds.yaml, OS_CACERT, or --ca FILE, which counts before all of them";
+            return Err(Error::unsupported(what).at(from).hint(hint));
+        }
+        let file = settings.get("cacert").or_else(|| settings.get("verify").filter(|_| !is("verify", &["true", "yes", "on", "1"])));
+        let ca = file.map(|file| self.env.expanded(Path::new(file.told())));
+        Ok(Roots { ca, ..of_user.clone() })
+    }
+
+    fn settings(&self) -> Result<Found<Settings>> {
+        let hint = "the file that OpenStack's dashboard offers as \"OpenStack RC File\" sets the variables";
+        let places: [&dyn Fn() -> Result<Looked<Settings>>; 2] = [&|| self.of_file(), &|| self.of_environment()];
+        first("there is a login for OpenStack", hint, &places)
     }
 
     /// The next token is asked for anew: this one was refused.

@@ -1,13 +1,15 @@
-//! For tests: a server that answers as it is told, a clock that stands, and variables.
+//! For tests: a server that answers as it is told, a clock that stands, variables, and chains with all of these.
 
 use crate::{
     clock::Clock,
     http::{Http, Transport},
     retry::Limits,
+    variables::Variables,
 };
 use std::{
     collections::HashMap,
     ffi::OsString,
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
@@ -155,4 +157,34 @@ pub(super) fn http(clock: &Arc<Standing>) -> Http {
 pub(super) fn variables(these: &[(&str, &str)]) -> impl Fn(&str) -> Option<OsString> + use<> {
     let these: HashMap<String, OsString> = these.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     move |name| these.get(name).cloned()
+}
+
+/// 2024-02-29 12:00:00.
+pub(super) const NOON: u64 = 1_709_208_000;
+
+/// Variables.
+pub(super) type Set<'a> = &'a [(&'a str, &'a str)];
+
+/// A chain with a home of its own, at noon.
+pub(super) struct Case<C> {
+    pub(super) home: tempfile::TempDir,
+    pub(super) clock: Arc<Standing>,
+    pub(super) http: Http,
+    pub(super) chain: C,
+}
+
+impl<C> Case<C> {
+    /// With these variables, and files below its home; those without a text are not there.
+    pub(super) fn of(chain: impl FnOnce(Variables<'_>) -> C, these: Set<'_>, files: Set<'_>) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        for (name, text) in files.iter().filter(|(_, text)| !text.is_empty()) {
+            let file = home.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        let all: Vec<_> = [("HOME", home.path().to_str().unwrap())].iter().chain(these).copied().collect();
+        let clock = Standing::at(NOON);
+        let (http, chain) = (http(&clock), chain(&variables(&all)));
+        Self { home, clock, http, chain }
+    }
 }

@@ -169,6 +169,11 @@ impl Place {
         let answer = self.ask(&Ask::new(Method::HEAD, ""), &[404])?;
         Ok((answer.status != 404).then_some(answer))
     }
+
+    /// Deletes it, where it is there.
+    fn delete(&self) -> Result<()> {
+        self.ask(&Ask::new(Method::DELETE, ""), &[404]).map(drop)
+    }
 }
 
 /// What a file was made of.

@@ -253,10 +253,11 @@ impl Upload for Session {
         }
     }
 
-    fn abandon(&self) {
-        if let Some(url) = lock(&self.state).url.take() {
-            // It would end by itself within a week.
-            let _: Result<_, Failure> = self.once(&Method::DELETE, &url, &[], Body::Bytes(&[]));
+    fn abandon(&self) -> Result<()> {
+        match lock(&self.state).url.take() {
+            // Whatever it says: it would end by itself within a week.
+            Some(url) => self.once(&Method::DELETE, &url, &[], Body::Bytes(&[])).map(drop).map_err(|failure| failure.error),
+            None => Ok(()),
         }
     }
 

@@ -98,7 +98,9 @@ impl Upload for Put {
         }
     }
 
-    fn abandon(&self) {}
+    fn abandon(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Nobody keeps one there.
     fn key(&self) -> Result<Option<String>> {

@@ -15,6 +15,7 @@ use crate::{
     http::Answer,
     parts::{Part, Rules, Zeros},
     retry::Failure,
+    url::Url,
 };
 use address::Address;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -47,6 +48,8 @@ struct S3 {
     stores: Arc<Stores>,
     address: Address,
     wishes: Wishes,
+    /// Who is asked in the place of Amazon, if anybody; once known.
+    endpoint: OnceLock<Option<Url>>,
     /// Where the bucket is, once known.
     region: Mutex<Option<String>>,
     state: Mutex<State>,
@@ -82,7 +85,8 @@ impl Ranges for S3 {
 
 impl S3 {
     fn new(stores: Arc<Stores>, address: Address, wishes: Wishes) -> Self {
-        Self { stores, address, wishes, region: Mutex::default(), state: Mutex::default(), zeros: OnceLock::new() }
+        let (endpoint, zeros) = (OnceLock::new(), OnceLock::new());
+        Self { stores, address, wishes, endpoint, region: Mutex::default(), state: Mutex::default(), zeros }
     }
 
     /// An upload of the same file that a killed run left: its first part is ours; else one without parts, which nobody would ever end. Should
@@ -172,19 +176,20 @@ impl Upload for S3 {
             let what = "the upload is gone before it was done: somebody ended it";
             return Err(Error::new(Kind::Remote, what).hint("does another run write the same name?"));
         }
-        self.delete_zeros();
+        // Whoever may not delete them leaves them: the file is whole.
+        let _: Result<()> = self.delete_zeros();
         match key {
             Some(key) if self.kept_key()? != key => self.keep_key(key.as_deref()),
             _ => Ok(()),
         }
     }
 
-    fn abandon(&self) {
+    fn abandon(&self) -> Result<()> {
         let id = lock(&self.state).id.clone();
-        if !id.is_empty() {
-            self.abort(&id);
+        if id.is_empty() {
+            return Ok(());
         }
-        self.delete_zeros();
+        self.abort(&id).and(self.delete_zeros())
     }
 
     fn key(&self) -> Result<Option<String>> {

@@ -8,7 +8,7 @@ use std::{
     fs,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -132,19 +132,79 @@ impl Proxy {
                 format!("Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 20\nBasicAuth user {password}\nConnectPort {tunnels_to}\n");
             fs::write(&config, text).unwrap();
             let child = Command::new("tinyproxy").arg("-d").arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-            let mut running = Running(child.unwrap_or_else(|error| panic!("tinyproxy cannot be run: {error}; see tests/setup.sh")));
-            for _ in 0..UP.as_millis() / 50 {
-                if running.0.try_wait().unwrap().is_some() {
-                    break;
-                }
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Self { _running: running, port };
-                }
-                thread::sleep(Duration::from_millis(50));
+            let child = child.unwrap_or_else(|error| panic!("tinyproxy cannot be run: {error}; see tests/setup.sh"));
+            if let Some(running) = up(child, port) {
+                return Self { _running: running, port };
             }
         }
         panic!("tinyproxy does not come up");
     }
+}
+
+/// Debian's `nginx`, which speaks TLS before a server that does not.
+pub(crate) struct Front {
+    _running: Running,
+    pub(crate) port: u16,
+    log: PathBuf,
+}
+
+impl Front {
+    pub(crate) fn start(dir: &Path, of: &Certificate, to: u16) -> Self {
+        let own = |name: &str| dir.join(name).display().to_string();
+        let log = dir.join("front.log");
+        // It cannot say which port it got; somebody else may take ours first.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let text = format!(
+                "daemon off; user root; error_log {0}; pid {1}; events {{}} http {{ log_format all '$request_method $uri $http_x_amz_content_sha256'; \
+                 access_log {2} all; client_body_temp_path {3}; proxy_temp_path {3}; fastcgi_temp_path {3}; uwsgi_temp_path {3}; \
+                 scgi_temp_path {3}; server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {4}; ssl_certificate_key {5}; \
+                 client_max_body_size 0; location / {{ proxy_pass http://127.0.0.1:{to}; proxy_http_version 1.1; proxy_set_header Host $http_host; }} }} }}",
+                own("error.log"),
+                own("pid"),
+                log.display(),
+                own("bodies"),
+                of.certificate.display(),
+                of.key.display()
+            );
+            let config = dir.join("nginx.conf");
+            fs::write(&config, text).unwrap();
+            let mut command = Command::new("nginx");
+            command
+                .arg("-c")
+                .arg(&config)
+                .arg("-e")
+                .arg(dir.join("error.log"))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            let child = command.spawn().unwrap_or_else(|error| panic!("nginx cannot be run: {error}; see tests/setup.sh"));
+            if let Some(running) = up(child, port) {
+                return Self { _running: running, port, log };
+            }
+        }
+        panic!("nginx does not come up: {}", fs::read_to_string(dir.join("error.log")).unwrap_or_default());
+    }
+
+    /// Method, path and `x-amz-content-sha256` (or `-`) of all requests so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        fs::read_to_string(&self.log).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+/// A server once it listens; none where it ended before that.
+fn up(child: Child, port: u16) -> Option<Running> {
+    let mut running = Running(child);
+    for _ in 0..UP.as_millis() / 50 {
+        if running.0.try_wait().unwrap().is_some() {
+            return None;
+        }
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Some(running);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    None
 }
 
 /// A certificate and its key, in PEM.

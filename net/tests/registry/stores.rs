@@ -9,6 +9,7 @@ mod google;
 mod logins;
 mod openstack;
 mod s3;
+mod secure;
 
 use formats::Blob;
 use net::{Limits, Stores, clock::Clock, store};
@@ -48,10 +49,15 @@ impl Clock for Shifted {
 
 /// Stores by these variables, and their clock.
 fn stores(variables: &[(&str, &str)], seconds: i64) -> (Arc<Stores>, Arc<Shifted>) {
+    stores_by(net::Transport::default(), variables, seconds)
+}
+
+/// The same by such a way.
+fn stores_by(transport: net::Transport, variables: &[(&str, &str)], seconds: i64) -> (Arc<Stores>, Arc<Shifted>) {
     let variables: HashMap<String, OsString> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     let clock = Arc::new(Shifted { seconds, ..Shifted::default() });
     let limits = Limits { stall: Duration::from_secs(10), ..Limits::default() };
-    let transport = net::Transport { limits, ..net::Transport::default() };
+    let transport = net::Transport { limits, ..transport };
     let settings = store::Settings { transport, endpoint: None, connections: NonZeroUsize::new(3).unwrap() };
     (Stores::new(settings, &|name| variables.get(name).cloned(), Arc::clone(&clock) as Arc<dyn Clock>), clock)
 }

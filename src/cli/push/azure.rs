@@ -16,6 +16,7 @@ use formats::units::show_size;
 use net::import::azure::{Generation, Image, Import, Version};
 use serde_json::json;
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -64,6 +65,12 @@ pub(super) struct Azure {
     /// The number of the version, as 1.0.0
     #[arg(long, value_name = "VERSION", requires = "gallery")]
     version: Option<String>,
+    /// Another region that has a copy of the version. Repeatable
+    #[arg(long = "replicate", value_name = "REGION", requires = "gallery")]
+    regions: Vec<String>,
+    /// Whom Secure Boot trusts on machines of the version, as convert --efi-vars azure writes it
+    #[arg(long, value_name = "FILE", requires = "gallery")]
+    efi_vars: Option<PathBuf>,
     /// A managed disk in the place of an image, which needs no storage account
     #[arg(long = "disk", conflicts_with = "gallery")]
     as_disk: bool,
@@ -120,12 +127,17 @@ impl Azure {
             }
             _ => None,
         };
+        let read = |path: &PathBuf| {
+            fs::read_to_string(path).map_err(Error::from).and_then(|text| azure::uefi_settings(&text)).at(|| path.display())
+        };
         Ok(Image {
             name: self.name.clone(),
             subscription: self.subscription.clone().or_else(variable).ok_or_else(lacks)?,
             group: self.resource_group.clone(),
             location: self.location.clone(),
             version,
+            regions: self.regions.clone(),
+            uefi: self.efi_vars.as_ref().map(read).transpose().at(|| "--efi-vars")?,
             disk: self.as_disk,
             architecture,
             generation,

@@ -4,18 +4,22 @@ use super::disk::{DiskArgs, Wanted, file_name, is_yml};
 use crate::{
     cli::{self, Global, notes::with_exit_codes, values::named},
     convert::Reporter,
+    emit::{self, Manner, Target},
     error::{self, At, Error, Result},
     image::disk,
+    images::archive_of_made,
     input::{self, Input, Opening},
     names,
     process::Words,
     push::oci::{self, Form, Subject},
-    ui::Ui,
+    ui::{Summary, Ui},
 };
 use formats::{
-    Blob, Env, Reading,
+    Blob, Env, Reading, elf,
+    kernel::Arch,
     oci::{Descriptor, Execution, Made, Reference},
     tar,
+    tree::Content,
     units::show_size,
 };
 use net::Arrival;
@@ -28,7 +32,8 @@ Examples:
   moby push oci registry.example/vms/app:1 app.yml       built, made a disk and pushed, with no file here
   moby push oci registry.example/vms/app:1 amd64.qcow2 arm64.qcow2
   moby push oci localhost:5000/disks/app app.vhdx --as artifact
-  moby push oci ghcr.io/me/tool:1 tool.tar --as image --entrypoint /tool --arch amd64";
+  moby push oci ghcr.io/me/tool:1 tool.tar --as image --entrypoint /tool --arch amd64
+  moby push oci tool:1 amd64.tar arm64.tar --as image --entrypoint /tool --archive tool.tar     pushes nothing";
 
 fn notes() -> String {
     let remark = "The tag is given last, when all that it leads to is there; who interrupts it leaves nothing behind. Credentials are those \
@@ -56,6 +61,9 @@ pub(super) struct Oci {
     /// A repository of the same registry that may have some of the bytes already, so that they are not sent again
     #[arg(long, value_name = "NAME")]
     mount: Option<Reference>,
+    /// Write it to this file, an OCI archive, and push nothing; - is standard output
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mount", "dry_run"])]
+    archive: Option<PathBuf>,
     #[command(flatten)]
     disk: DiskArgs,
 }
@@ -70,7 +78,8 @@ impl Oci {
             return Err(Error::unsupported(format!("--entrypoint has no effect on {}", names::Named::name(self.form))).hint("leave it out"));
         }
         let client = self.disk.images.client()?;
-        if !self.disk.dry_run {
+        let is_pushed = !self.disk.dry_run && self.archive.is_none();
+        if is_pushed {
             oci::greet(&client, &name)?;
         }
         let subjects =
@@ -78,6 +87,9 @@ impl Oci {
         let execution = Execution { entrypoint: self.entrypoint.clone().unwrap_or_default().0, ..Execution::default() };
         let made = oci::made(self.form, &subjects, &execution, cli::source_date_epoch()?)?;
         let place = format!("{repository}:{tag}");
+        if let Some(file) = &self.archive {
+            return self.write(file, &name, &made, global);
+        }
         if self.disk.dry_run {
             return cli::print(&if self.disk.json { json(&place, &made, &[]) } else { text(&place, &made) });
         }
@@ -92,6 +104,21 @@ impl Oci {
         let is_sent = |(_, arrival): &(&(Descriptor, Blob), &Arrival)| **arrival == Arrival::Sent;
         let sent: u64 = made.blobs.iter().zip(&arrivals).filter(is_sent).map(|((descriptor, _), _)| descriptor.size).sum();
         ui.note(format_args!("{:>8}: {place} is {}, {} sent", "pushed", made.top.descriptor.digest, show_size(sent)));
+        Ok(())
+    }
+
+    /// In the place of pushing it.
+    fn write(&self, file: &Path, name: &Reference, made: &Made, global: &Global) -> Result<()> {
+        let (ui, summary, name) = (global.ui(), Summary::start(), name.to_string());
+        let target = if file == Path::new(input::STDIN) { Target::Stdout } else { Target::Path(file.to_owned()) };
+        let files = [(target, archive_of_made(made, &name)?.into())];
+        let step = ui.step("write");
+        let lens = emit::emit(&files, Manner::default(), &*step)?;
+        drop(step);
+        if self.disk.json {
+            cli::print(&json(&name, made, &[]))?;
+        }
+        summary.tell(&ui, files.iter().map(|(target, _)| target).zip(lens));
         Ok(())
     }
 
@@ -114,8 +141,20 @@ impl Oci {
         let mut env = cli::env(global, &std::env::temp_dir())?;
         let file = input::open(path, &self.opening(), &mut env)?;
         match tar::probe(&file)? {
-            true => Ok(Subject { name: file_name(path), format: None, file, platform: self.disk.arch.map(oci::machine) }),
+            true => {
+                let arch = self.disk.arch.or_else(|| self.arch_of(&file));
+                Ok(Subject { name: file_name(path), format: None, file, platform: arch.map(oci::machine) })
+            }
             false => Err(Error::bad_input("it is no tar, which the one layer of --as image is")),
+        }
+    }
+
+    /// What the program of a layer is for that is run.
+    fn arch_of(&self, layer: &Blob) -> Option<Arch> {
+        let path = self.entrypoint.as_ref()?.0.first()?.trim_start_matches('/');
+        match &tar::tree(layer).ok()?.get(path.as_bytes())?.content {
+            Content::File(program) => elf::arch(program),
+            _ => None,
         }
     }
 

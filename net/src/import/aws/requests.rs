@@ -181,7 +181,7 @@ impl Import {
     pub(super) fn state(&self, id: &str) -> Result<Option<(String, String)>> {
         let fields = [("Action", "DescribeSnapshots"), ("SnapshotId.1", id)];
         let Some((url, text)) = self.query(&owned(&fields), Some("InvalidSnapshot.NotFound"))? else { return Ok(None) };
-        let document = xml::document(&text).map_err(|error| remote(&url, "answers what is no XML").because(error))?;
+        let document = xml::document(&url, &text)?;
         let state = xml::text(document.root(), "status").unwrap_or_default();
         let told = xml::text(document.root(), "progress").filter(|progress| !progress.is_empty());
         Ok(Some((shown(state, SHOWN), told.map(|progress| format!(" ({})", shown(progress, SHOWN))).unwrap_or_default())))
@@ -191,7 +191,7 @@ impl Import {
     pub(super) fn image_of(&self, name: &str) -> Result<Option<(String, Vec<String>)>> {
         let fields = [("Action", "DescribeImages"), ("Owner.1", "self"), ("Filter.1.Name", "name"), ("Filter.1.Value.1", name)];
         let (url, text) = self.described(&fields)?;
-        let document = xml::document(&text).map_err(|error| remote(&url, "answers what is no XML").because(error))?;
+        let document = xml::document(&url, &text)?;
         // The filter knows `*` and `?`, which no name has; servers that know no filters answer with all.
         let Some(id) = xml::all(document.root(), "imageId").find(|id| {
             id.parent().is_some_and(|item| item.children().any(|child| child.tag_name().name() == "name" && child.text() == Some(name)))
@@ -206,14 +206,15 @@ impl Import {
     /// Registers an image on a snapshot; none where its name is taken.
     pub(super) fn register_on(&self, snapshot: &str, image: &Image) -> Result<Option<String>> {
         let Some((url, text)) = self.query(&fields(snapshot, image), Some("InvalidAMIName.Duplicate"))? else { return Ok(None) };
-        let document = xml::document(&text).map_err(|error| remote(&url, "answers what is no XML").because(error))?;
+        let document = xml::document(&url, &text)?;
         let id = xml::text(document.root(), "imageId").filter(|id| !id.is_empty());
         id.map(|id| Some(shown(id, SHOWN))).ok_or_else(|| remote(&url, "registers an image and does not name it"))
     }
 
-    /// Deletes a snapshot. Whoever may not can do nothing about it: it ends by itself.
-    pub(super) fn delete(&self, id: &str) {
-        let _: Result<_> = self.described(&[("Action", "DeleteSnapshot"), ("SnapshotId", id)]);
+    /// Deletes a snapshot, where it is there.
+    pub(super) fn delete(&self, id: &str) -> Result<()> {
+        let fields = [("Action", "DeleteSnapshot"), ("SnapshotId", id)];
+        self.query(&owned(&fields), Some("InvalidSnapshot.NotFound")).map(drop)
     }
 }
 

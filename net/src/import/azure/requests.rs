@@ -138,9 +138,9 @@ impl Import {
         })
     }
 
-    /// Deletes it. Whoever may not can do nothing about it.
-    pub(super) fn delete(&self, path: &str, version: &str) {
-        let _: Result<_> = self.url(path, version).and_then(|url| self.ask(&Method::DELETE, &url, None, Some(404)));
+    /// Deletes it, where it is there.
+    pub(super) fn delete(&self, path: &str, version: &str) -> Result<()> {
+        self.url(path, version).and_then(|url| self.ask(&Method::DELETE, &url, None, Some(404))).map(drop)
     }
 
     /// Waits until what was begun is there, and says what came of it.

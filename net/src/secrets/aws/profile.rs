@@ -80,10 +80,15 @@ impl Profiles {
     }
 
     /// Where the chosen profile has a service, `s3` for one, or all of them.
-    pub(super) fn endpoint(&self, service: &str) -> Option<&str> {
-        let profile = self.chosen()?;
-        let shared = profile.get("services").and_then(|name| self.services.get(name));
-        shared.and_then(|shared| shared.get(&format!("{service}.endpoint_url"))).or_else(|| profile.get("endpoint_url"))
+    ///
+    /// # Errors
+    /// Bad input: it names a section of services that is not there.
+    pub(super) fn endpoint(&self, service: &str) -> Result<Option<&str>> {
+        let Some(profile) = self.chosen() else { return Ok(None) };
+        let missing = |name| Error::bad_input(format!("services is '{name}', but there is no [services {name}]"));
+        let shared = profile.get("services").map(|name| self.services.get(name).ok_or_else(|| missing(name))).transpose()?;
+        let own = shared.and_then(|shared| shared.get(&format!("{service}.endpoint_url")));
+        Ok(own.or_else(|| profile.get("endpoint_url")))
     }
 
     /// A profile in words.

@@ -4,34 +4,14 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// 2024-02-29 12:00:00.
-const NOON: u64 = 1_709_208_000;
-
-type Set<'a> = &'a [(&'a str, &'a str)];
-
-/// A chain with these variables, and files with these texts.
-struct Case {
-    dir: tempfile::TempDir,
-    clock: Arc<Standing>,
-    http: Http,
-    chain: Chain,
-}
+type Case = super::super::served::Case<Chain>;
 
 impl Case {
+    /// With these variables, and files with these texts.
     fn new(these: Set<'_>, config: &str, credentials: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join(".aws")).unwrap();
-        fs::write(dir.path().join(".aws/config"), config).unwrap();
-        fs::write(dir.path().join(".aws/credentials"), credentials).unwrap();
-        let home = dir.path().to_str().unwrap().to_owned();
-        let mut all = vec![("HOME", home.as_str())];
-        if !these.iter().any(|(name, _)| *name == "AWS_EC2_METADATA_SERVICE_ENDPOINT") {
-            all.push(("AWS_EC2_METADATA_DISABLED", "true"));
-        }
-        all.extend(these);
-        let clock = Standing::at(NOON);
-        let (http, chain) = (http(&clock), Chain::new(&variables(&all)));
-        Self { dir, clock, http, chain }
+        let is_instance = these.iter().any(|(name, _)| *name == "AWS_EC2_METADATA_SERVICE_ENDPOINT");
+        let own = [("AWS_EC2_METADATA_DISABLED", if is_instance { "false" } else { "true" })];
+        Self::of(Chain::new, &[&own[..], these].concat(), &[(".aws/config", config), (".aws/credentials", credentials)])
     }
 
     fn key(&self) -> Result<Key> {
@@ -185,7 +165,7 @@ fn a_chain_that_finds_nothing_says_where_it_looked() {
     let case = Case::new(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url)], "", "");
     let error = case.key().unwrap_err();
     assert_eq!(error.kind(), Kind::BadInput);
-    let (said, home) = (error.to_string(), case.dir.path().display());
+    let (said, home) = (error.to_string(), case.home.path().display());
     for place in [
         "the variable AWS_ACCESS_KEY_ID; ".to_owned(),
         "the variable AWS_WEB_IDENTITY_TOKEN_FILE; ".to_owned(),
@@ -360,6 +340,11 @@ fn endpoints_are_named_by_variables_and_profiles() {
     assert_eq!(endpoint(&all, config, "s3"), "http://env-s3:4/path");
     assert_eq!(endpoint(&all, config, "ebs"), "http://env:3/");
     assert_eq!(endpoint(&[all[0], all[1], ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")], config, "s3"), "");
+    let ignoring = format!("{config}[default]\nignore_configured_endpoint_urls = true\n");
+    assert_eq!(endpoint(&all, &ignoring, "s3"), "");
+    assert_eq!(endpoint(&[("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "false")], &ignoring, "s3"), "http://s3:2/");
+    let error = Case::new(&[], "[default]\nservices = there\n", "").chain.endpoint("s3").unwrap_err();
+    assert!(error.to_string().ends_with("services is 'there', but there is no [services there]"), "{error}");
     let error = Case::new(&[("AWS_ENDPOINT_URL", "here")], "", "").chain.endpoint("s3").unwrap_err();
     assert!(error.to_string().starts_with("AWS_ENDPOINT_URL: 'here' is no URL"), "{error}");
 }

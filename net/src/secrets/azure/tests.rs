@@ -2,11 +2,6 @@ use super::{super::served::*, *};
 use formats::Kind;
 use std::os::unix::fs::PermissionsExt;
 
-/// 2024-02-29 12:00:00.
-const NOON: u64 = 1_709_208_000;
-
-type Set<'a> = &'a [(&'a str, &'a str)];
-
 /// A chain with these variables, where nobody is in the neighbourhood and there is no `az`.
 fn chain(these: Set<'_>) -> Chain {
     let nobody = nobody();

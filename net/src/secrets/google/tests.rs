@@ -1,39 +1,26 @@
 use super::{super::served::*, *};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use formats::Kind;
-use std::{process::Command, sync::Arc};
+use std::process::Command;
 
-/// 2024-02-29 12:00:00.
-const NOON: u64 = 1_709_208_000;
-
-type Set<'a> = &'a [(&'a str, &'a str)];
-
-/// A chain with these variables and a home of its own, where nobody is in the neighbourhood.
-struct Case {
-    dir: tempfile::TempDir,
-    clock: Arc<Standing>,
-    http: Http,
-    chain: Chain,
-}
+type Case = super::super::served::Case<Chain>;
 
 impl Case {
+    /// With these variables, where nobody is in the neighbourhood.
     fn new(these: Set<'_>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::with(these, "")
+    }
+
+    fn with(these: Set<'_>, json: &str) -> Self {
         let nobody = nobody();
-        let home = dir.path().to_str().unwrap().to_owned();
-        let own = [("HOME", home.as_str()), ("GCE_METADATA_HOST", nobody.trim_start_matches("http://"))];
-        let all: Vec<_> = own.iter().chain(these).copied().collect();
-        let clock = Standing::at(NOON);
-        Self { http: http(&clock), chain: Chain::new(&variables(&all)), dir, clock }
+        let own = [("GCE_METADATA_HOST", nobody.trim_start_matches("http://"))];
+        Self::of(Chain::new, &[&own[..], these].concat(), &[(".config/gcloud/application_default_credentials.json", json)])
     }
 
     /// One whose gcloud has logged in.
     fn logged_in(these: Set<'_>, tokens: &Server, json: &str) -> Self {
-        let mut case = Self::new(these);
+        let mut case = Self::with(these, json);
         case.chain.tokens_of_users = tokens.url();
-        let gcloud = case.dir.path().join(".config/gcloud");
-        fs::create_dir_all(&gcloud).unwrap();
-        fs::write(gcloud.join("application_default_credentials.json"), json).unwrap();
         case
     }
 
@@ -182,7 +169,7 @@ fn a_chain_that_finds_nothing_says_where_it_looked() {
     let case = Case::new(&[]);
     let error = case.token().unwrap_err();
     assert_eq!(error.kind(), Kind::BadInput);
-    let file = case.dir.path().join(".config/gcloud/application_default_credentials.json");
+    let file = case.home.path().join(".config/gcloud/application_default_credentials.json");
     let places = format!("the variable GOOGLE_APPLICATION_CREDENTIALS; {}; the metadata service of Google (127.0.0.1:", file.display());
     assert!(error.to_string().contains(&places), "{error}");
     assert!(error.hint_text().unwrap().contains("gcloud auth application-default login"));

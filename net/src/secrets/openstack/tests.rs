@@ -1,36 +1,15 @@
 use super::{super::served::*, *};
 use formats::Kind;
-use std::{fs, sync::Arc};
 
 /// How keystoneauth logs in (`fixtures/signatures/by_keystoneauth.py`).
 const KNOWN: &str = include_str!("../../../../fixtures/signatures/openstack.json");
 
-/// 2024-02-29 12:00:00.
-const NOON: u64 = 1_709_208_000;
-
-type Set<'a> = &'a [(&'a str, &'a str)];
-
-/// A chain with these variables, and a home of its own that holds these files.
-struct Case {
-    _dir: tempfile::TempDir,
-    clock: Arc<Standing>,
-    http: Http,
-    chain: Chain,
-}
+type Case = super::super::served::Case<Chain>;
 
 impl Case {
+    /// With these variables, and files with these texts.
     fn new(these: Set<'_>, clouds: &str, secure: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let home = dir.path().join(".config/openstack");
-        fs::create_dir_all(&home).unwrap();
-        for (name, text) in [("clouds.yaml", clouds), ("secure.yaml", secure)] {
-            if !text.is_empty() {
-                fs::write(home.join(name), text).unwrap();
-            }
-        }
-        let all: Vec<_> = [("HOME", dir.path().to_str().unwrap())].iter().chain(these).copied().collect();
-        let clock = Standing::at(NOON);
-        Self { http: http(&clock), chain: Chain::new(&variables(&all)), clock, _dir: dir }
+        Self::of(Chain::new, these, &[(".config/openstack/clouds.yaml", clouds), (".config/openstack/secure.yaml", secure)])
     }
 
     fn session(&self) -> Result<Session> {
@@ -109,6 +88,41 @@ fn services_are_found_by_region_and_interface() {
     let error = with(&[("OS_REGION_NAME", "three")]).unwrap_err().to_string();
     assert!(error.ends_with("the cloud has no image service in the region three, but in one, two"), "{error}");
     assert!(with(&[("OS_INTERFACE", "admin")]).unwrap_err().to_string().ends_with("no image service with a admin endpoint"));
+}
+
+/// As openstacksdk reads it (`get_requests_verify_args`): what is insecure counts before all else, and is refused here.
+#[test]
+fn an_authority_is_named_by_variables_and_files() {
+    let roots = |these: Set<'_>, cloud: &str, ca: Option<&str>| {
+        let url = [("OS_AUTH_URL", "https://h")];
+        let clouds = format!("clouds: {{a: {{auth: {{auth_url: 'https://h'}}{cloud}}}}}");
+        let roots = Roots { ca: ca.map(Into::into), ..Roots::default() };
+        let all = [&url[..], these].concat();
+        let case = Case::new(&all, &clouds, "");
+        let home = case.home.path().to_owned();
+        case.chain.roots(&roots).map(|roots| roots.ca.map(|ca| ca.strip_prefix(&home).unwrap_or(&ca).display().to_string()))
+    };
+    let of_file = ("OS_CLOUD", "a");
+    let ca = |text: &str| Some(text.to_owned());
+    assert_eq!(roots(&[], "", None).unwrap(), None);
+    assert_eq!(roots(&[("OS_CACERT", "/ca.pem")], "", None).unwrap(), ca("/ca.pem"));
+    assert_eq!(roots(&[of_file, ("OS_CACERT", "/other.pem")], ", cacert: ~/ca.pem, verify: true", None).unwrap(), ca("ca.pem"));
+    assert_eq!(roots(&[of_file], ", verify: /ca.pem", None).unwrap(), ca("/ca.pem"));
+    assert_eq!(roots(&[("OS_INSECURE", "false")], "", None).unwrap(), None);
+    for (these, cloud) in [
+        (&[of_file][..], ", verify: false"),
+        (&[of_file], ", verify: No, cacert: /ca.pem"),
+        (&[of_file], ", insecure: True, cacert: /ca.pem"),
+        (&[("OS_INSECURE", "1")], ""),
+        (&[("OS_VERIFY", "False")], ""),
+    ] {
+        let error = roots(these, cloud, None).unwrap_err();
+        assert!(error.kind() == Kind::Unsupported && error.to_string().contains("is not to be verified"), "{error}");
+        assert!(error.hint_text().unwrap().contains("--ca FILE"), "{error}");
+        assert_eq!(roots(these, cloud, Some("/mine.pem")).unwrap(), ca("/mine.pem"), "{cloud}");
+    }
+    let error = roots(&[("OS_CERT", "/me.pem")], "", Some("/mine.pem")).unwrap_err();
+    assert!(error.kind() == Kind::Unsupported && error.to_string().contains("the variable OS_AUTH_URL: has a certificate"), "{error}");
 }
 
 #[test]

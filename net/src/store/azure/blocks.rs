@@ -1,14 +1,14 @@
 //! Block blobs: blocks in any order, then the list of them.
 
-use super::{Ask, KEY, Place};
+use super::{Ask, KEY, Place, refused};
 use crate::{
-    http::Body,
+    http::{Answer, Body},
     parts::{Part, Rules, Zeros},
     store::{Upload, lock, taken},
     xml,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use formats::{Blob, Result, units};
+use formats::{At, Blob, Result, units};
 use md5::Md5;
 use std::{
     collections::{BTreeMap, HashSet},
@@ -59,19 +59,22 @@ impl Blocks {
     /// The blocks that an earlier run brought and did not list; none where nobody says.
     fn left(&self) -> HashSet<String> {
         let ask = Ask::new(Method::GET, "comp=blocklist&blocklisttype=uncommitted");
-        let text = self.place.ask(&ask, &[]).ok().and_then(|mut answer| String::from_utf8(answer.bytes(LIST_MAX).ok()?).ok());
-        let text = text.unwrap_or_default();
-        let Ok(document) = xml::document(text.trim_start_matches('\u{feff}')) else { return HashSet::new() };
-        xml::all(document.root(), "Name").filter_map(|name| name.text().map(str::to_owned)).collect()
+        let names = || {
+            let mut answer = self.place.ask(&ask, &[]).ok()?;
+            let text = String::from_utf8(answer.bytes(LIST_MAX).ok()?).ok()?;
+            let document = xml::document(&answer.url, &text).ok()?;
+            Some(xml::all(document.root(), "Name").filter_map(|name| name.text().map(str::to_owned)).collect())
+        };
+        names().unwrap_or_default()
     }
 
-    fn put_list(&self, list: &str, first_only: bool) -> Result<u16> {
+    fn put_list(&self, list: &str, first_only: bool) -> Result<Answer> {
         let mut ask = Ask::new(Method::PUT, "comp=blocklist");
         ask.headers.extend(lock(&self.state).key.iter().map(|key| (KEY, key.clone())));
         ask.headers.push(("x-ms-blob-content-type", "application/octet-stream".to_owned()));
         ask.headers.extend(first_only.then(|| ("If-None-Match", "*".to_owned())));
         (ask.body, ask.len) = (Body::Bytes(list.as_bytes()), units::bytes(list.len()));
-        Ok(self.place.ask(&ask, &[409, 412])?.status)
+        self.place.ask(&ask, &[404, 409, 412])
     }
 }
 
@@ -114,22 +117,25 @@ impl Upload for Blocks {
     fn finish(&self, _: &Blob) -> Result<()> {
         let blocks: String = lock(&self.state).list.values().map(|name| format!("<Latest>{name}</Latest>")).collect();
         let list = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{blocks}</BlockList>");
-        match self.put_list(&list, self.place.wishes.no_clobber)? {
+        let answer = self.put_list(&list, self.place.wishes.no_clobber)?;
+        match answer.status {
+            404 => Err(refused(answer).error),
             409 | 412 => Err(taken()),
             _ => Ok(()),
         }
     }
 
     /// Blocks that no list names go with the next list. Where a blob is there its list stays, and they go by themselves within a week.
-    fn abandon(&self) {
+    fn abandon(&self) -> Result<()> {
         if lock(&self.state).is_there || lock(&self.state).list.is_empty() {
-            return;
+            return Ok(());
         }
         let empty = "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList></BlockList>";
-        if self.put_list(empty, true).is_ok_and(|status| status < 300) {
-            // Whoever may not delete leaves an empty blob.
-            let _: Result<_> = self.place.ask(&Ask::new(Method::DELETE, ""), &[]);
+        // Where there is no container nothing is left, nor where somebody else made the blob.
+        if self.put_list(empty, true)?.status < 300 {
+            self.place.delete().at(|| "an empty blob")?;
         }
+        Ok(())
     }
 
     fn key(&self) -> Result<Option<String>> {

@@ -6,7 +6,7 @@ use crate::{
     store::{Upload, lock},
     xml,
 };
-use formats::{Blob, Error, Result, units};
+use formats::{At, Blob, Error, Result, units};
 use sha2::{Digest, Sha256};
 use std::{ops::Range, sync::Mutex};
 use ureq::http::Method;
@@ -64,7 +64,7 @@ impl Pages {
         let mut answer = self.place.ask(&Ask::new(Method::GET, "comp=pagelist"), &[])?;
         let bytes = answer.bytes(LIST_MAX).map_err(|failure| failure.error)?;
         let text = String::from_utf8(bytes).unwrap_or_default();
-        let document = xml::document(text.trim_start_matches('\u{feff}'))?;
+        let document = xml::document(&answer.url, &text)?;
         let number = |range, name| xml::text(range, name).and_then(|text| text.parse::<u64>().ok());
         let ranges = xml::all(document.root(), "PageRange");
         Ok(ranges.filter_map(|range| Some(number(range, "Start")?..number(range, "End")?.checked_add(1)?)).collect())
@@ -118,11 +118,9 @@ impl Upload for Pages {
         Ok(())
     }
 
-    fn abandon(&self) {
-        if lock(&self.state).is_ours {
-            // Whoever may not delete leaves it, with its mark.
-            let _: Result<_> = self.place.ask(&Ask::new(Method::DELETE, ""), &[]);
-        }
+    /// Whoever may not delete leaves it, with its mark.
+    fn abandon(&self) -> Result<()> {
+        if lock(&self.state).is_ours { self.place.delete().at(|| "a page blob") } else { Ok(()) }
     }
 
     fn key(&self) -> Result<Option<String>> {

@@ -1,8 +1,8 @@
 //! What S3 says when it refuses.
 
 use crate::{
-    http::{Answer, remote},
-    refusal::{element, wrong_clock},
+    http::Answer,
+    refusal::{element, refused, wrong_clock},
     text::{SHOWN, shown},
     url::Url,
 };
@@ -32,7 +32,7 @@ impl Refusal {
     /// What an answer says. A server that cannot even say it says nothing.
     pub(super) fn of(mut answer: Answer) -> Self {
         let region = answer.header("x-amz-bucket-region").map(str::to_owned);
-        let clock = answer.header("date").filter(|_| answer.status == 403).and_then(|theirs| wrong_clock(theirs, answer.now()));
+        let clock = wrong_clock(&answer);
         let wait = answer.retry_after();
         let said = answer.bytes(SAID_MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let mut refusal = Self::said(&answer.url, &said).unwrap_or_else(|| Self {
@@ -93,12 +93,9 @@ impl Refusal {
             (code, _) if self.message.is_empty() => format!("refuses: {code}"),
             (code, _) => format!("refuses: {code}: {}", self.message),
         };
-        if let Some(clock) = &self.clock {
-            let hint = "set the clock of this machine: what it signs is good for some minutes";
-            return remote(&self.url, format!("{what}; {clock}")).hint(hint);
-        }
-        let error = remote(&self.url, what);
+        let error = refused(&self.url, what, self.clock.as_deref());
         match self.code.as_str() {
+            _ if self.clock.is_some() => error,
             "NoSuchBucket" => error.of_kind(Kind::BadInput).hint("make the bucket first, or name another"),
             "PreconditionFailed" => error.of_kind(Kind::BadInput),
             "ExpiredToken" | "TokenRefreshRequired" => error.hint("the credentials have expired: get new ones"),

@@ -10,7 +10,7 @@ use crate::{
     xml,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use formats::{Blob, Result, units};
+use formats::{At, Blob, Result, units};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -61,6 +61,18 @@ impl<'a> Ask<'a> {
 }
 
 impl S3 {
+    /// Who is asked in the place of Amazon, if anybody.
+    fn endpoint(&self) -> Result<Option<&Url>> {
+        if let Some(known) = self.endpoint.get() {
+            return Ok(known.as_ref());
+        }
+        let found = match &self.stores.endpoint {
+            Some(named) => Some(Url::parse(named).at(|| "--endpoint")?),
+            None => self.stores.aws.endpoint("s3")?,
+        };
+        Ok(self.endpoint.get_or_init(|| found).as_ref())
+    }
+
     /// Where the bucket is.
     fn region(&self) -> Result<String> {
         match &*lock(&self.region) {
@@ -99,7 +111,7 @@ impl S3 {
 
     fn once(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let region = self.region()?;
-        let bucket = self.address.url(self.stores.s3_endpoint.as_deref(), &region)?;
+        let bucket = self.address.url(self.endpoint()?, &region)?;
         let url = below(&bucket, ask.key, &ask.query);
         let http = &self.stores.http;
         let key = self.stores.aws.key(http, &*self.stores.clock)?;
@@ -133,15 +145,15 @@ impl S3 {
     }
 
     fn word(&self, url: &Url, text: &str, name: &str) -> Result<String> {
-        let document = xml::document(text).map_err(|error| remote(url, "answers what is no XML").because(error))?;
+        let document = xml::document(url, text)?;
         let word = xml::text(document.root(), name).filter(|word| !word.is_empty());
         word.map(str::to_owned).ok_or_else(|| remote(url, format!("answers without {name}")))
     }
 
     /// The uploads of this key that are open, the last first.
     pub(super) fn open_uploads(&self) -> Result<Vec<String>> {
-        let (_, text) = self.text(&Ask::new(Method::GET, "", format!("prefix={}&uploads=", encoded(&self.address.key))))?;
-        let document = xml::document(&text)?;
+        let (url, text) = self.text(&Ask::new(Method::GET, "", format!("prefix={}&uploads=", encoded(&self.address.key))))?;
+        let document = xml::document(&url, &text)?;
         let of_key = xml::all(document.root(), "Upload").filter(|upload| xml::text(*upload, "Key") == Some(&self.address.key));
         let mut ids: Vec<_> = of_key.filter_map(|upload| xml::text(upload, "UploadId").map(str::to_owned)).collect();
         ids.reverse();
@@ -153,8 +165,8 @@ impl S3 {
         let (mut parts, mut marker) = (BTreeMap::new(), 0);
         loop {
             let query = format!("part-number-marker={marker}&uploadId={}", encoded(id));
-            let (_, text) = self.text(&Ask::new(Method::GET, &self.address.key, query))?;
-            let document = xml::document(&text)?;
+            let (url, text) = self.text(&Ask::new(Method::GET, &self.address.key, query))?;
+            let document = xml::document(&url, &text)?;
             for part in xml::all(document.root(), "Part") {
                 let word = |name| xml::text(part, name).unwrap_or_default();
                 let (Ok(number), Ok(len)) = (word("PartNumber").parse::<u64>(), word("Size").parse()) else { continue };
@@ -212,10 +224,17 @@ impl S3 {
         self.ask(&ask)?.map(drop).map_err(|refusal| refusal.error())
     }
 
-    /// Deletes it. Whoever may not can do nothing about it.
-    pub(super) fn delete_zeros(&self) {
-        let key = self.zeros_key();
-        let _: Result<Result<Answer, Refusal>> = self.ask(&Ask::new(Method::DELETE, &key, ""));
+    /// Deletes it.
+    pub(super) fn delete_zeros(&self) -> Result<()> {
+        self.delete(&self.zeros_key(), String::new())
+    }
+
+    /// Deletes what may be gone already.
+    fn delete(&self, key: &str, query: String) -> Result<()> {
+        match self.ask(&Ask::new(Method::DELETE, key, query))? {
+            Err(refusal) if refusal.status != 404 => Err(refusal.error()),
+            _ => Ok(()),
+        }
     }
 
     /// Puts the parts together, and says whether there still was such an upload.
@@ -288,10 +307,9 @@ impl S3 {
         }
     }
 
-    /// Ends an upload without an object. Whoever may not can do nothing about it.
-    pub(super) fn abort(&self, id: &str) {
-        let _: Result<Result<Answer, Refusal>> =
-            self.ask(&Ask::new(Method::DELETE, &self.address.key, format!("uploadId={}", encoded(id))));
+    /// Ends an upload without an object.
+    pub(super) fn abort(&self, id: &str) -> Result<()> {
+        self.delete(&self.address.key, format!("uploadId={}", encoded(id))).at(|| "an upload that was begun")
     }
 }
 

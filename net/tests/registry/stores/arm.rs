@@ -1,9 +1,10 @@
 //! A fake of Azure's resource manager, which has no emulator: it keeps what it is told, and answers as a test wants. Blobs are Azurite's.
 
 use super::{
-    azure::{ACCOUNT, azurite, connection, container, kept},
+    azure::{azurite, container, kept},
     noise, stores,
 };
+use crate::clouds::{ACCOUNT, ACCOUNT_KEY, connection};
 use formats::{Blob, Error, Kind, Silent};
 use net::import::azure::{Generation, Image, Import, Version};
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ impl Fake {
 
     fn import(&self, container: &str, image: &Image) -> Arc<Import> {
         let variables = [
-            ("AZURE_STORAGE_CONNECTION_STRING", connection(azurite())),
+            ("AZURE_STORAGE_CONNECTION_STRING", connection(azurite(), ACCOUNT_KEY)),
             ("AZURE_AUTHORITY_HOST", self.url()),
             ("AZURE_TENANT_ID", "tenant".to_owned()),
             ("AZURE_CLIENT_ID", "client".to_owned()),
@@ -104,6 +105,8 @@ fn image(name: &str) -> Image {
         group: "images".to_owned(),
         location: None,
         version: None,
+        regions: Vec::new(),
+        uefi: None,
         disk: false,
         architecture: "x64",
         generation: Generation::V2,
@@ -126,7 +129,7 @@ fn push(import: &Import, image: &Image) -> Result<String, Error> {
         import.send(&file(), image, &location, &Silent)?;
         import.make(image, &location)
     };
-    all().inspect_err(|_| import.abandon())
+    all().inspect_err(|_| import.abandon().unwrap())
 }
 
 fn nothing() -> Answer {
@@ -176,7 +179,7 @@ fn a_blob_becomes_an_image_and_goes() {
     });
     assert_eq!(asked[2].1, wanted);
     assert_eq!(kept(name), "");
-    import.abandon();
+    import.abandon().unwrap();
     assert_eq!(fake.asked().len(), 6);
 }
 
@@ -186,6 +189,8 @@ fn a_version_is_for_the_machines_of_its_definition() {
     let image = Image {
         version: Some(Version { gallery: "ours".into(), definition: "app".into(), number: "1.0.0".into() }),
         location: Some("northeurope".into()),
+        regions: vec!["West Europe".into(), "North Europe".into(), "westeurope".into()],
+        uefi: Some(json!({"signatureTemplateNames": ["NoSignatureTemplate"]})),
         ..image("app")
     };
     let fake = Fake::start(|port, what, _| match what.split('?').next().unwrap() {
@@ -207,10 +212,13 @@ fn a_version_is_for_the_machines_of_its_definition() {
     let put = &asked.iter().find(|(line, _)| line.starts_with("PUT")).unwrap().1;
     let uri = format!("http://127.0.0.1:{}/{ACCOUNT}/{name}/app.vhd", azurite());
     assert_eq!(put["properties"]["storageProfile"]["osDiskImage"]["source"], json!({"storageAccountId": "/the/account", "uri": uri}));
-    assert_eq!(put["properties"]["publishingProfile"]["targetRegions"][0]["name"], "northeurope");
+    let regions: Vec<_> =
+        put["properties"]["publishingProfile"]["targetRegions"].as_array().unwrap().iter().map(|at| &at["name"]).collect();
+    assert_eq!(regions, ["northeurope", "West Europe"]);
+    assert_eq!(put["properties"]["securityProfile"]["uefiSettings"], json!({"signatureTemplateNames": ["NoSignatureTemplate"]}));
     assert_eq!(kept(name), "");
 
-    let other = Image { generation: Generation::V1, ..image };
+    let other = Image { generation: Generation::V1, uefi: None, ..image };
     let error = push(&fake.import(name, &other), &other).unwrap_err();
     assert!(error.kind() == Kind::BadInput && error.to_string().contains("is for hyperVGeneration V2, the disk for V1"), "{error}");
     assert_eq!(kept(name), "");

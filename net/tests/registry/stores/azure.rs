@@ -2,58 +2,33 @@
 
 use super::{
     between::{Between, Fate},
-    noise, python, stores,
+    noise, stores,
 };
-use crate::docker_registry::{Running, listening};
+use crate::{
+    clouds::{ACCOUNT_KEY, ask_blobs, blobs, connection},
+    docker_registry::Running,
+};
 use formats::{Blob, Error, Kind, Silent};
 use net::{Object, Stores, store::Wishes};
-use std::{
-    process::Command,
-    sync::{Arc, OnceLock},
-};
-
-const AZURITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.cache/azurite/node_modules/.bin/azurite-blob");
-pub(super) const ACCOUNT: &str = "devstoreaccount1";
-/// The one that every emulator has.
-const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+use std::sync::{Arc, OnceLock};
 
 pub(super) fn azurite() -> u16 {
     static AZURITE_RUNS: OnceLock<(Running, u16)> = OnceLock::new();
-    AZURITE_RUNS
-        .get_or_init(|| {
-            let mut command = Command::new(AZURITE);
-            command.args(["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence", "--silent"]);
-            command.args(["--skipApiVersionCheck", "--disableTelemetry"]);
-            listening(command, "listens on http://127.0.0.1:")
-        })
-        .1
-}
-
-/// How it is reached with the right key.
-pub(super) fn connection(port: u16) -> String {
-    connection_with(port, KEY)
-}
-
-fn connection_with(port: u16, key: &str) -> String {
-    format!("DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};")
+    AZURITE_RUNS.get_or_init(blobs).1
 }
 
 fn reached_with(port: u16, key: &str) -> Arc<Stores> {
-    let string = connection_with(port, key);
+    let string = connection(port, key);
     stores(&[("AZURE_STORAGE_CONNECTION_STRING", &string)], 0).0
 }
 
 fn reached(port: u16) -> Arc<Stores> {
-    reached_with(port, KEY)
+    reached_with(port, ACCOUNT_KEY)
 }
 
 /// Runs lines of Python with a client `service` of Microsoft's own library.
 pub(super) fn ask(lines: &str) -> String {
-    let port = azurite();
-    python(&format!(
-        "import hashlib\nfrom azure.storage.blob import BlobServiceClient\n\
-         service = BlobServiceClient('http://127.0.0.1:{port}/{ACCOUNT}', credential='{KEY}', api_version='2021-08-06')\n{lines}"
-    ))
+    ask_blobs(azurite(), lines)
 }
 
 pub(super) fn container(name: &str) -> &str {
@@ -79,7 +54,7 @@ fn object(stores: &Arc<Stores>, address: &str) -> Object {
 }
 
 fn put(object: &Object, file: &Blob) -> Result<(), Error> {
-    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
+    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon().unwrap())
 }
 
 /// 20 MiB, zeros among them.
@@ -115,7 +90,7 @@ fn what_is_abandoned_is_gone_and_what_was_killed_goes_on() {
         let address = format!("az://{name}/{file_name}");
         let there = object(&reached(azurite()), &address);
         there.send(&file(), None, &Silent).unwrap();
-        there.abandon();
+        there.abandon().unwrap();
         assert_eq!(kept(name), "", "{file_name}");
         // A killed run leaves what it sent.
         object(&reached(azurite()), &address).send(&file(), None, &Silent).unwrap();
@@ -126,6 +101,30 @@ fn what_is_abandoned_is_gone_and_what_was_killed_goes_on() {
         let kind = if file_name == "x.vhd" { "PageBlob" } else { "BlockBlob" };
         assert_eq!(kept(name), listed(file_name, kind, &file()));
         ask(&format!("service.get_container_client('{name}').delete_blob('{file_name}')"));
+    }
+}
+
+/// Of what a file was made says who finished it, and not who began.
+#[test]
+fn a_key_is_that_of_the_file() {
+    let name = container("keys");
+    for file_name in ["x.img", "x.vhd"] {
+        let address = format!("az://{name}/{file_name}");
+        let at = || object(&reached(azurite()), &address);
+        for (key, finishes) in [(Some("one"), false), (Some("two"), true)] {
+            let there = at();
+            there.send(&file(), key, &Silent).unwrap();
+            assert_eq!(there.key().unwrap(), None, "{file_name}");
+            if finishes {
+                there.commit(&Silent).unwrap();
+            }
+        }
+        assert_eq!(at().key().unwrap().as_deref(), Some("two"), "{file_name}");
+        ask(&format!("service.get_container_client('{name}').delete_blob('{file_name}')"));
+        // Nor is there a key where who finishes it has none.
+        at().send(&file(), Some("one"), &Silent).unwrap();
+        put(&at(), &file()).unwrap();
+        assert_eq!(at().key().unwrap(), None, "{file_name}");
     }
 }
 
@@ -151,7 +150,8 @@ fn failures_have_words_and_leave_nothing() {
     let name = container("refused");
     let error = put(&object(&reached(azurite()), "az://nowhere/x"), &file()).unwrap_err();
     assert!(error.kind() == Kind::BadInput && error.hint_text().unwrap().contains("make the container"), "{error}");
-    let error = put(&object(&reached_with(azurite(), &KEY.replace("Eby8", "Eby9")), &format!("az://{name}/x")), &file()).unwrap_err();
+    let error =
+        put(&object(&reached_with(azurite(), &ACCOUNT_KEY.replace("Eby8", "Eby9")), &format!("az://{name}/x")), &file()).unwrap_err();
     assert!(error.kind() == Kind::Remote && error.to_string().contains("403") && !error.to_string().contains("Eby9"), "{error}");
     let error = put(
         &object(&stores(&[("AZURE_STORAGE_ACCOUNT", "a"), ("IDENTITY_ENDPOINT", "http://127.0.0.1:1/")], 0).0, &format!("az://{name}/x")),

@@ -42,7 +42,7 @@ fn push(cloud: &Cloud, name: &str) -> (Result<Made, Error>, String) {
         assert!(kept(&file.replace('/', "%2F")).unwrap() == tar.to_vec(1 << 30).unwrap(), "the file is there first");
         import.register(&image, &address)
     });
-    (made.inspect_err(|_| import.abandon()), file)
+    (made.inspect_err(|_| import.abandon().unwrap()), file)
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn what_is_abandoned_leaves_nothing() {
     let cloud = google(|_, _| Fate::Served);
     let (import, image, tar) = (import(&cloud, Some("proj")), image("abandoned"), noise(1 << 20, 2));
     let address = import.send(&tar, &image, &Silent).unwrap();
-    import.abandon();
+    import.abandon().unwrap();
     assert!(kept(&address.strip_prefix("gs://images/").unwrap().replace('/', "%2F")).is_none());
     assert!(import.register(&image, &address).is_err() && import.send(&tar, &image, &Silent).is_err());
     assert!(cloud.has().images.is_empty());

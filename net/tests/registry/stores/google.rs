@@ -23,7 +23,7 @@ fn object(stores: &Arc<Stores>, name: &str) -> Object {
 }
 
 fn put(object: &Object, file: &Blob) -> Result<(), Error> {
-    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
+    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon().unwrap())
 }
 
 /// What is kept under a name.
@@ -47,6 +47,18 @@ fn a_file_is_there_when_it_is_committed() {
         there.commit(&Silent).unwrap();
         assert!(kept(name).unwrap() == bytes(&file), "{name}");
     }
+}
+
+/// Of what a file was made says who finished it: a session that was left is nobody's.
+#[test]
+fn a_key_is_that_of_the_file() {
+    let (file, at) = (noise(20 << 20, 5), || object(&reached(emulator()), "keys.img"));
+    at().send(&file, Some("one"), &Silent).unwrap();
+    let there = at();
+    there.send(&file, Some("two"), &Silent).unwrap();
+    assert_eq!(there.key().unwrap(), None);
+    there.commit(&Silent).unwrap();
+    assert_eq!(at().key().unwrap().as_deref(), Some("two"));
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn import(cloud: &Cloud, password: &str) -> (Arc<Import>, Arc<Shifted>) {
 
 fn push(import: &Import, file: &Blob) -> Result<Made, Error> {
     let made = import.greet().and_then(|()| import.send(file, &image(), &Silent)).and_then(|id| import.finish(&id, file));
-    made.inspect_err(|_| import.abandon())
+    made.inspect_err(|_| import.abandon().unwrap())
 }
 
 fn bytes(file: &Blob) -> Vec<u8> {

@@ -7,9 +7,12 @@ use super::{
 use crate::moto::Moto;
 use formats::{Blob, Error, Kind, Silent};
 use net::{Object, Stores, store::Wishes};
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fs,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// One server for all tests, each of which has a bucket of its own.
@@ -35,7 +38,7 @@ fn object(stores: &Arc<Stores>, address: &str) -> Object {
 
 /// Sends a file and names it; leaves nothing where that fails.
 fn put(object: &Object, file: &Blob) -> Result<(), Error> {
-    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon())
+    object.send(file, None, &Silent).and_then(|()| object.commit(&Silent)).inspect_err(|_| object.abandon().unwrap())
 }
 
 /// What a bucket has: names with lengths and SHA-256, and how many uploads are open.
@@ -68,11 +71,25 @@ fn a_file_is_there_when_it_is_committed() {
     there.commit(&Silent).unwrap();
     assert_eq!(kept(name), listed(key, &file()));
     // Nothing is left to abandon.
-    there.abandon();
+    there.abandon().unwrap();
     assert_eq!(kept(name), listed(key, &file()));
     let small = object(&stores, &format!("s3://{name}/{key}"));
     put(&small, &Blob::default()).unwrap();
     assert_eq!(kept(name), listed(key, &Blob::default()));
+}
+
+/// As botocore finds it: the section of services of a profile has S3 elsewhere.
+#[test]
+fn a_profile_says_where_its_store_is() {
+    let (moto, name, home) = (moto(), bucket("profile"), tempfile::tempdir().unwrap());
+    fs::create_dir(home.path().join(".aws")).unwrap();
+    let key = format!("aws_access_key_id = {}\naws_secret_access_key = {}", moto.id, moto.secret);
+    let profile = "[profile app]\nregion = us-east-1\nservices = here\nendpoint_url = http://127.0.0.1:1\n";
+    let config = format!("{profile}{key}\n[services here]\ns3 =\n  endpoint_url = {}\n", moto.url());
+    fs::write(home.path().join(".aws/config"), config).unwrap();
+    let there = stores(&[("HOME", home.path().to_str().unwrap()), ("AWS_PROFILE", "app")], 0).0;
+    put(&object(&there, &format!("s3://{name}/x")), &file()).unwrap();
+    assert_eq!(kept(name), listed("x", &file()));
 }
 
 #[test]
@@ -93,7 +110,7 @@ fn what_is_abandoned_is_gone() {
     let name = bucket("abandoned");
     let there = object(&reached(&moto().url(), 0), &format!("s3://{name}/x"));
     there.send(&file(), None, &Silent).unwrap();
-    there.abandon();
+    there.abandon().unwrap();
     assert_eq!(kept(name), "0 open");
     assert_eq!(there.send(&file(), None, &Silent).unwrap_err().to_string(), "was abandoned");
 }
@@ -110,7 +127,7 @@ fn a_killed_upload_is_gone_on_with() {
     let between = Between::start(moto().port, |_, _| Fate::Passes);
     put(&object(&reached(&between.url(), 0), &address), &file()).unwrap();
     assert!(!between.lines().iter().any(|line| line.contains("partNumber=")), "{:?}", between.lines());
-    other.abandon();
+    other.abandon().unwrap();
     assert_eq!(kept(name), listed("x", &file()));
 }
 
@@ -127,7 +144,7 @@ fn a_key_is_that_of_the_file() {
     next.commit(&Silent).unwrap();
     assert_eq!((next.key().unwrap().as_deref(), kept(name)), (Some("two"), listed("x", &file())));
     // Whoever was taken for dead changes nothing.
-    there.abandon();
+    there.abandon().unwrap();
     assert_eq!(kept(name), listed("x", &file()));
 }
 
