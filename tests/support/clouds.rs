@@ -4,6 +4,10 @@
 //! |---|---|
 //! | [`openstack`] | Keystone (Identity v3) and Glance (Image v2) |
 //! | [`google`] | the metadata service and Compute Engine's images (v1); its buckets are of [`storage`], an emulator of others |
+//! | [`vsphere`] | a vCenter with one cluster |
+
+#[path = "clouds/vcenter.rs"]
+pub mod vcenter;
 
 use super::docker_registry::{Running, listening};
 use formats::units::hex;
@@ -106,6 +110,11 @@ pub fn openstack(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -
 /// The metadata service and Compute Engine.
 pub fn google(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Cloud {
     Cloud::start(of_google, Arc::new(decide))
+}
+
+/// A vCenter.
+pub fn vsphere(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Cloud {
+    Cloud::start(vcenter::serve, Arc::new(decide))
 }
 
 impl Cloud {

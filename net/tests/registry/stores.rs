@@ -9,6 +9,7 @@ mod google;
 mod logins;
 mod openstack;
 mod s3;
+mod vsphere;
 
 use formats::Blob;
 use net::{Limits, Stores, clock::Clock, store};
