@@ -24,7 +24,7 @@ use crate::{
     secure_boot,
 };
 use formats::{
-    Blob, Env, Format, gpt,
+    Blob, Env, Format, Info, gpt,
     kernel::{Arch, Facts, Kernel},
     tree::Content,
     units::{SECTOR, show_size},
@@ -175,13 +175,7 @@ impl Lint {
             return Ok(());
         }
         let info = subject.format.info(subject.file)?;
-        let text = |wanted: &str| info.specific.iter().find(|(key, _)| *key == wanted).map(|(_, fact)| fact.to_string());
-        let subformat = text("subformat").or_else(|| text("create-type"));
-        let taken: Vec<_> = rules.subformats.iter().filter(|(container, _)| *container == name).map(|(_, subformat)| *subformat).collect();
-        if let Some(subformat) = subformat
-            && !taken.is_empty()
-            && !taken.contains(&subformat.as_str())
-        {
+        if let Some((subformat, taken)) = refused(&info, name, self.platform) {
             self.error("container", format!("{name}, {subformat}"), format!("{name}, {}", taken.join(" or ")), self.fix());
         }
         if info.backing_file.is_some() || info.specific.iter().any(|(key, _)| *key == "data-file") {
@@ -324,6 +318,23 @@ impl Lint {
 struct Drivers {
     config: Option<String>,
     modules: Modules,
+}
+
+/// The subformat of a container that a platform refuses, and those that it takes.
+fn refused(info: &Info, container: &str, platform: &Platform) -> Option<(String, Vec<&'static str>)> {
+    let text = |wanted: &str| info.specific.iter().find(|(key, _)| *key == wanted).map(|(_, fact)| fact.to_string());
+    let subformat = text("subformat").or_else(|| text("create-type"))?;
+    let rows = platform.rules.subformats.iter().filter(|(of, _)| *of == container);
+    let taken: Vec<_> = rows.map(|(_, subformat)| *subformat).collect();
+    (!taken.is_empty() && !taken.contains(&subformat.as_str())).then_some((subformat, taken))
+}
+
+/// Whether a platform refuses a file of a format that it takes, for it is of another subformat.
+///
+/// # Errors
+/// When the file says nothing of itself.
+pub(crate) fn is_other_subformat(format: &dyn Format, file: &Blob, platform: &Platform) -> Result<bool> {
+    Ok(refused(&format.info(file)?, format.name(), platform).is_some())
 }
 
 impl Drivers {

@@ -7,6 +7,7 @@
 //! | gcp | in a project of Google's, an image of Compute Engine |
 //! | oci | in a registry, a containerDisk of KubeVirt, a container image of one layer, or an artifact, as ORAS has them |
 //! | openstack | in a cloud, an image of Glance |
+//! | vsphere | on a vCenter or an ESXi, a machine or a template |
 //!
 //! Every target has two steps: all bytes first, then the name by which others see them. What is not finished is taken back.
 
@@ -16,6 +17,7 @@ pub mod gcp;
 pub mod oci;
 pub mod openstack;
 pub(crate) mod output;
+pub mod vsphere;
 
 use crate::{
     error::{Error, Result},

@@ -8,7 +8,7 @@
 #   2. The pinned Rust toolchain with its targets, from rust-toolchain.toml, and cargo-deny.
 #   3. Python packages that judge containers, in a virtual environment of ours; ukify, which needs one of them; in others, stores of objects
 #      as clouds have them, and what judges the files of deploy/, from PyPI and npm; engines that run them, and
-#      OpenStack's Glance (nightly).
+#      OpenStack's Glance (nightly). A simulator of vCenter in Go (nightly), in .cache/vcsim.
 #   4. Real guests: Debian's cloud kernel with some modules and its static busybox, for amd64 and arm64. Downloaded and unpacked into
 #      .cache/debian, never installed; apt keeps its lists there too, so the machine's own apt sees no foreign architecture. The kernel's
 #      package as it comes, 25 MiB, in .cache/debian/kernel-packages.
@@ -169,6 +169,22 @@ engines() {
 # OpenStack's Glance and a server for it (nightly), in .cache/glance.
 glance() {
     from_pypi glance glance==33.0.0 waitress==3.0.2
+}
+
+# A vCenter (nightly), in .cache/vcsim: the simulator of VMware's library for Go. What builds it has 480 MiB, and is not kept.
+vcenter() {
+    local to=$cache/vcsim work=$cache/vcsim.partial source=$PWD/tests/support/vcsim/main.go apt
+    cmp -s "$source" "$to/main.go" && [ -x "$to/vcsim" ] && return
+    say "building a simulator of vCenter, once: this takes a minute"
+    rm -rf "$work" "$to"
+    apt_for "$suite" amd64 "$work"
+    download "$work" golang-1.19-go golang-1.19-src golang-github-vmware-govmomi-dev golang-github-google-uuid-dev
+    env GOROOT="$work/unpacked/usr/lib/go-1.19" GOPATH="$work/unpacked/usr/share/gocode" GOCACHE="$work/go" GO111MODULE=off CGO_ENABLED=0 \
+        "$work/unpacked/usr/lib/go-1.19/bin/go" build -o "$work/vcsim" "$source" || die "the simulator of vCenter could not be built"
+    mkdir "$to"
+    mv "$work/vcsim" "$to/vcsim"
+    cp "$source" "$to/main.go"
+    rm -rf "$work"
 }
 
 # The reader of unified kernel images: a Python program, which Debian has from 13 on.
@@ -455,7 +471,7 @@ group_nightly() {
     packages+=(slurm-wlm munge) # an engine that runs rows of a matrix on several nodes
     packages+=(iproute2) # networks of their own
     programs+=(qemu-aarch64-static slurmctld slurmd sbatch munged)
-    downloads+=(engines glance whole_kernel servers)
+    downloads+=(engines glance vcenter whole_kernel servers)
     steps+=(cargo_deny verity_kernel)
 }
 

@@ -329,11 +329,8 @@ impl Blob {
         if self.len > limit {
             return Err(Error::bad_input(format!("{} bytes are too many, at most {limit} are taken", self.len)));
         }
-        // Memory that is zero and that nobody writes to is not even there.
         let mut bytes = vec![0; units::index(self.len)];
-        for extent in &self.extents {
-            extent.read(0, &mut bytes[units::index(extent.start)..units::index(extent.end())])?;
-        }
+        self.read_at(0, &mut bytes)?;
         Ok(bytes)
     }
 

@@ -130,7 +130,8 @@ mod resource_type {
 
 /// Instance of the controller, which the disk names as its parent.
 const CONTROLLER: u64 = 3;
-const NETWORK: &str = "VM Network";
+/// What a description calls the one network of its machine.
+pub const NETWORK: &str = "VM Network";
 
 impl Machine {
     /// The description of the machine and its one disk: `capacity` bytes, in a streamOptimized VMDK that is a file of this name.

@@ -6,6 +6,7 @@
 //! | `azure` | pages of a blob, those of zeros left out | an image, or a version in a gallery, made of the blob; or a disk, with no blob |
 //! | `google` | a tar in a bucket, which is deleted in the end | an image of Compute Engine |
 //! | `openstack` | the file, in one piece (Glance) | an image, which is usable once its bytes are whole |
+//! | `vsphere` | the file, in one piece, to the host of a lease | a machine, or a template |
 //!
 //! Each has two steps: all bytes first, then the name. `abandon` takes back what has no name yet.
 
@@ -13,6 +14,7 @@ pub mod aws;
 pub mod azure;
 pub mod google;
 pub mod openstack;
+pub mod vsphere;
 
 use formats::units;
 

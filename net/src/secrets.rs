@@ -17,6 +17,7 @@ pub(crate) mod registry;
 #[cfg(test)]
 mod served;
 mod server;
+pub(crate) mod vsphere;
 
 pub(crate) use crate::secret::Secret;
 pub(crate) use crate::variables::Variables;

@@ -88,6 +88,7 @@ pub struct Stores {
     pub(crate) azure: secrets::azure::Chain,
     pub(crate) google: secrets::google::Chain,
     pub(crate) openstack: secrets::openstack::Chain,
+    pub(crate) vsphere: secrets::vsphere::Chain,
 }
 
 impl fmt::Debug for Stores {
@@ -114,6 +115,7 @@ impl Stores {
             azure: secrets::azure::Chain::new(env),
             google: secrets::google::Chain::new(env),
             openstack: secrets::openstack::Chain::new(env),
+            vsphere: secrets::vsphere::Chain::new(env),
         })
     }
 

@@ -18,6 +18,10 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 pub struct Roots {
     /// A PEM file with the authorities, instead of the machine's. Where the machine has none, Mozilla's are compiled in.
     pub ca: Option<PathBuf>,
+    /// More such files, instead of the machine's, too.
+    pub authorities: Vec<PathBuf>,
+    /// Whether anybody's certificate is taken, unseen.
+    pub is_blind: bool,
     /// PEM files with authorities for one host (`host[:port]`) beside those.
     pub hosts: Vec<(String, PathBuf)>,
     /// Directories as Docker's `certs.d`: `host[:port]/*.crt` are authorities for that host. Those that do not exist hold none.
@@ -58,11 +62,14 @@ impl Roots {
     pub(crate) fn tls(&self, added: &[PathBuf]) -> Result<Tls> {
         let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider()?);
         let mut own = Vec::new();
-        for file in added.iter().chain(&self.ca) {
+        for file in added.iter().chain(&self.ca).chain(&self.authorities) {
             own.append(&mut certificates(file)?);
         }
         let mut complaints = String::new();
-        if self.ca.is_none() {
+        if self.is_blind {
+            return Ok(Tls { config: builder.disable_verification(true).build(), complaints });
+        }
+        if self.ca.is_none() && self.authorities.is_empty() {
             let native = rustls_native_certs::load_native_certs();
             for error in &native.errors {
                 let _ = write!(complaints, "; of this machine's certificates: {error}");
@@ -153,9 +160,9 @@ mod tests {
             fs::write(host.join(name), "").unwrap();
         }
         let roots = Roots {
-            ca: None,
             hosts: vec![("h:5000".to_owned(), "x.pem".into()), ("h".to_owned(), "y.pem".into())],
             directories: vec!["absent".into(), dir.path().to_owned()],
+            ..Roots::default()
         };
         assert_eq!(roots.of_host("h:5000").unwrap(), [PathBuf::from("x.pem"), host.join("a.crt"), host.join("b.crt")]);
         assert_eq!(roots.of_host("h").unwrap(), [PathBuf::from("y.pem")]);

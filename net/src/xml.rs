@@ -24,6 +24,16 @@ pub(crate) fn all<'a, 'b: 'a>(below: Node<'a, 'b>, name: &str) -> impl Iterator<
     below.descendants().filter(move |node| node.tag_name().name() == name)
 }
 
+/// The children of an element that have a name.
+pub(crate) fn children<'a, 'b: 'a>(of: Node<'a, 'b>, name: &str) -> impl Iterator<Item = Node<'a, 'b>> {
+    of.children().filter(move |node| node.tag_name().name() == name)
+}
+
+/// The first of them.
+pub(crate) fn child<'a, 'b: 'a>(of: Node<'a, 'b>, name: &str) -> Option<Node<'a, 'b>> {
+    children(of, name).next()
+}
+
 /// Text as it stands in a document.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")

@@ -1,5 +1,5 @@
-//! `moby man`: the manual, in roff: a page for the program, for each of its commands, and for the formats. Everything comes from what clap
-//! and the tables know.
+//! `moby man`: the manual, in roff: a page for the program, for each of its commands and of theirs, and for the formats. Everything comes
+//! from what clap and the tables know.
 
 mod formats_page;
 
@@ -20,9 +20,10 @@ use std::ffi::OsStr;
 #[command(after_help = "\
 Examples:
   moby man convert | man -l -
+  moby man push-aws | man -l -
   moby man formats.7 > /usr/share/man/man7/moby-formats.7")]
 pub(super) struct Man {
-    /// A command, or formats.7 for every format, platform and option [default: the overview]
+    /// A command, of those that have commands of their own also one of these, or formats.7 for every format, platform and option [default: the overview]
     #[arg(value_name = "PAGE", value_parser = PageParser)]
     page: Option<String>,
 }
@@ -32,10 +33,10 @@ impl Man {
         let mut program = Cli::command();
         program.build();
         let page = match self.page.as_deref() {
-            None => command_page(&program, &program),
+            None => command_page(&program, None, &program),
             Some(formats_page::NAME) => formats_page::page(&program),
-            Some(name) => match commands(&program).find(|command| command.get_name() == name) {
-                Some(command) => command_page(&program, command),
+            Some(name) => match with_pages(&program).into_iter().find(|(page, _)| page == name) {
+                Some((page, command)) => command_page(&program, Some(&page), command),
                 None => return Err(names::unknown("page", name, &pages().iter().map(String::as_str).collect::<Vec<_>>())),
             },
         };
@@ -60,18 +61,24 @@ impl TypedValueParser for PageParser {
 }
 
 fn pages() -> Vec<String> {
-    commands(&Cli::command()).map(Command::get_name).chain([formats_page::NAME]).map(String::from).collect()
+    let program = Cli::command();
+    with_pages(&program).into_iter().map(|(page, _)| page).chain([formats_page::NAME.to_owned()]).collect()
 }
 
-/// The commands that have pages.
-fn commands(program: &Command) -> impl Iterator<Item = &Command> {
-    program.get_subcommands().filter(|command| command.get_name() != "help")
+/// What has a page, and how that is called behind the program: `push`, `push-aws`.
+fn with_pages(program: &Command) -> Vec<(String, &Command)> {
+    let below = |command| commands(command).map(move |below| (format!("{}-{}", Command::get_name(command), below.get_name()), below));
+    commands(program).flat_map(|command| [(command.get_name().to_owned(), command)].into_iter().chain(below(command))).collect()
 }
 
-/// The page of the program or of one of its commands.
-fn command_page(program: &Command, command: &Command) -> Roff {
-    let is_overview = command.get_name() == program.get_name();
-    let title = if is_overview { program.get_name().to_owned() } else { format!("{}-{}", program.get_name(), command.get_name()) };
+/// The commands of the program or of one of its commands.
+fn commands(of: &Command) -> impl Iterator<Item = &Command> {
+    of.get_subcommands().filter(|command| command.get_name() != "help")
+}
+
+/// The page of the program, or of a command, which is called so.
+fn command_page(program: &Command, name: Option<&str>, command: &Command) -> Roff {
+    let title = name.map_or_else(|| program.get_name().to_owned(), |name| format!("{}-{name}", program.get_name()));
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let (about, notes) = (command.get_about().map(ToString::to_string).unwrap_or_default(), Notes::of(&after));
 
@@ -86,23 +93,35 @@ fn command_page(program: &Command, command: &Command) -> Roff {
     for remark in &notes.remarks {
         page.control("PP", []).text([roman(*remark)]);
     }
-    if is_overview {
-        page.control("SH", ["COMMANDS"]);
-        for command in commands(program) {
-            // Alone on its line, without a font: whoever installs the pages looks for it.
-            page.control("TP", []).text([roman(format!("{}-{}(1)", program.get_name(), command.get_name()))]);
-            page.text([roman(command.get_about().map(ToString::to_string).unwrap_or_default())]);
-        }
-    }
+    below(&mut page, &title, command);
     options(&mut page, command);
-    if is_overview {
+    if name.is_none() {
         environment(&mut page);
     }
     examples(&mut page, &notes);
     exit_status(&mut page, &notes);
-    let others = commands(program).map(|other| format!("{}-{}(1)", program.get_name(), other.get_name()));
-    see_also(&mut page, others.filter(|other| *other != format!("{title}(1)")), (!is_overview).then_some("moby(1)"));
+    // Those beside it, and those above.
+    let above: Vec<_> = title.match_indices('-').map(|(end, _)| format!("{}(1)", &title[..end])).collect();
+    let (around, parent) = match name.and_then(|name| name.split_once('-')) {
+        Some((parent, _)) => (program.find_subcommand(parent).unwrap_or(program), format!("{}-{parent}", program.get_name())),
+        None => (program, program.get_name().to_owned()),
+    };
+    let others = commands(around).map(|other| format!("{parent}-{}(1)", other.get_name()));
+    see_also(&mut page, above.into_iter().chain(others.filter(|other| *other != format!("{title}(1)"))));
     page
+}
+
+/// COMMANDS, of what has some.
+fn below(page: &mut Roff, title: &str, command: &Command) {
+    let mut commands = commands(command).peekable();
+    if commands.peek().is_some() {
+        page.control("SH", ["COMMANDS"]);
+    }
+    for command in commands {
+        // Alone on its line, without a font: whoever installs the pages looks for it.
+        page.control("TP", []).text([roman(format!("{title}-{}(1)", command.get_name()))]);
+        page.text([roman(command.get_about().map(ToString::to_string).unwrap_or_default())]);
+    }
 }
 
 /// The title line, and NAME.
@@ -207,8 +226,8 @@ fn exit_status(page: &mut Roff, notes: &Notes<'_>) {
     }
 }
 
-fn see_also(page: &mut Roff, pages: impl Iterator<Item = String>, overview: Option<&str>) {
-    let pages: Vec<_> = overview.map(str::to_owned).into_iter().chain(pages).chain([formats_page::REFERENCE.to_owned()]).collect();
+fn see_also(page: &mut Roff, pages: impl Iterator<Item = String>) {
+    let pages: Vec<_> = pages.chain([formats_page::REFERENCE.to_owned()]).collect();
     page.control("SH", ["SEE ALSO"]).text([roman(pages.join(", "))]);
 }
 

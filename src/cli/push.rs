@@ -6,6 +6,7 @@ mod disk;
 mod gcp;
 mod oci;
 mod openstack;
+mod vsphere;
 
 use super::{Global, notes::with_exit_codes};
 use crate::error::{self, Result};
@@ -17,6 +18,7 @@ Examples:
   moby push azure app-1 app.tar --resource-group images
   moby push openstack app-1 app.qcow2
   moby push gcp app-1 app.tar --bucket gs://images
+  moby push vsphere app-1 app.tar --template
 
 `moby help push TARGET` tells more of each.";
 
@@ -41,6 +43,7 @@ enum Target {
     Gcp(gcp::Gcp),
     Oci(oci::Oci),
     Openstack(openstack::Openstack),
+    Vsphere(vsphere::Vsphere),
 }
 
 impl PushCommand {
@@ -51,6 +54,7 @@ impl PushCommand {
             Target::Gcp(target) => target.run(global),
             Target::Oci(target) => target.run(global),
             Target::Openstack(target) => target.run(global),
+            Target::Vsphere(target) => target.run(global),
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Images that are pushed to clouds, as users push them. Keystone, Glance and Compute Engine are fakes, whose requests are looked at.
+//! Images that are pushed to clouds, as users push them. Keystone, Glance, Compute Engine and a vCenter are fakes, whose requests are
+//! looked at.
 
 use crate::support::{
-    clouds::{ACCOUNT_KEY, Cloud, Fate, ask_blobs, azure, blobs, connection, google, openstack, storage, stored},
+    clouds::{ACCOUNT_KEY, Cloud, Fate, ask_blobs, azure, blobs, connection, google, openstack, storage, stored, vcenter::method, vsphere},
     images::{Images, write_test_tar},
     scratch, text,
     tools::{Finished, finish, moby, run, tool},
@@ -180,4 +181,83 @@ fn who_is_interrupted_leaves_neither_blob_nor_image_at_azure() {
     let has_begun = || cloud.lines().iter().any(|line| line.starts_with("GET /operation"));
     interrupt(&mut to_azure(port), has_begun);
     assert_eq!((kept().as_str(), cloud.has().images.len()), ("0", 0), "{:?}", cloud.lines());
+}
+
+/// `moby push vsphere`, with a login.
+fn to_vsphere(cloud: &Cloud, arguments: &[&str]) -> Command {
+    let mut command = moby();
+    command.args(["push", "vsphere"]).args(arguments).env("GOVC_URL", cloud.url()).env("GOVC_USERNAME", "app");
+    command.env("GOVC_PASSWORD", "hunter2");
+    command
+}
+
+#[test]
+fn a_tar_becomes_a_machine_of_vsphere() {
+    let (dir, cloud) = (scratch("clouds-vsphere"), vsphere(|_, _| Fate::Served));
+    let (tar, disk) = (dir.join("app.tar"), dir.join("app.vmdk"));
+    write_test_tar(&tar, 1);
+    let planned = finish(&mut to_vsphere(&cloud, &["app", text(&tar), "--dry-run"])).success().text();
+    assert!(planned.starts_with("app  efi, ") && cloud.lines().is_empty(), "{planned}");
+    let made = said(&mut to_vsphere(&cloud, &["app-1", text(&tar), "--template", "--folder", "apps", "--cpus", "3"]));
+    finish(moby().args(["convert", "--quiet", text(&tar), "--target", "vmware", "-f", "vmdk", "-o", text(&disk)])).success();
+    let size = fs::metadata(&disk).unwrap().len();
+    let expected = json!({"name": "app-1", "id": "vm-1", "path": "/DC0/vm/apps/app-1", "template": true, "firmware": "efi", "size": size});
+    assert_eq!(made, expected);
+    assert!(cloud.has().files["disk-0.vmdk"] == fs::read(&disk).unwrap(), "the disk is not the one that convert makes");
+    let described = cloud.asked().iter().find(|asked| method(asked) == "CreateImportSpec").map(|asked| asked.body.clone()).unwrap();
+    let described = String::from_utf8(described).unwrap();
+    assert!(described.contains("&lt;rasd:VirtualQuantity&gt;3&lt;") && described.contains("ovf:href=&quot;app.vmdk&quot;"), "{described}");
+    let again = finish(&mut to_vsphere(&cloud, &["app-1", text(&tar), "--folder", "apps"]));
+    assert!(again.code() == 2 && again.errors().contains("the name 'app-1' is taken in /DC0/vm/apps by vm-1"), "{again}");
+
+    // Such a disk goes as it is, another kind of VMDK becomes one.
+    cloud.has().images.clear();
+    let flat = dir.join("flat.vmdk");
+    let other = ["convert", "-q", text(&disk), "-f", "vmdk", "--opt", "subformat=monolithicSparse", "-o", text(&flat)];
+    finish(moby().args(other)).success();
+    let sent = dir.join("sent.vmdk");
+    for input in [&disk, &flat] {
+        let made = said(&mut to_vsphere(&cloud, &["app-2", text(input), "--firmware", "bios"]));
+        assert_eq!(made["firmware"], "bios", "{}", input.display());
+        fs::write(&sent, &cloud.has().files["disk-0.vmdk"]).unwrap();
+        run("qemu-img", ["compare", text(&disk), text(&sent)]);
+        assert_eq!(input == &disk, fs::read(&sent).unwrap() == fs::read(&disk).unwrap(), "{}", input.display());
+        let info = run("qemu-img", ["info", text(&sent)]);
+        assert!(info.contains("create type: streamOptimized"), "{info}");
+        cloud.has().images.clear();
+    }
+}
+
+#[test]
+fn who_is_interrupted_leaves_no_machine() {
+    let cloud = vsphere(|_, line| if line.contains("/nfc/") { Fate::Held } else { Fate::Served });
+    let images = Images::of_test_kernel("clouds-interrupted-machine", 40, "qcow2");
+    let has_begun = || cloud.lines().iter().any(|line| line.contains("/nfc/"));
+    interrupt(&mut to_vsphere(&cloud, &["app", text(&images.path("guest.qcow2")), "--force"]), has_begun);
+    let methods: Vec<_> = cloud.asked().iter().map(method).collect();
+    assert!(cloud.has().images.is_empty() && methods.contains(&"HttpNfcLeaseAbort".to_owned()), "{methods:?}");
+}
+
+#[test]
+fn what_is_wrong_with_vsphere_is_said_before_any_work() {
+    let (dir, cloud) = (scratch("clouds-vsphere-wrong"), vsphere(|_, _| Fate::Served));
+    let tar = dir.join("app.tar");
+    write_test_tar(&tar, 1);
+    let refused = |command: &mut Command, code: i32, words: &str| {
+        let done = finish(command);
+        assert!(done.code() == code && done.errors().contains(words) && !done.errors().contains("hunter"), "{done}");
+    };
+    let mut stranger = to_vsphere(&cloud, &["app", text(&tar)]);
+    refused(stranger.env("GOVC_PASSWORD", "hunter3"), 5, "incorrect user name or password");
+    let mut nobody = to_vsphere(&cloud, &["app", text(&tar)]);
+    refused(nobody.env_remove("GOVC_URL"), 2, "there is an address of vSphere in none of these places: ");
+    refused(&mut to_vsphere(&cloud, &["a/b", text(&tar)]), 2, "has a '/'");
+    refused(
+        &mut to_vsphere(&cloud, &["app", text(&tar), "--datastore", "ssd"]),
+        2,
+        "there is no datastore 'ssd', but /DC0/datastore/store",
+    );
+    // A file that is not there is named once.
+    refused(&mut to_vsphere(&cloud, &["app", "nowhere.img"]), 2, "moby: error: nowhere.img: No such file");
+    refused(&mut to_openstack(&cloud, &["app", "nowhere.yml", "--dry-run"]), 2, "moby: error: nowhere.yml: No such file");
 }

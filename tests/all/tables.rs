@@ -128,6 +128,26 @@ fn the_manual_has_a_page_for_the_formats_that_names_every_row() {
     all_in("moby-formats(7), for --opt", &keys, options().into_iter().map(|spec| spec.name));
 }
 
+/// What `moby push` pushes to, each with an option of its own.
+#[test]
+fn the_manual_has_a_page_for_every_target_of_push() {
+    let push = page(&["push"]);
+    let lines: BTreeSet<&str> = push.lines().collect();
+    for (target, option) in [
+        ("aws", "--uefi-data"),
+        ("azure", "--gallery"),
+        ("gcp", "--family"),
+        ("oci", "--mount"),
+        ("openstack", "--protected"),
+        ("vsphere", "--datastore"),
+    ] {
+        assert!(lines.contains(format!("moby-push-{target}(1)").as_str()), "moby-push(1) does not name {target}:\n{push}");
+        let page = page(&[&format!("push-{target}")]);
+        assert!(page.lines().any(|line| line.split(' ').next() == Some(option)), "moby-push-{target}(1) has no {option}:\n{page}");
+        assert!(page.contains(&format!("\nmoby push {target} [OPTIONS]")) && page.contains("moby(1), moby-push(1), moby-push-"), "{page}");
+    }
+}
+
 #[test]
 fn the_manual_has_a_page_for_every_command() {
     let (overview, commands) = (page(&[]), commands());

@@ -15,6 +15,7 @@ mod process;
 mod system;
 mod testkernel;
 mod verity;
+mod vsphere;
 
 #[path = "../support/mod.rs"]
 mod support;

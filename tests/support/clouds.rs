@@ -5,6 +5,10 @@
 //! | [`openstack`] | Keystone (Identity v3) and Glance (Image v2) |
 //! | [`google`] | the metadata service and Compute Engine's images (v1); its buckets are of [`storage`], an emulator of others |
 //! | [`azure`] | Entra ID and the resource manager's images; its blobs are of [`blobs`], an emulator of others |
+//! | [`vsphere`] | a vCenter with one cluster |
+
+#[path = "clouds/vcenter.rs"]
+pub mod vcenter;
 
 use super::docker_registry::{Running, listening};
 use formats::units::hex;
@@ -155,6 +159,11 @@ pub fn google(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> C
 /// Entra ID and the resource manager, whose operations never end.
 pub fn azure(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Cloud {
     Cloud::start(of_azure, Arc::new(decide))
+}
+
+/// A vCenter.
+pub fn vsphere(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Cloud {
+    Cloud::start(vcenter::serve, Arc::new(decide))
 }
 
 impl Cloud {

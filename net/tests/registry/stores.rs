@@ -10,6 +10,7 @@ mod logins;
 mod openstack;
 mod s3;
 mod secure;
+mod vsphere;
 
 use formats::Blob;
 use net::{Limits, Stores, clock::Clock, store};

@@ -39,7 +39,7 @@ pub(super) fn page(program: &Command) -> Roff {
     page.control("SH", ["ARCHITECTURES (--arch)"]);
     names::<Arch>(&mut page);
     options(&mut page);
-    see_also(&mut page, ["moby-convert(1)", "moby-formats(1)", "moby-lint(1)"].map(String::from).into_iter(), Some("moby(1)"));
+    see_also(&mut page, ["moby(1)", "moby-convert(1)", "moby-formats(1)", "moby-lint(1)"].map(String::from).into_iter());
     page
 }
 

@@ -84,7 +84,7 @@ impl Aws {
         if let Some(import) = &import {
             import.refuse_taken(&early)?;
         }
-        let disk = self.disk.disk(&self.input, WANTED, global, ui).at(|| input::show(&self.input))?;
+        let disk = self.disk.disk(&self.input, WANTED, global, ui)?;
         let image = self.made(&disk).at(|| input::show(&self.input))?;
         let Some(import) = import else { return cli::print(&self.planned(&image, &disk)) };
         let step = ui.step("push");

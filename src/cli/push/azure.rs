@@ -93,7 +93,7 @@ impl Azure {
         early.check()?;
         let import = if self.disk.dry_run { None } else { Some(self.import(&early)?) };
         let location = import.as_ref().map(|import| import.refuse_taken(&early)).transpose()?.unwrap_or_default();
-        let disk = self.disk.disk(&self.input, WANTED, global, ui).at(|| input::show(&self.input))?;
+        let disk = self.disk.disk(&self.input, WANTED, global, ui)?;
         let image = self.made(&disk).at(|| input::show(&self.input))?;
         let Some(import) = import else { return cli::print(&self.planned(&image, &disk)) };
         import.refuse_other_machines(&image)?;

@@ -10,14 +10,14 @@ use crate::{
         yml::configuration,
     },
     convert::{self, Conversion, Reporter},
-    error::{Error, Result},
+    error::{At, Error, Result},
     image::{
         Overrides,
         disk::{self, Loaders},
     },
     images::{go_arch, host_arch},
     input::{self, Input, Opening, Tar},
-    lint::{Severity, Subject as Judged, lint},
+    lint::{Severity, Subject as Judged, is_other_subformat, lint},
     linuxkit::Wishes,
     names::find,
     platforms::Platform,
@@ -84,8 +84,19 @@ pub(super) struct Firmware {
     pub(super) uefi: bool,
 }
 
+impl Wanted {
+    /// Whether a disk goes as it is.
+    fn is_met(&self, format: &dyn Format, file: &Blob) -> Result<bool> {
+        if self.by_blocks || !self.takes.contains(&format.name()) {
+            return Ok(self.by_blocks);
+        }
+        let platform: Option<&'static Platform> = self.platform.map(find).transpose()?;
+        platform.map_or(Ok(true), |platform| Ok(!is_other_subformat(format, file, platform)?))
+    }
+}
+
 impl DiskArgs {
-    /// A disk as a target takes it.
+    /// A disk as a target takes it; errors name it.
     ///
     /// # Errors
     /// When there is none, or the platform would refuse it and nobody forces it.
@@ -96,13 +107,15 @@ impl DiskArgs {
             true => Input::Tar(Tar { file: self.built(path, global, ui, &mut env)?, name: "the tagged tar".into(), strict: false }),
             false => input::read_any(path, None, &opening, &mut env)?.input,
         };
+        // Whoever opens it names it; so is it named here.
         match input {
-            Input::Disk { format, file, disk, .. } if wanted.by_blocks || wanted.takes.contains(&format.name()) => {
+            Input::Disk { format, file, disk, .. } if wanted.is_met(format, &file).at(|| input::show(path))? => {
                 let firmware = Firmware::default();
                 self.judged(Disk { name: file_name(path), format, file, disk, arch: self.arch, firmware }, wanted, &mut env, ui)
             }
             other => self.converted(&other, path, wanted, env, global, ui),
         }
+        .at(|| input::show(path))
     }
 
     /// It, where its platform takes it.

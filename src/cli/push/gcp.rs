@@ -78,7 +78,7 @@ impl Gcp {
         if let Some(import) = &import {
             import.refuse_taken(&early)?;
         }
-        let disk = self.disk.disk(&self.input, WANTED, global, ui).at(|| input::show(&self.input))?;
+        let disk = self.disk.disk(&self.input, WANTED, global, ui)?;
         let image = self.made(&disk, global).at(|| input::show(&self.input))?;
         let Some(import) = import else { return cli::print(&self.planned(&image, &disk)) };
         let mut env = cli::env(global, &std::env::temp_dir())?;

@@ -82,8 +82,7 @@ impl Oci {
         if is_pushed {
             oci::greet(&client, &name)?;
         }
-        let subjects =
-            self.inputs.iter().map(|path| self.subject(path, global, ui).at(|| input::show(path))).collect::<Result<Vec<_>>>()?;
+        let subjects = self.inputs.iter().map(|path| self.subject(path, global, ui)).collect::<Result<Vec<_>>>()?;
         let execution = Execution { entrypoint: self.entrypoint.clone().unwrap_or_default().0, ..Execution::default() };
         let made = oci::made(self.form, &subjects, &execution, cli::source_date_epoch()?)?;
         let place = format!("{repository}:{tag}");
@@ -128,7 +127,7 @@ impl Oci {
         Wanted { platform: self.form.platform(), takes, by_blocks: false, output: "qcow2", compress: true }
     }
 
-    /// A file, as it is pushed.
+    /// A file, as it is pushed; errors name it.
     fn subject(&self, path: &Path, global: &Global, ui: &Ui) -> Result<Subject> {
         match self.form {
             Form::Image => self.layer(path, global),
@@ -140,12 +139,12 @@ impl Oci {
     fn layer(&self, path: &Path, global: &Global) -> Result<Subject> {
         let mut env = cli::env(global, &std::env::temp_dir())?;
         let file = input::open(path, &self.opening(), &mut env)?;
-        match tar::probe(&file)? {
+        match tar::probe(&file).at(|| input::show(path))? {
             true => {
                 let arch = self.disk.arch.or_else(|| self.arch_of(&file));
                 Ok(Subject { name: file_name(path), format: None, file, platform: arch.map(oci::machine) })
             }
-            false => Err(Error::bad_input("it is no tar, which the one layer of --as image is")),
+            false => Err(Error::bad_input("it is no tar, which the one layer of --as image is").at(input::show(path))),
         }
     }
 
@@ -161,11 +160,11 @@ impl Oci {
     /// A file as it is; of a tagged tar the disk.
     fn artifact(&self, path: &Path, global: &Global, ui: &Ui) -> Result<Subject> {
         let mut env = cli::env(global, &std::env::temp_dir())?;
-        let file = input::open_plain(path, &self.opening(), &mut env)?;
+        let file = input::open_plain(path, &self.opening(), &mut env).at(|| input::show(path))?;
         if let Some(tar) = tagged(path, &file, &self.opening(), &mut env)? {
-            return Ok(of_disk(self.disk.converted(&tar, path, self.wanted(), env, global, ui)?));
+            return Ok(of_disk(self.disk.converted(&tar, path, self.wanted(), env, global, ui).at(|| input::show(path))?));
         }
-        let format = input::probe(&file)?;
+        let format = input::probe(&file).at(|| input::show(path))?;
         let disk = format.and_then(|format| format.decode(&file, &Reading::default(), &mut env).ok());
         let arch = self.disk.arch.or_else(|| disk::arch(&disk?, &mut env.spool));
         Ok(Subject { name: file_name(path), format, file, platform: arch.map(oci::machine) })
@@ -182,7 +181,7 @@ fn of_disk(disk: super::disk::Disk) -> Subject {
 
 /// The tar in a file, if there is one with a kernel to boot: any other is a file as others are.
 fn tagged(path: &Path, file: &Blob, opening: &Opening, env: &mut Env) -> Result<Option<Input>> {
-    if !tar::probe(file)? {
+    if !tar::probe(file).at(|| input::show(path))? {
         return Ok(None);
     }
     let input = input::read_any(path, None, opening, env)?.input;

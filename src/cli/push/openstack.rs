@@ -93,7 +93,7 @@ impl Openstack {
         if let Some(import) = &import {
             import.greet()?;
         }
-        let disk = self.disk.disk(&self.input, WANTED, global, ui).at(|| input::show(&self.input))?;
+        let disk = self.disk.disk(&self.input, WANTED, global, ui)?;
         let image = self.made(&disk).at(|| input::show(&self.input))?;
         if disk.format.name() == "raw" && disk.file.data_len() < disk.file.len() {
             let (all, data) = (show_size(disk.file.len()), show_size(disk.file.data_len()));
