@@ -2,6 +2,7 @@
 //!
 //! Every command runs three times, in turns, and finds no output of an earlier run; the best of each is compared, which is what
 //! noise of a shared machine disturbs least. Processor time and peak memory are those of all processes of a command, by GNU time.
+//! A row that begins with "limit" is what the machine can do at all. All rows go to `bench.json` too, which is held against the committed run.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -9,16 +10,19 @@
 mod boot;
 #[path = "ratios/builds.rs"]
 mod builds;
+#[path = "ratios/growth.rs"]
+mod growth;
 #[path = "ratios/inputs.rs"]
 mod inputs;
+#[path = "ratios/limits.rs"]
+mod limits;
+#[path = "ratios/report.rs"]
+mod report;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use formats::compress::Codec;
+use std::{fs, path::Path, process::Command};
 
 /// The best of several runs.
 #[derive(Clone, Copy)]
@@ -59,19 +63,27 @@ const CONTESTS: &[(&str, Contest)] = &[
     ("start", builds::starts),
 ];
 
+/// What runs only where it is named.
+const NAMED: (&str, Contest) = ("growth", growth::growth);
+
 fn main() {
+    if limits::is_packing() {
+        return;
+    }
     let moby = env!("CARGO_BIN_EXE_moby");
-    let work = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("ratios");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let work = directory.join("ratios");
     fs::create_dir_all(&work).expect("a working directory");
     // Cargo adds words of its own.
     let chosen: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     println!("| what | command | wall s | cpu s | peak MiB | wall, ours = 1 | cpu | size MiB |");
     println!("|---|---|---|---|---|---|---|---|");
-    for (name, contest) in CONTESTS {
-        if chosen.is_empty() || chosen.iter().any(|word| word == name) {
+    for (name, contest) in CONTESTS.iter().chain([&NAMED]) {
+        if chosen.is_empty() && *name != NAMED.0 || chosen.iter().any(|word| word == name) {
             contest(&work, moby);
         }
     }
+    report::finish(directory);
 }
 
 /// Memory must not grow from the small tar to the large one.
@@ -87,6 +99,7 @@ fn initrds(work: &Path, moby: &str) {
                 ("moby gzip", ours("gzip"), "gzip-initrd.img"),
                 ("bsdtar \\| pigz", format!("bsdtar -cf - --format newc @{tar} | pigz -6 > peer.img"), "peer.img"),
                 ("bsdtar \\| gzip", format!("bsdtar -cf - --format newc @{tar} | gzip -6 > peer.img"), "peer.img"),
+                limits::pack(Codec::Gzip, 6, &tar.to_string()),
             ],
         );
         race(work, &format!("qcow2, {name}"), &[("moby", format!("{moby} -q convert {tar} -o ours.qcow2"), "ours.qcow2")]);
@@ -103,6 +116,7 @@ fn isos(work: &Path, moby: &str) {
             &[
                 ("moby", format!("{moby} -q convert {tar} -f kernel+iso --name ours --dir ."), "ours.iso"),
                 ("tar -x, xorriso", format!("{unpack} && xorriso -as mkisofs -quiet -R -o peer.iso tree"), "peer.iso"),
+                limits::copy(&tar.to_string()),
             ],
         );
     }
@@ -124,7 +138,7 @@ const CONTAINERS: &[(&str, &str, &str, &str)] = &[
 /// Against `qemu-img` as it is, and with as many coroutines as it takes and writes out of order; it does not sync, so nor do we.
 fn containers(work: &Path, moby: &str) {
     let raw = inputs::raw_disk(work, moby);
-    let raw = raw.display();
+    let raw = raw.to_str().expect("UTF-8");
     for (format, options, foreign, foreign_options) in CONTAINERS {
         let peer = |how: &str| format!("qemu-img convert -f raw {how} -O {foreign} {foreign_options} {raw} peer.out");
         race(
@@ -134,6 +148,12 @@ fn containers(work: &Path, moby: &str) {
                 ("moby", format!("{moby} -q convert {raw} --from raw -f {format} {options} -o ours.out"), "ours.out"),
                 ("qemu-img", peer(""), "peer.out"),
                 ("qemu-img -m 16 -W", peer("-m 16 -W"), "peer.out"),
+                match (*format, *options) {
+                    (_, options) if options.ends_with("=zlib") => limits::pack(Codec::Gzip, 6, raw),
+                    (_, options) if options.ends_with("=zstd") => limits::pack(Codec::Zstd, 3, raw),
+                    ("vmdk", "") => limits::pack(Codec::Gzip, 6, raw),
+                    _ => limits::copy(raw),
+                },
             ],
         );
     }
@@ -165,6 +185,7 @@ fn disks(work: &Path, moby: &str) {
                 ("qemu-img -m 16 -W", peer("-m 16 -W"), "peer.out"),
                 ("moby --sync", ours("--sync"), "ours.out"),
                 ("qemu-img -t writeback", peer("-t writeback"), "peer.out"),
+                limits::copy("disk.raw"),
             ],
         );
     }
@@ -226,15 +247,16 @@ fn race(work: &Path, what: &str, runners: &[(&str, String, &str)]) {
     }
     let ours = best[0].0;
     for ((name, ..), (cost, size)) in runners.iter().zip(&best) {
-        let size = *size as f64 / f64::from(1 << 20);
+        let mib = *size as f64 / f64::from(1 << 20);
         println!(
-            "| {what} | {name} | {:.2} | {:.2} | {:.0} | {:.2} | {:.2} | {size:.1} |",
+            "| {what} | {name} | {:.2} | {:.2} | {:.0} | {:.2} | {:.2} | {mib:.1} |",
             cost.wall,
             cost.cpu,
             cost.memory,
             cost.wall / ours.wall,
             cost.cpu / ours.cpu
         );
+        report::record(report::Row { what: what.to_owned(), command: (*name).to_owned(), cost: *cost, size: *size });
     }
 }
 

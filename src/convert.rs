@@ -202,17 +202,29 @@ fn refused_containers(artifacts: &[Artifact], request: &Request) -> Vec<String> 
     refused.map(|Artifact { output, .. }| format!("{} takes {}, not {}", platform.name, taken.join(" or "), output.name)).collect()
 }
 
+/// When a disk that others made is looked at for the zeros that it holds as data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Before anything is made of it: they become gaps of the outputs.
+    Before,
+    /// While the outputs are written, by whoever writes them ([`Source::has_zeros`]); before that only as far as their layout asks for it.
+    Later,
+}
+
 /// What an input is to a conversion, with what the user gives beside it.
 ///
 /// # Errors
 /// When it is damaged, or the user asks for something that it cannot heed.
-pub fn source(input: &Input, request: &Request, env: &mut Env) -> Result<Source> {
+pub fn source(input: &Input, request: &Request, look: Look, env: &mut Env) -> Result<Source> {
     let draft: Draft = match input {
         Input::Disk { format, file, disk, unpacked } => {
             request.refuse_for_disk()?;
             let sector = format.sector(file)?;
-            // What others wrote may hold zeros as data; what a decoder had to unpack it has looked at.
-            return Ok(Source::Disk(Given { disk: zeros::drop_zeros(disk, unpacked, env)?, sector }));
+            // What a decoder had to unpack it has looked at.
+            return Ok(Source::Disk(match look {
+                Look::Before => Given { disk: zeros::drop_zeros(disk, unpacked, env)?, sector, seen: None },
+                Look::Later => Given { disk: disk.clone(), sector, seen: Some(unpacked.clone()) },
+            }));
         }
         Input::Tar(tar) => tar.draft(env)?,
         Input::Uki(file) => image::uki::boot(file)?.image(env)?.into(),

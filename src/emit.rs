@@ -82,15 +82,17 @@ pub struct Manner<'a> {
     pub durability: Durability,
     /// Whether what has the name of an output stays, also what comes to have it during the run.
     pub no_clobber: bool,
-    /// How many threads may compress. It changes no byte.
+    /// How many threads may work. It changes no byte.
     pub threads: NonZeroUsize,
+    /// Whether the outputs may hold zeros as data, which become holes of files like their gaps.
+    pub has_zeros: bool,
     /// Of what they are made, where that is kept with them.
     pub key: Option<&'a str>,
 }
 
 impl Default for Manner<'_> {
     fn default() -> Self {
-        Self { durability: Durability::default(), no_clobber: false, threads: NonZeroUsize::MIN, key: None }
+        Self { durability: Durability::default(), no_clobber: false, threads: NonZeroUsize::MIN, has_zeros: false, key: None }
     }
 }
 
@@ -235,7 +237,8 @@ mod tests {
     };
     use std::io::{Read, Write};
 
-    const POWER_CUT: Manner<'_> = Manner { durability: Durability::PowerCut, no_clobber: false, threads: NonZeroUsize::MIN, key: None };
+    const POWER_CUT: Manner<'_> =
+        Manner { durability: Durability::PowerCut, no_clobber: false, threads: NonZeroUsize::MIN, has_zeros: false, key: None };
 
     fn body() -> Body {
         let mut file = tempfile::tempfile().unwrap();
@@ -285,6 +288,51 @@ mod tests {
         let path = directory.path().join("out.img");
         emit(&[(Target::Path(path.clone()), body())], Manner::default(), &Silent).unwrap();
         assert!(fs::metadata(&path).unwrap().blocks() * 512 < 100_000);
+    }
+
+    /// Data and zeros by turns, from a place inside of a page, in memory and in a file, more than one worker takes.
+    fn body_with_zeros() -> Body {
+        let mut bytes = vec![0; 9 << 20];
+        for at in [0, 4095, 70_000, 5 << 20, (9 << 20) - 1] {
+            bytes[at] = 7;
+        }
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let mut body = Blob::zeros(1000);
+        body.append(&Blob::file(Backing::from(file), 0, 9 << 20));
+        body.append(&Blob::bytes(bytes));
+        body.into()
+    }
+
+    #[test]
+    fn a_file_depends_neither_on_threads_nor_on_looking_for_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.img");
+        let wanted = body_with_zeros().blob.sha256().unwrap();
+        for (threads, has_zeros) in [(1, false), (1, true), (3, false), (3, true)] {
+            let manner = Manner { threads: NonZeroUsize::new(threads).unwrap(), has_zeros, ..Manner::default() };
+            let progress = Told::default();
+            emit(&[(Target::Path(path.clone()), body_with_zeros())], manner, &progress).unwrap();
+            let made = fs::read(&path).unwrap();
+            assert!(Blob::from(made).sha256().unwrap() == wanted, "{threads} {has_zeros}");
+            assert_eq!(*progress.0.lock().unwrap(), (18 << 20, 18 << 20));
+            #[cfg(unix)]
+            assert_eq!(std::os::unix::fs::MetadataExt::blocks(&fs::metadata(&path).unwrap()) * 512 < 1 << 20, has_zeros);
+        }
+    }
+
+    /// What was expected, and what was advanced.
+    #[derive(Debug, Default)]
+    struct Told(std::sync::Mutex<(u64, u64)>);
+
+    impl Progress for Told {
+        fn expect(&self, bytes: u64) {
+            self.0.lock().unwrap().0 += bytes;
+        }
+
+        fn advance(&self, bytes: u64) {
+            self.0.lock().unwrap().1 += bytes;
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use formats::{
     gcp, iso9660,
     kernel::{Arch, is_bzimage},
     oci::{Execution, Platform, Reference},
-    ova, raw, tar as archive, uki, zip,
+    ova, raw, tar as archive, uki, units, zip,
 };
 use std::{
     fs::File,
@@ -403,7 +403,7 @@ fn unpack(codec: Codec, from: impl Read + Send, place: &str, env: &mut Env) -> R
 #[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "macos"))]
 fn sparse(file: File, len: u64) -> Result<Blob> {
     use rustix::fs::{SeekFrom, seek};
-    let file = Arc::new(Backing::of_others(file)?);
+    let file = Arc::new(Backing::of_others(file)?.with_read_ahead(read_ahead));
     let mut blob = Blob::zeros(len);
     let mut at = 0;
     while at < len {
@@ -423,6 +423,21 @@ fn sparse(file: File, len: u64) -> Result<Blob> {
     Ok(blob)
 }
 
+/// Has the kernel read a part of a file at once, which takes no more than a moment where it has it already.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn read_ahead(file: &File, offset: u64, len: u64) {
+    /// No more than this is read for one such wish.
+    const WISH: u64 = 128 * units::KIB;
+    for at in (offset..offset + len).step_by(units::index(WISH)) {
+        let wish = std::num::NonZero::new(WISH.min(offset + len - at));
+        // It is a wish.
+        let _: rustix::io::Result<()> = rustix::fs::fadvise(file, at, wish, rustix::fs::Advice::WillNeed);
+    }
+}
+
+#[cfg(target_os = "macos")]
+fn read_ahead(_: &File, _: u64, _: u64) {}
+
 #[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "macos")))]
 fn sparse(file: File, len: u64) -> Result<Blob> {
     Ok(Blob::file(Backing::of_others(file)?, 0, len))
@@ -441,7 +456,7 @@ struct Counted<'a, R> {
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(to)?;
-        self.stage.advance(formats::units::bytes(n));
+        self.stage.advance(units::bytes(n));
         Ok(n)
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     layout::{self, Entry, Firmware, Fitted, Given, Layout, Part, Sectors},
     names::Named,
     payload::Payload,
+    recipes::Files,
     request::{InitrdCompression, Request},
     root::{self, Placed, ROOT_FILE_SYSTEMS, Root, RootFs, RootImage},
     unified,
@@ -19,6 +20,7 @@ use formats::{
     kernel::{Facts, Kernel},
     units::{MIB, SECTOR},
     verity::OnDamage,
+    zeros,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -35,6 +37,11 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether outputs of it may hold zeros as data, which whoever writes them is to look for.
+    pub fn has_zeros(&self) -> bool {
+        matches!(self, Self::Disk(given) if given.seen.is_some())
+    }
+
     fn image(&self) -> Result<&Arc<Image>> {
         match self {
             Self::Image(image) | Self::Tagged(Some(image), _) => Ok(image),
@@ -50,6 +57,8 @@ pub(crate) struct Disk {
     pub(crate) blob: Blob,
     identity: Identity,
     sectors: Sectors,
+    /// See [`Given::seen`].
+    seen: Option<Blob>,
 }
 
 impl Disk {
@@ -66,11 +75,33 @@ impl Disk {
     /// # Errors
     /// When the disk is partitioned for other sectors than the container can speak of; when it cannot be read or spooled.
     pub(crate) fn encode(&self, plan: &dyn Plan, env: &mut Env) -> Result<Blob> {
+        self.encoded(&self.looked_at(Some(zeros::UNIT), env)?, plan, env)
+    }
+
+    /// The same and the files that it names, for somebody who looks for zeros when he writes them: before that, only for those that decide
+    /// over more than themselves.
+    ///
+    /// # Errors
+    /// As [`Disk::encode`].
+    pub(crate) fn files(&self, plan: &dyn Plan, env: &mut Env) -> Result<Files> {
+        let disk = self.looked_at(plan.unit(), env)?;
+        Ok(Files { rows: vec![self.encoded(&disk, plan, env)?], extents: plan.extents(&disk) })
+    }
+
+    /// The disk without units of zeros, where it may have any.
+    fn looked_at(&self, unit: Option<u64>, env: &Env) -> Result<Blob> {
+        match (&self.seen, unit) {
+            (Some(seen), Some(unit)) => Ok(zeros::drop_units(&self.blob, seen, unit, env)?),
+            _ => Ok(self.blob.clone()),
+        }
+    }
+
+    fn encoded(&self, disk: &Blob, plan: &dyn Plan, env: &mut Env) -> Result<Blob> {
         let Sectors { size, are_counted } = self.sectors;
         let other = if size == SECTOR { None } else { plan.with_sectors(size) };
         match other {
             None if are_counted => Err(layout::not_had(size)),
-            other => other.as_deref().unwrap_or(plan).encode(&self.blob, &self.identity, env),
+            other => other.as_deref().unwrap_or(plan).encode(disk, &self.identity, env),
         }
     }
 
@@ -160,7 +191,7 @@ impl Run {
             Source::Disk(given) => {
                 let Fitted { disk, sectors, notices } = given.fit(self.request.size, self.request.sector_size, limits)?;
                 self.warn(notices);
-                Disk { blob: disk, identity: self.identity_of(&given.disk), sectors }
+                Disk { blob: disk, identity: self.identity_of(&given.disk), sectors, seen: given.seen }
             }
             Source::Image(_) | Source::Tagged(..) => {
                 let place = self.place()?;
@@ -170,7 +201,7 @@ impl Run {
                 let parts = self.parts(&ids)?;
                 let layout = Layout { firmware, size: self.request.size, sector_size, parts };
                 let blob = layout.disk(&entry, limits, &ids, self.env.time)?;
-                Disk { blob, identity: ids.into(), sectors: Sectors::counted(sector_size) }
+                Disk { blob, identity: ids.into(), sectors: Sectors::counted(sector_size), seen: None }
             }
         };
         self.disks.push(((firmware, limits), disk.clone()));

@@ -1,6 +1,6 @@
 //! From power-on to the kernel's first line: our loaders against syslinux and systemd-boot, with the same kernel and initrd.
 
-use super::ROUNDS;
+use super::{Cost, ROUNDS, report};
 use crate::support::{
     guest,
     qemu::{Bus, Machine},
@@ -33,6 +33,8 @@ pub fn race(work: &Path, moby: &str) {
                 }
             }
             for (name, time) in ["moby", name].into_iter().zip(best) {
+                let (what, cost) = (format!("{firmware}, {mib} MiB initrd"), Cost { wall: time, ..Cost::WORST });
+                report::record(report::Row { what, command: name.to_owned(), cost, size: 0 });
                 println!("| {firmware}, {mib} MiB initrd | {name} | {time:.2} | {:.2} |", time / best[0]);
             }
         }

@@ -3,7 +3,7 @@
 //! LinuxKit itself cannot be had from Debian. Who has no LinuxKit unpacks each image and packs the trees again.
 
 use super::{
-    inputs, race,
+    inputs, limits, race,
     support::{layouts, registry::Registry, tools::run},
 };
 use formats::Blob;
@@ -33,6 +33,7 @@ pub fn builds(work: &Path, moby: &str) {
             ("moby build", ours("tar"), "ours.tar"),
             ("moby build, kernel and initrd", ours("kernel+initrd"), "ours-initrd.img"),
             ("umoci unpack, tar", format!("{unpack} && tar -cf peer.tar -C all ."), "peer.tar"),
+            limits::cat("images/blobs/sha256/*"),
         ],
     );
 }
@@ -65,6 +66,7 @@ pub fn pulls(work: &Path, moby: &str) {
                 ),
                 "none",
             ),
+            limits::cat("big/blobs/sha256/*"),
         ],
     );
 }

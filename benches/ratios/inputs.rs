@@ -111,10 +111,10 @@ pub fn disks(work: &Path) {
 }
 
 /// Marsaglia's xorshift: nothing compresses it.
-struct Noise(u64);
+pub struct Noise(pub u64);
 
 impl Noise {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

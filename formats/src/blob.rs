@@ -9,7 +9,7 @@
 
 mod backing;
 
-pub use backing::Backing;
+pub use backing::{Backing, ReadAhead};
 
 use crate::{Error, Result, units};
 use sha2::{Digest, Sha256};
@@ -311,6 +311,15 @@ impl Blob {
         Ok(())
     }
 
+    /// Tells who keeps the bytes that all of them are about to be read, here and there.
+    pub(crate) fn read_ahead(&self) {
+        for extent in &self.extents {
+            if let Source::File { file, offset } = &extent.source {
+                file.read_ahead(*offset, extent.len);
+            }
+        }
+    }
+
     /// The first `N` bytes at `offset`, for on-disk structures.
     ///
     /// # Errors
@@ -347,7 +356,8 @@ impl Blob {
     /// # Errors
     /// As [`Blob::read_at`].
     pub fn digest<D: Digest>(&self) -> Result<sha2::digest::Output<D>> {
-        const CHUNK: u64 = units::MIB;
+        // Memory of this size is used again, larger memory would come anew from the kernel each time.
+        const CHUNK: u64 = 64 * units::KIB;
         let mut digest = D::new();
         let mut chunk = vec![0; units::index(CHUNK.min(self.len))];
         let mut at = 0;

@@ -1,6 +1,6 @@
 //! `Format`: a container, that is how a disk, which the guest sees, becomes a file, which the host keeps.
 
-use crate::{Blob, Check, Env, Error, Identity, Info, OptionSpec, Options, Reading, Result, dump::Dump, units};
+use crate::{Blob, Check, Env, Error, Identity, Info, OptionSpec, Options, Reading, Result, dump::Dump, units, zeros};
 use std::fmt;
 
 /// A container. All are rows of [`crate::FORMATS`].
@@ -94,6 +94,12 @@ pub trait Plan: fmt::Debug {
     /// The same for a disk of logical sectors of so many bytes, not 512; nothing where a file says that it has others.
     fn with_sectors(&self, _size: u64) -> Option<Box<dyn Plan>> {
         None
+    }
+
+    /// How closely a disk must have been looked at for zeros before it is encoded: in no smaller units do they decide where other data goes,
+    /// or what tables say. Nothing where they decide over nothing, or where encoding looks for them itself.
+    fn unit(&self) -> Option<u64> {
+        Some(zeros::UNIT)
     }
 
     /// The file that holds `disk`, whose length keeps to [`Plan::limits`]; anything else is a planner bug and panics.

@@ -155,7 +155,7 @@ pub fn digest(content: &Blob, env: &Env) -> Result<[u8; 32]> {
     let pieces = (0..content.len().div_ceil(PIECE)).map(|nth| Ok(content.slice(nth * PIECE..((nth + 1) * PIECE).min(content.len()))));
     let hash = |piece: Blob| match piece.data_len() {
         0 if piece.len() == PIECE => Ok(zeros),
-        _ => Ok(Sha256::digest(piece.to_vec(PIECE)?).into()),
+        _ => piece.sha256(),
     };
     parallel::ordered(env.threads, pieces, hash, |sum| {
         digest.update(sum);

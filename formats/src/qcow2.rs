@@ -119,6 +119,10 @@ impl Plan for encode::Settings {
         Limits { size_multiple: SECTOR, size_max }
     }
 
+    fn unit(&self) -> Option<u64> {
+        self.looked_for()
+    }
+
     fn encode(&self, disk: &Blob, _: &Identity, env: &mut Env) -> Result<Blob> {
         self.limits().assert_hold(disk);
         encode::file(disk, self, env)

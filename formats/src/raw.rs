@@ -56,6 +56,11 @@ impl Plan for Raw {
         Some(Box::new(Self))
     }
 
+    /// Every byte has its place.
+    fn unit(&self) -> Option<u64> {
+        None
+    }
+
     fn encode(&self, disk: &Blob, _: &Identity, _: &mut Env) -> Result<Blob> {
         Ok(disk.clone())
     }

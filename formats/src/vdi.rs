@@ -221,6 +221,10 @@ impl Plan for Vdi {
         Limits { size_multiple: SECTOR, size_max: BLOCKS_MAX * BLOCK }
     }
 
+    fn unit(&self) -> Option<u64> {
+        Some(BLOCK)
+    }
+
     fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
         self.limits().assert_hold(disk);
         let mut map = Table::filled_with(0xff);

@@ -176,6 +176,13 @@ impl Plan for Subformat {
         Limits { size_multiple: MIB, size_max: SIZE_MAX }
     }
 
+    fn unit(&self) -> Option<u64> {
+        match self {
+            Self::Fixed => None,
+            Self::Dynamic => Some(dynamic::BLOCK),
+        }
+    }
+
     fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
         self.limits().assert_hold(disk);
         let ids = identity.ids(env)?;

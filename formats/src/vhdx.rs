@@ -334,6 +334,10 @@ impl Plan for Dynamic {
         LOGICAL_SECTORS.contains(&size).then(|| Box::new(Self { sector: size, ..*self }) as Box<dyn Plan>)
     }
 
+    fn unit(&self) -> Option<u64> {
+        Some(self.block_size)
+    }
+
     fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
         self.limits().assert_hold(disk);
         Ok(write::encode(disk, self, identity.ids(env)?))

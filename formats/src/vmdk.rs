@@ -243,6 +243,15 @@ impl Plan for Subformat {
         }
     }
 
+    fn unit(&self) -> Option<u64> {
+        match self {
+            // Grains of zeros are left out when they are packed.
+            Self::StreamOptimized { .. } => None,
+            Self::MonolithicSparse => Some(GRAIN),
+            Self::Split(split) => split.is_sparse().then_some(GRAIN),
+        }
+    }
+
     fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> Result<Blob> {
         self.limits().assert_hold(disk);
         let ids = identity.ids(env)?;

@@ -8,7 +8,7 @@ use super::{
     yml::{configuration, lock_beside},
 };
 use crate::{
-    convert::{self, Conversion, Reporter, Source},
+    convert::{self, Conversion, Look, Reporter, Source},
     emit::Target,
     error::{At, Error, Result},
     image::Overrides,
@@ -172,7 +172,7 @@ impl Build {
         }
         env.progress = Arc::new(Silent);
         let made = Tar { file: tar.clone(), name: "the tagged tar".into(), strict: false };
-        let source = convert::source(&Input::Tar(made), conversion.request(), env)?;
+        let source = convert::source(&Input::Tar(made), conversion.request(), Look::Before, env)?;
         Ok(match source {
             Source::Image(image) => Source::Tagged(Some(image), tar),
             other => other,

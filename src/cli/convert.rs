@@ -8,7 +8,7 @@ use super::{
     values::named,
 };
 use crate::{
-    convert::{self, Conversion, Reporter, Source},
+    convert::{self, Conversion, Look, Reporter, Source},
     emit::Target,
     error::{At, Error, Result},
     image::Overrides,
@@ -106,7 +106,9 @@ impl Convert {
             None => input::read(&self.input, self.from, &opening, &mut env)?,
         };
         made.refuse_inputs(opened.files)?;
-        let source = convert::source(&opened.input, conversion.request(), &mut env).at(|| input::show(&self.input))?;
+        // Who sends skips gaps.
+        let look = if made.is_elsewhere() { Look::Before } else { Look::Later };
+        let source = convert::source(&opened.input, conversion.request(), look, &mut env).at(|| input::show(&self.input))?;
         env.progress = Arc::new(Silent);
         drop(read);
         if let (Source::Disk(_), Some(platform)) = (&source, self.making.target)

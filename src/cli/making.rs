@@ -384,7 +384,7 @@ impl Made {
     /// As [`Conversion::run`], and when a file cannot be written.
     pub(super) fn finish(self, making: &Making, conversion: Conversion, source: Source, env: Env) -> Result<()> {
         let Self { summary, ui, naming, places, inputs, metadata, key, .. } = self;
-        let threads = env.threads;
+        let (threads, has_zeros) = (env.threads, source.has_zeros());
         let artifacts = conversion.run(source, env, &ui)?;
         let mut files = naming.files(&places, &artifacts, &inputs)?;
         if let Some(target) = metadata {
@@ -397,7 +397,8 @@ impl Made {
         let _made = if in_directory { Some(emit::make_directory(&making.dir)?) } else { None };
         let write = ui.step("write");
         let durability = if making.sync { Durability::PowerCut } else { Durability::Process };
-        let lens = emit::emit(&files, Manner { durability, no_clobber: making.no_clobber, threads, key: key.as_deref() }, &*write)?;
+        let manner = Manner { durability, no_clobber: making.no_clobber, threads, key: key.as_deref(), has_zeros };
+        let lens = emit::emit(&files, manner, &*write)?;
         drop(write);
         summary.tell(&ui, files.iter().map(|(target, _)| target).zip(lens));
         Ok(())

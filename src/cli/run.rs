@@ -2,7 +2,7 @@
 
 use super::Global;
 use crate::{
-    convert::{self, Conversion},
+    convert::{self, Conversion, Look},
     emit::{self, Manner, Target},
     error::{At, Error, Kind, Result},
     image::disk,
@@ -161,7 +161,7 @@ impl Run {
             }
             Input::Tar(_) | Input::Container(_) => {
                 let conversion = Conversion::new(vec![find("qcow2")?], Request::default())?;
-                let source = convert::source(&opened, conversion.request(), env).at(place)?;
+                let source = convert::source(&opened, conversion.request(), Look::Before, env).at(place)?;
                 let artifacts = conversion.run(source, super::env(global, scratch)?, &global.ui())?;
                 let disk = artifacts.into_iter().flat_map(|artifact| artifact.files).next().unwrap_or_default();
                 let file = scratch.join("image.qcow2");

@@ -1,21 +1,27 @@
 //! The bytes of an output on their way to a file or a pipe.
 
+use super::Manner;
 use crate::error::{Error, Kind, Result};
 use formats::{
     Blob, Progress, Silent,
-    blob::{Backing, Extent, Source, write_at},
+    blob::{Backing, Source, write_at},
     compress::{Codec, Encoding},
-    units,
+    parallel, units, zeros,
 };
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{self, Write},
     num::NonZeroUsize,
+    ops::Range,
 };
 
-/// Bytes copied at a time where user space must touch them.
+/// Bytes on their way to a pipe at a time.
 const CHUNK: usize = 1 << 20;
+/// Bytes of a file that a worker writes in one go.
+const PIECE: u64 = 4 << 20;
+/// Bytes that it copies at a time: they stay in the processor's cache on their way.
+const BUFFER: u64 = 256 << 10;
 
 /// The bytes of an output: as they are, or compressed on their way, so that they never lie anywhere else.
 #[derive(Clone, Debug)]
@@ -70,11 +76,11 @@ impl Body {
     }
 
     /// Writes it into an empty file, whose holes are its gaps where it is not compressed, and gives how long the file is.
-    pub(super) fn store(&self, mut file: &File, threads: NonZeroUsize, progress: &dyn Progress) -> Result<u64> {
+    pub(super) fn store(&self, mut file: &File, manner: Manner<'_>, progress: &dyn Progress) -> Result<u64> {
         if self.is_packed() {
-            return self.stream(&mut file, threads, progress);
+            return self.stream(&mut file, manner.threads, progress);
         }
-        sparse(&self.blob, file, progress)?;
+        sparse(&self.blob, file, manner, progress)?;
         Ok(self.blob.len())
     }
 }
@@ -124,58 +130,92 @@ fn stream(body: &Blob, to: &mut dyn Write, progress: &dyn Progress) -> Result<()
     Ok(to.flush()?)
 }
 
-/// Writes a body into an empty file; gaps become holes.
-fn sparse(body: &Blob, file: &File, progress: &dyn Progress) -> Result<()> {
+/// Writes a body into an empty file, on all cores; gaps become holes.
+fn sparse(body: &Blob, file: &File, manner: Manner<'_>, progress: &dyn Progress) -> Result<()> {
     file.set_len(body.len())?;
-    for extent in body.extents() {
-        match &extent.source {
-            Source::Memory { bytes, offset } => {
-                let from = units::index(*offset);
-                write_all_at(file, &bytes[from..from + units::index(extent.len)], extent.start)?;
-                progress.advance(extent.len);
-            }
-            Source::Elsewhere { .. } => copy(body, extent, 0, file, progress)?,
-            Source::File { file: source, offset } => {
-                let copied = kernel_copy(source, *offset, file, extent.start, extent.len, progress)?;
-                copy(body, extent, copied, file, progress)?;
-            }
-        }
-    }
-    Ok(())
+    let target = Filled { file, has_zeros: manner.has_zeros, refers: may_refer(file) };
+    let pieces = body.data_units(PIECE).flatten().map(|n| Ok(n * PIECE..((n + 1) * PIECE).min(body.len())));
+    let work = |range: Range<u64>| {
+        let piece = body.slice(range.clone());
+        target.fill(&piece, range.start)?;
+        progress.advance(piece.data_len());
+        Ok(())
+    };
+    parallel::ordered(manner.threads, pieces, work, Ok)
 }
 
-/// Copies what `done` leaves of an extent through memory.
-fn copy(body: &Blob, extent: &Extent, done: u64, file: &File, progress: &dyn Progress) -> Result<()> {
-    let mut at = extent.start + done;
-    if at == extent.end() {
-        return Ok(());
+/// A file that is being filled.
+struct Filled<'a> {
+    file: &'a File,
+    /// See [`Manner::has_zeros`].
+    has_zeros: bool,
+    /// Whether its file system may refer to bytes of other files.
+    refers: bool,
+}
+
+impl Filled<'_> {
+    /// Puts a piece where it belongs.
+    fn fill(&self, piece: &Blob, start: u64) -> Result<()> {
+        if !self.refers {
+            return piece.data_units(1).try_for_each(|run| self.copy(piece, run, start, self.has_zeros));
+        }
+        let sparse = if self.has_zeros { Some(zeros::drop_here(piece)?) } else { None };
+        let piece = sparse.as_ref().unwrap_or(piece);
+        for extent in piece.extents() {
+            let done = match &extent.source {
+                Source::File { file: source, offset } => kernel_copy(source, *offset, self.file, start + extent.start, extent.len)?,
+                Source::Memory { .. } | Source::Elsewhere { .. } => 0,
+            };
+            self.copy(piece, extent.start + done..extent.end(), start, false)?;
+        }
+        Ok(())
     }
-    let mut buffer = vec![0; CHUNK];
-    while at < extent.end() {
-        let n = units::index((extent.end() - at).min(units::bytes(CHUNK)));
-        body.read_at(at, &mut buffer[..n])?;
-        write_all_at(file, &buffer[..n], at)?;
-        at += units::bytes(n);
-        progress.advance(units::bytes(n));
+
+    /// Copies a range of a piece through memory, where it is looked at while the processor still has it.
+    fn copy(&self, piece: &Blob, range: Range<u64>, start: u64, has_zeros: bool) -> Result<()> {
+        let mut buffer = vec![0; units::index(BUFFER.min(range.end - range.start))];
+        let mut at = range.start;
+        while at < range.end {
+            // Whole pages of the file.
+            let end = range.end.min((start + at + 1).next_multiple_of(BUFFER) - start);
+            let bytes = &mut buffer[..units::index(end - at)];
+            piece.read_at(at, bytes)?;
+            if has_zeros {
+                for run in zeros::data_runs(bytes) {
+                    write_all_at(self.file, &bytes[units::index(run.start)..units::index(run.end)], start + at + run.start)?;
+                }
+            } else {
+                write_all_at(self.file, bytes, start + at)?;
+            }
+            at = end;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Whether the file system of a file may refer to bytes of other files, or of its own machine far away, instead of copying them. Of those
+/// that never do the kernel's copy is one on one core.
+#[cfg(target_os = "linux")]
+fn may_refer(file: &File) -> bool {
+    /// The magic numbers (statfs(2)) of ext2, ext3 and ext4, of tmpfs and ramfs.
+    const NEVER: [i128; 3] = [0xef53, 0x0102_1994, 0x8584_58f6];
+    rustix::fs::fstatfs(file).is_ok_and(|system| !NEVER.contains(&(i128::from(system.f_type) & 0xffff_ffff)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn may_refer(_: &File) -> bool {
+    false
 }
 
 /// Copies as much as the kernel does by itself, by reference where the file system can, and says how much that was.
 #[cfg(target_os = "linux")]
-fn kernel_copy(from: &Backing, from_at: u64, to: &File, to_at: u64, len: u64, progress: &dyn Progress) -> Result<u64> {
-    /// At most this much in one call, so that progress shows.
-    const STEP: u64 = 64 << 20;
+fn kernel_copy(from: &Backing, from_at: u64, to: &File, to_at: u64, len: u64) -> Result<u64> {
     let (mut from_at, mut to_at) = (from_at, to_at);
     let mut done = 0;
     while done < len {
-        let step = units::index((len - done).min(STEP));
-        match rustix::fs::copy_file_range(from.file(), Some(&mut from_at), to, Some(&mut to_at), step) {
+        match rustix::fs::copy_file_range(from.file(), Some(&mut from_at), to, Some(&mut to_at), units::index(len - done)) {
             Ok(0) => break,
-            Ok(n) => {
-                done += units::bytes(n);
-                progress.advance(units::bytes(n));
-            }
+            Ok(n) => done += units::bytes(n),
             Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => return Err(io::Error::from(io::ErrorKind::StorageFull).into()),
             Err(rustix::io::Errno::INTR) => {}
             // Across file systems, old kernels: reads and writes do it.
@@ -187,7 +227,7 @@ fn kernel_copy(from: &Backing, from_at: u64, to: &File, to_at: u64, len: u64, pr
 }
 
 #[cfg(not(target_os = "linux"))]
-fn kernel_copy(_: &Backing, _: u64, _: &File, _: u64, _: u64, _: &dyn Progress) -> Result<u64> {
+fn kernel_copy(_: &Backing, _: u64, _: &File, _: u64, _: u64) -> Result<u64> {
     Ok(0)
 }
 

@@ -40,7 +40,7 @@ impl Unfinished {
             // Before there is anything in it that somebody else should not read.
             attributes::keep(&path, &this.file)?;
         }
-        let len = body.store(&this.file, manner.threads, progress)?;
+        let len = body.store(&this.file, manner, progress)?;
         if manner.durability == Durability::PowerCut || tells_late(&this.file)? {
             this.file.sync_all()?;
         }

@@ -17,11 +17,13 @@ pub struct Given {
     pub disk: Blob,
     /// Bytes of a logical sector, where the container said so.
     pub sector: Option<u64>,
+    /// Where the disk may hold zeros as data: what of it was looked at and holds none.
+    pub seen: Option<Blob>,
 }
 
 impl From<Blob> for Given {
     fn from(disk: Blob) -> Self {
-        Self { disk, sector: None }
+        Self { disk, sector: None, seen: None }
     }
 }
 
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn only_a_gpt_is_recounted() {
-        let fit = |disk: Blob, sector| Given { disk, sector }.fit(Size::Auto, Some(SectorSize::LARGE), Limits::default());
+        let fit = |disk: Blob, sector| Given { sector, ..Given::from(disk) }.fit(Size::Auto, Some(SectorSize::LARGE), Limits::default());
         assert!(fit(partitioned(MIB), None).unwrap_err().to_string().contains("no sound GPT"));
         assert!(fit(partitioned(MIB), Some(4 * KIB)).unwrap().sectors.are_counted, "it has them already");
         let plain = fit(Blob::zeros(MIB), None).unwrap();
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn partitions_are_counted_in_the_sectors_that_the_container_names() {
-        let sectors = |disk: Blob, sector| Given { disk, sector }.fit(Size::Auto, None, Limits::default()).unwrap().sectors;
+        let sectors = |disk: Blob, sector| Given { sector, ..Given::from(disk) }.fit(Size::Auto, None, Limits::default()).unwrap().sectors;
         let large = |are_counted| Sectors { size: 4 * KIB, are_counted };
         assert_eq!(sectors(partitioned(MIB), Some(4 * KIB)), large(true));
         assert_eq!(sectors(Blob::zeros(MIB), Some(4 * KIB)), large(false));

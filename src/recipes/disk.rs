@@ -1,6 +1,6 @@
 //! A disk in a container.
 
-use super::{Files, Job, Recipe, heeded_by_disks};
+use super::{Job, Recipe, heeded_by_disks};
 use crate::{
     error::Result,
     layout::Firmware,
@@ -32,6 +32,10 @@ impl Plan for UsualSectors {
         self.0.limits()
     }
 
+    fn unit(&self) -> Option<u64> {
+        self.0.unit()
+    }
+
     fn encode(&self, disk: &Blob, identity: &Identity, env: &mut Env) -> formats::Result<Blob> {
         self.0.encode(disk, identity, env)
     }
@@ -61,12 +65,12 @@ impl Recipe for DiskRecipe {
         request.check_disk(&*plan, limits)?;
         Ok(Box::new(move |run| {
             let disk = run.disk(firmware, limits)?;
-            let file = disk.encode(&*plan, &mut run.env)?;
-            if let (Some(size), None) = (disk.large_sectors(), container.sector(&file)?) {
+            let files = disk.files(&*plan, &mut run.env)?;
+            if let (Some(size), None) = (disk.large_sectors(), container.sector(&files.rows[0])?) {
                 let what = format!("the disk is laid out for sectors of {size} bytes, and a {} file does not say that", container.name());
                 run.warn(vec![format!("{what}: whoever attaches it has to, as QEMU by logical_block_size={size}")]);
             }
-            Ok(Files { rows: vec![file], extents: plan.extents(&disk.blob) })
+            Ok(files)
         }))
     }
 }

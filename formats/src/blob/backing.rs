@@ -13,7 +13,12 @@ pub struct Backing {
     file: File,
     /// What the file was like when it was opened, where it belongs to others.
     was: Option<Stamp>,
+    /// How its machine is told what is read next.
+    ahead: ReadAhead,
 }
+
+/// Tells the machine that so many bytes of a file, from a place on, are about to be read.
+pub type ReadAhead = fn(&File, u64, u64);
 
 /// What changes with the content of a file: its length in bytes, and when it was last written to.
 #[derive(PartialEq, Eq)]
@@ -28,7 +33,7 @@ impl Stamp {
 /// A file of our own, which nobody else writes to.
 impl From<File> for Backing {
     fn from(file: File) -> Self {
-        Self { file, was: None }
+        Self { file, was: None, ahead: |_, _, _| {} }
     }
 }
 
@@ -39,7 +44,18 @@ impl Backing {
     /// When nothing can be told of the file.
     pub fn of_others(file: File) -> Result<Self> {
         let was = Some(Stamp::of(&file.metadata()?));
-        Ok(Self { file, was })
+        Ok(Self { was, ..Self::from(file) })
+    }
+
+    /// The same file, whose machine can be told what is read next: then it is read in large parts, whatever is asked for.
+    #[must_use]
+    pub fn with_read_ahead(self, ahead: ReadAhead) -> Self {
+        Self { ahead, ..self }
+    }
+
+    /// That so many bytes, from `offset` on, are about to be read.
+    pub(crate) fn read_ahead(&self, offset: u64, len: u64) {
+        (self.ahead)(&self.file, offset, len);
     }
 
     /// The file. Who reads it by other ways asks [`Backing::refuse_changed`] behind that.

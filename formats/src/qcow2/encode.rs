@@ -13,7 +13,7 @@ use crate::{
     },
     parallel,
     units::{self, KIB, SECTOR},
-    zeros::is_zero,
+    zeros::{UNIT, is_zero},
 };
 use std::ops::Range;
 use zerocopy::IntoBytes;
@@ -66,6 +66,14 @@ impl Settings {
     /// How much of the disk an L2 table of one cluster covers.
     pub(super) fn covered_by_l2(&self) -> u64 {
         self.cluster * (self.cluster / 8)
+    }
+
+    /// See [`crate::Plan::unit`]. Who packs looks at every cluster.
+    pub(super) fn looked_for(&self) -> Option<u64> {
+        match self.cluster {
+            small if small < UNIT => Some(UNIT),
+            cluster => (!self.compressed).then_some(cluster),
+        }
     }
 
     fn pack(&self, cluster: &[u8]) -> Result<Vec<u8>> {

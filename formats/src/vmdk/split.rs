@@ -66,6 +66,11 @@ impl Split {
         }
     }
 
+    /// Whether the files leave out what is zeros.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.kind.is_sparse
+    }
+
     pub(super) fn limits(&self) -> Limits {
         Limits {
             size_multiple: if self.kind.is_sparse { super::GRAIN } else { SECTOR },

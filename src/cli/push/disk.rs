@@ -9,7 +9,7 @@ use crate::{
         values::named,
         yml::configuration,
     },
-    convert::{self, Conversion, Reporter},
+    convert::{self, Conversion, Look, Reporter},
     error::{At, Error, Result},
     image::{
         Overrides,
@@ -156,7 +156,7 @@ impl DiskArgs {
         let output: &'static crate::outputs::Output = find(wanted.output)?;
         let suffix = output.files.first().copied().unwrap_or_default();
         let conversion = Conversion::new(vec![output], request)?;
-        let source = convert::source(input, conversion.request(), &mut env)?;
+        let source = convert::source(input, conversion.request(), Look::Before, &mut env)?;
         env.progress = Arc::new(Silent);
         let artifacts = conversion.run(source, env, ui)?;
         let file = artifacts.into_iter().flat_map(|artifact| artifact.files).next().unwrap_or_default();
