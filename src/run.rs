@@ -8,7 +8,6 @@ use crate::{
     layout::{self, Entry, Firmware, Fitted, Given, Layout, Part, Sectors},
     names::Named,
     payload::Payload,
-    recipes::Files,
     request::{InitrdCompression, Request},
     root::{self, Placed, ROOT_FILE_SYSTEMS, Root, RootFs, RootImage},
     unified,
@@ -83,9 +82,9 @@ impl Disk {
     ///
     /// # Errors
     /// As [`Disk::encode`].
-    pub(crate) fn files(&self, plan: &dyn Plan, env: &mut Env) -> Result<Files> {
+    pub(crate) fn files(&self, plan: &dyn Plan, env: &mut Env) -> Result<(Blob, Vec<(String, Blob)>)> {
         let disk = self.looked_at(plan.unit(), env)?;
-        Ok(Files { rows: vec![self.encoded(&disk, plan, env)?], extents: plan.extents(&disk) })
+        Ok((self.encoded(&disk, plan, env)?, plan.extents(&disk)))
     }
 
     /// The disk without units of zeros, where it may have any.

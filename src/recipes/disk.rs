@@ -1,6 +1,6 @@
 //! A disk in a container.
 
-use super::{Job, Recipe, heeded_by_disks};
+use super::{Files, Job, Recipe, heeded_by_disks};
 use crate::{
     error::Result,
     layout::Firmware,
@@ -65,12 +65,12 @@ impl Recipe for DiskRecipe {
         request.check_disk(&*plan, limits)?;
         Ok(Box::new(move |run| {
             let disk = run.disk(firmware, limits)?;
-            let files = disk.files(&*plan, &mut run.env)?;
-            if let (Some(size), None) = (disk.large_sectors(), container.sector(&files.rows[0])?) {
+            let (file, extents) = disk.files(&*plan, &mut run.env)?;
+            if let (Some(size), None) = (disk.large_sectors(), container.sector(&file)?) {
                 let what = format!("the disk is laid out for sectors of {size} bytes, and a {} file does not say that", container.name());
                 run.warn(vec![format!("{what}: whoever attaches it has to, as QEMU by logical_block_size={size}")]);
             }
-            Ok(files)
+            Ok(Files { rows: vec![file], extents })
         }))
     }
 }
