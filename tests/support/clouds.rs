@@ -10,43 +10,23 @@
 #[path = "clouds/vcenter.rs"]
 pub mod vcenter;
 
-use super::docker_registry::{Running, listening};
+use super::{
+    asked::{Asked, Port, reply},
+    docker_registry::{Running, listening},
+};
 use formats::units::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    io::{BufReader, Read},
+    net::{Shutdown, TcpStream},
     path::Path,
     process::Command,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
-
-/// What was asked.
-#[derive(Clone, Debug, Default)]
-pub struct Asked {
-    /// Method and path, with its query.
-    pub line: String,
-    /// Names are in lower case.
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
-}
-
-impl Asked {
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).expect("a body of JSON")
-    }
-
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", String::as_str)
-    }
-}
 
 /// What is done to a request.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +67,7 @@ pub struct Cloud {
     pub port: u16,
     asked: Arc<Mutex<Vec<Asked>>>,
     has: Arc<Mutex<Has>>,
-    is_over: Arc<AtomicBool>,
+    _port: Port,
 }
 
 /// What `tests/setup.sh` installs, from this crate's directory or the one above.
@@ -168,20 +148,13 @@ pub fn vsphere(decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> 
 
 impl Cloud {
     fn start(serve: Serve, decide: Arc<Decide>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
-        let port = listener.local_addr().expect("it is bound").port();
-        let this = Self { port, asked: Arc::default(), has: Arc::default(), is_over: Arc::default() };
-        let (asked, has, is_over) = (Arc::clone(&this.asked), Arc::clone(&this.has), Arc::clone(&this.is_over));
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if is_over.load(Ordering::Relaxed) {
-                    return;
-                }
-                let (asked, has, decide) = (Arc::clone(&asked), Arc::clone(&has), Arc::clone(&decide));
-                thread::spawn(move || answer(&stream, &asked, &has, &*decide, &|asked, has| serve(asked, has, port)));
-            }
+        let (asked, has): (Arc<Mutex<Vec<Asked>>>, Arc<Mutex<Has>>) = Default::default();
+        let (all, theirs) = (Arc::clone(&asked), Arc::clone(&has));
+        let port = Port::open(move |stream| {
+            let port = stream.local_addr().expect("it is connected").port();
+            answer(&stream, &all, &theirs, &*decide, &|asked, has| serve(asked, has, port));
         });
-        this
+        Self { port: port.number, asked, has, _port: port }
     }
 
     pub fn url(&self) -> String {
@@ -203,14 +176,6 @@ impl Cloud {
     }
 }
 
-impl Drop for Cloud {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        // So that the thread looks.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
-    }
-}
-
 /// One request of a connection, which ends then.
 fn answer(
     client: &TcpStream,
@@ -219,26 +184,21 @@ fn answer(
     decide: &Decide,
     serve: &dyn Fn(&Asked, &mut Has) -> (&'static str, String, String),
 ) -> Option<()> {
-    client.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
     let mut reader = BufReader::new(client);
-    let mut asked = Asked::default();
-    reader.read_line(&mut asked.line).ok().filter(|n| *n > 0)?;
-    asked.line = asked.line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        asked.headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
+    let mut asked = Asked::head(&mut reader)?;
+    asked.line = asked.what().to_owned();
     let number = {
         let mut all = all.lock().ok()?;
         all.push(asked.clone());
         all.len() - 1
     };
     let fate = decide(number, &asked.line);
-    let length: usize = asked.header("content-length").parse().unwrap_or_default();
-    asked.body = vec![0; if matches!(fate, Fate::Reset | Fate::Held) { length / 2 } else { length }];
-    reader.read_exact(&mut asked.body).ok()?;
+    let length = if matches!(fate, Fate::Reset | Fate::Held) { asked.length() / 2 } else { asked.length() };
+    asked.take(&mut reader, length);
+    // Whoever sends it has ended.
+    if asked.is_cut {
+        return None;
+    }
     match fate {
         Fate::Reset => return client.shutdown(Shutdown::Both).ok(),
         Fate::Held => {
@@ -248,11 +208,11 @@ fn answer(
             thread::sleep(Duration::from_secs(20));
             return None;
         }
-        Fate::Damaged => *asked.body.last_mut()? ^= 1,
+        Fate::Damaged => *asked.bytes.last_mut()? ^= 1,
         Fate::Served | Fate::Answered(..) | Fate::Lost => {}
     }
     if let Some(kept) = all.lock().ok()?.get_mut(number) {
-        kept.body.clone_from(&asked.body);
+        kept.clone_from(&asked);
     }
     let (status, headers, body) = match fate {
         Fate::Answered(status, headers, body) => (status, headers.to_owned(), body.to_owned()),
@@ -261,9 +221,9 @@ fn answer(
     if matches!(fate, Fate::Lost) {
         return client.shutdown(Shutdown::Both).ok();
     }
-    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     let mut client = client;
-    client.write_all((head + &body).as_bytes()).ok()
+    reply(&mut client, status, &headers, body.as_bytes());
+    Some(())
 }
 
 fn ok(body: &Value) -> (&'static str, String, String) {
@@ -302,7 +262,7 @@ fn of_openstack(asked: &Asked, has: &mut Has, port: u16) -> (&'static str, Strin
         return ("201 Created", format!("X-Subject-Token: {}\r\n", new_token(has)), token.to_string());
     }
     let Some(below) = path.strip_prefix("/image/v2/images") else { return refused("404 Not Found", &json!({})) };
-    if !is_good(asked.header("x-auth-token"), has) {
+    if !is_good(asked.header("x-auth-token").unwrap_or_default(), has) {
         return refused(
             "401 Unauthorized",
             &json!({"error": {"code": 401, "message": "The request you have made requires authentication."}}),
@@ -325,15 +285,15 @@ fn of_openstack(asked: &Asked, has: &mut Has, port: u16) -> (&'static str, Strin
         (_, _) if !has.images.contains_key(&id) => refused("404 Not Found", &page(&format!("No image found with ID {id}"))),
         ("PUT", _) if below.ends_with("/file") => {
             let image = has.images.get_mut(&id).expect("it is there");
-            assert_eq!(asked.header("content-type"), "application/octet-stream");
+            assert_eq!(asked.header("content-type"), Some("application/octet-stream"));
             if image["status"] != "queued" {
                 return refused("409 Conflict", &page("Image status transition from active to saving is not allowed"));
             }
-            image["size"] = json!(asked.body.len());
+            image["size"] = json!(asked.bytes.len());
             image["os_hash_algo"] = json!("sha512");
-            image["os_hash_value"] = json!(hex(&Sha512::digest(&asked.body)));
+            image["os_hash_value"] = json!(hex(&Sha512::digest(&asked.bytes)));
             image["status"] = json!(if has.fails.is_some() { "killed" } else { "active" });
-            has.files.insert(id, asked.body.clone());
+            has.files.insert(id, asked.bytes.clone());
             ("204 No Content", String::new(), String::new())
         }
         ("GET", _) if below.ends_with("/tasks") => ok(&json!({"tasks": [{"status": "failure", "message": has.fails.unwrap_or_default()}]})),
@@ -351,7 +311,7 @@ fn of_google(asked: &Asked, has: &mut Has, _: u16) -> (&'static str, String, Str
     let (method, path) = asked.line.split_once(' ').expect("a line of a request");
     if let Some(below) = path.strip_prefix("/computeMetadata/v1/") {
         let flavoured = |body: String| ("200 OK", "Metadata-Flavor: Google\r\n".to_owned(), body);
-        assert_eq!(asked.header("metadata-flavor"), "Google");
+        assert_eq!(asked.header("metadata-flavor"), Some("Google"));
         return match below.split('?').next() {
             Some("project/project-id") => flavoured("proj".to_owned()),
             _ => flavoured(json!({"access_token": new_token(has), "expires_in": 3600, "token_type": "Bearer"}).to_string()),
@@ -359,7 +319,7 @@ fn of_google(asked: &Asked, has: &mut Has, _: u16) -> (&'static str, String, Str
     }
     let Some(below) = path.strip_prefix("/compute/v1/projects/proj/global/") else { return refused("404 Not Found", &json!({})) };
     let error = |code: u16, text: &str| json!({"error": {"code": code, "message": text, "errors": [{"message": text, "reason": "x"}]}});
-    if !is_good(asked.header("authorization").trim_start_matches("Bearer "), has) {
+    if !is_good(asked.header("authorization").unwrap_or_default().trim_start_matches("Bearer "), has) {
         return refused("401 Unauthorized", &error(401, "Request had invalid authentication credentials."));
     }
     let name = below.rsplit('/').next().unwrap_or_default();
@@ -401,7 +361,7 @@ fn of_azure(asked: &Asked, has: &mut Has, port: u16) -> (&'static str, String, S
     if path == "/tenant/oauth2/v2.0/token" {
         return ok(&json!({"access_token": new_token(has), "expires_in": 3600}));
     }
-    if !is_good(asked.header("authorization").trim_start_matches("Bearer "), has) {
+    if !is_good(asked.header("authorization").unwrap_or_default().trim_start_matches("Bearer "), has) {
         return refused("401 Unauthorized", &json!({"error": {"code": "InvalidAuthenticationToken", "message": "no such token"}}));
     }
     let path = path.split('?').next().unwrap_or_default();

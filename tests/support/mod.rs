@@ -3,6 +3,7 @@
 // `demo` and the benchmark compile this for themselves and use a part of it.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+pub mod asked;
 pub mod clouds;
 pub mod container;
 pub mod deploy;

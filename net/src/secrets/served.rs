@@ -10,35 +10,22 @@ use std::{
     collections::HashMap,
     ffi::OsString,
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    io::BufReader,
+    net::TcpListener,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::Duration,
 };
 
-/// What was asked: the first line, headers as lines with lower-case names, and the body.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Asked {
-    pub(super) line: String,
-    pub(super) headers: String,
-    pub(super) body: String,
-}
+#[path = "../../../tests/support/asked.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod asked;
 
-impl Asked {
-    /// The value of a header.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
+use asked::{Port, reply};
 
-    /// Method and path.
-    pub(super) fn what(&self) -> &str {
-        self.line.rsplit_once(' ').map_or("", |(what, _)| what)
-    }
-}
+pub(super) use asked::Asked;
 
 /// Status line, headers as lines, and body.
 pub(super) type Reply = (&'static str, String, String);
@@ -54,68 +41,33 @@ pub(super) fn refusal(status: &'static str, body: &str) -> Reply {
 }
 
 pub(super) struct Server {
-    port: u16,
+    port: Port,
     asked: Arc<Mutex<Vec<Asked>>>,
-    is_over: Arc<AtomicBool>,
 }
 
 impl Server {
-    pub(super) fn start(answer: impl Fn(&Asked) -> Reply + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self { port: listener.local_addr().unwrap().port(), asked: Arc::default(), is_over: Arc::default() };
-        let (asked, is_over) = (Arc::clone(&server.asked), Arc::clone(&server.is_over));
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if is_over.load(Ordering::Relaxed) {
-                    return;
-                }
-                let request = read(&stream);
-                let (status, headers, body) = answer(&request);
-                asked.lock().unwrap().push(request);
-                let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-                let _ = (&stream).write_all((head + &body).as_bytes());
-            }
+    pub(super) fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let all = Arc::clone(&asked);
+        let port = Port::open(move |mut stream| {
+            let Some(request) = Asked::whole(&mut BufReader::new(&stream)) else { return };
+            // One after the other, as they were asked.
+            let mut all = all.lock().unwrap();
+            let (status, headers, body) = answer(&request);
+            all.push(request);
+            reply(&mut stream, status, &headers, body.as_bytes());
         });
-        server
+        Self { port, asked }
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.port.url()
     }
 
     /// Everything that was asked so far.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        // So that the thread looks.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
-    }
-}
-
-fn read(stream: &TcpStream) -> Asked {
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let mut reader = BufReader::new(stream);
-    let mut asked = Asked::default();
-    let _ = reader.read_line(&mut asked.line);
-    asked.line = asked.line.trim_end().to_owned();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or_default() <= 2 {
-            break;
-        }
-        let (name, value) = line.trim_end().split_once(':').unwrap_or_default();
-        asked.headers += &format!("{}: {}\n", name.to_ascii_lowercase(), value.trim());
-    }
-    let length = asked.header("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
-    let mut body = vec![0; length];
-    let _ = reader.read_exact(&mut body);
-    asked.body = String::from_utf8_lossy(&body).into_owned();
-    asked
 }
 
 /// An address where nobody listens.

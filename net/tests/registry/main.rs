@@ -5,6 +5,9 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
+#[path = "../../../tests/support/asked.rs"]
+#[allow(unreachable_pub, missing_docs)]
+mod asked;
 #[path = "../../../tests/support/clouds.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)]
 mod clouds;

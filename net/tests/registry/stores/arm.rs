@@ -4,42 +4,42 @@ use super::{
     azure::{azurite, container, kept},
     noise, stores,
 };
-use crate::clouds::{ACCOUNT, ACCOUNT_KEY, connection};
+use crate::{
+    asked::{Asked, Port, reply},
+    clouds::{ACCOUNT, ACCOUNT_KEY, connection},
+};
 use formats::{Blob, Error, Kind, Silent};
 use net::import::azure::{Generation, Image, Import, Version};
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    io::BufReader,
     sync::{Arc, Mutex},
-    thread,
 };
 
 /// Status, more headers, and a body.
 type Answer = (u16, String, Value);
 
 struct Fake {
-    port: u16,
+    port: Port,
     /// Method and path, and the body, of each request with a token; the token's own are left out.
     asked: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 impl Fake {
     /// `decide` is given method and path, and how many requests were before it, the token's left out.
-    fn start(decide: impl Fn(u16, &str, usize) -> Answer + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let this = Self { port: listener.local_addr().unwrap().port(), asked: Arc::default() };
-        let (asked, port) = (Arc::clone(&this.asked), this.port);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                answer(&stream, port, &asked, &decide);
-            }
+    fn start(decide: impl Fn(u16, &str, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let asked: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let all = Arc::clone(&asked);
+        let port = Port::open(move |mut stream| {
+            let Some(asked) = Asked::whole(&mut BufReader::new(&stream)).filter(|asked| !asked.is_cut) else { return };
+            let (status, headers, said) = answer(&asked, stream.local_addr().unwrap().port(), &all, &decide);
+            reply(&mut stream, &format!("{status} X"), &headers, said.to_string().as_bytes());
         });
-        this
+        Self { port, asked }
     }
 
     fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.port.url()
     }
 
     fn asked(&self) -> Vec<(String, Value)> {
@@ -59,40 +59,20 @@ impl Fake {
     }
 }
 
-/// One request of a connection, which ends then.
-fn answer(stream: &TcpStream, port: u16, asked: &Mutex<Vec<(String, Value)>>, decide: &impl Fn(u16, &str, usize) -> Answer) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let start = head.len();
-        if reader.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-        let line = head[start..].trim_end().to_ascii_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let what = head.split(" HTTP/").next()?.to_owned();
-    let (status, headers, said) = if what == "POST /tenant/oauth2/v2.0/token" {
-        let form = String::from_utf8(body).unwrap();
+fn answer(asked: &Asked, port: u16, all: &Mutex<Vec<(String, Value)>>, decide: &impl Fn(u16, &str, usize) -> Answer) -> Answer {
+    let what = asked.what();
+    if what == "POST /tenant/oauth2/v2.0/token" {
         let scope = format!("&scope=http%3A%2F%2F127.0.0.1%3A{port}%2F.default&");
-        assert!(form.contains(&scope) && form.contains("client_secret=secret"), "{form}");
-        (200, String::new(), json!({"access_token": "a-token", "expires_in": 3600}))
-    } else {
-        assert!(head.to_ascii_lowercase().contains("authorization: bearer a-token\r\n"), "{head}");
-        let number = asked.lock().unwrap().len();
-        asked.lock().unwrap().push((what.clone(), serde_json::from_slice(&body).unwrap_or_default()));
-        decide(port, &what, number)
+        assert!(asked.body.contains(&scope) && asked.body.contains("client_secret=secret"), "{}", asked.body);
+        return (200, String::new(), json!({"access_token": "a-token", "expires_in": 3600}));
+    }
+    assert_eq!(asked.header("authorization"), Some("Bearer a-token"));
+    let number = {
+        let mut all = all.lock().unwrap();
+        all.push((what.to_owned(), serde_json::from_slice(&asked.bytes).unwrap_or_default()));
+        all.len() - 1
     };
-    let said = said.to_string();
-    let mut stream = stream;
-    write!(stream, "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{said}", said.len()).ok()
+    decide(port, what, number)
 }
 
 const GROUP: &str = "/subscriptions/0-1/resourceGroups/images";

@@ -1,15 +1,11 @@
 //! Somebody between a client and a server: passes requests on, or does to them what a test wants.
 
+use crate::asked::{Asked, Port};
 use sha2::{Digest, Sha256};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
+    io::{BufReader, Read, Write},
+    net::{Shutdown, TcpStream},
+    sync::{Arc, Mutex},
 };
 
 /// What is done to a request.
@@ -31,31 +27,24 @@ const MISMATCH: &[u8] =
 
 type Decide = dyn Fn(usize, &str) -> Fate + Send + Sync;
 
+type Log = Arc<Mutex<Vec<String>>>;
+
 pub(super) struct Between {
     pub(super) port: u16,
-    lines: Arc<Mutex<Vec<String>>>,
-    requests: Arc<Mutex<Vec<String>>>,
-    is_over: Arc<AtomicBool>,
+    lines: Log,
+    requests: Log,
+    _port: Port,
 }
 
 impl Between {
     /// Somebody in front of a port. `decide` is given the number of a request, from 0 on, and its first line.
     pub(super) fn start(server: u16, decide: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let this =
-            Self { port: listener.local_addr().unwrap().port(), lines: Arc::default(), requests: Arc::default(), is_over: Arc::default() };
-        let requests = Arc::clone(&this.requests);
-        let (lines, is_over, decide) = (Arc::clone(&this.lines), Arc::clone(&this.is_over), Arc::new(decide) as Arc<Decide>);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if is_over.load(Ordering::Relaxed) {
-                    return;
-                }
-                let (lines, requests, decide) = (Arc::clone(&lines), Arc::clone(&requests), Arc::clone(&decide));
-                thread::spawn(move || pass(&stream, server, &lines, &requests, &*decide));
-            }
+        let (lines, requests) = <(Log, Log)>::default();
+        let (all_lines, all_requests) = (Arc::clone(&lines), Arc::clone(&requests));
+        let port = Port::open(move |stream| {
+            pass(&stream, server, &all_lines, &all_requests, &decide);
         });
-        this
+        Self { port: port.number, lines, requests, _port: port }
     }
 
     pub(super) fn url(&self) -> String {
@@ -73,42 +62,24 @@ impl Between {
     }
 }
 
-impl Drop for Between {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        // So that the thread looks.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
-    }
-}
-
 /// One request of a connection, which ends then.
 fn pass(client: &TcpStream, server: u16, lines: &Mutex<Vec<String>>, requests: &Mutex<Vec<String>>, decide: &Decide) -> Option<()> {
-    client.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
     let mut reader = BufReader::new(client);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let start = head.len();
-        if reader.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-        let line = head[start..].trim_end().to_ascii_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line.is_empty() {
-            break;
-        }
-    }
-    let line = head.lines().next()?.to_owned();
+    let mut asked = Asked::head(&mut reader)?;
     let number = {
         let mut lines = lines.lock().unwrap();
-        lines.push(line.clone());
+        lines.push(asked.line.clone());
         lines.len() - 1
     };
-    let fate = decide(number, &line);
-    let mut body = vec![0; if matches!(fate, Fate::Reset) { length / 2 } else { length }];
-    reader.read_exact(&mut body).ok()?;
-    requests.lock().unwrap().push(head.clone() + &String::from_utf8_lossy(&body[..body.len().min(4096)]));
+    let fate = decide(number, &asked.line);
+    let length = if matches!(fate, Fate::Reset) { asked.length() / 2 } else { asked.length() };
+    asked.take(&mut reader, length);
+    let head = format!("{}\r\n{}\r\n", asked.line, asked.headers.replace('\n', "\r\n"));
+    requests.lock().unwrap().push(head.clone() + &String::from_utf8_lossy(&asked.bytes[..asked.bytes.len().min(4096)]));
+    if asked.is_cut {
+        return None;
+    }
+    let mut body = asked.bytes;
     let mut client = client;
     match fate {
         // What was not read is what resets it.

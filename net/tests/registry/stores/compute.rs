@@ -59,7 +59,7 @@ fn a_tar_becomes_an_image_and_goes() {
     assert!(insert.line.starts_with("POST /compute/v1/projects/proj/global/images?requestId="), "{}", insert.line);
     let lines: Vec<_> = asked.iter().map(|asked| asked.line.split('?').next().unwrap().rsplit("global/").next().unwrap()).collect();
     assert_eq!(lines, ["images/app-1", "images", "operations/operation-app-1", "images/app-1"]);
-    assert!(asked.iter().all(|asked| asked.header("authorization").starts_with("Bearer token-")));
+    assert!(asked.iter().all(|asked| asked.header("authorization").unwrap().starts_with("Bearer token-")));
 }
 
 #[test]

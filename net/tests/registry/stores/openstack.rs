@@ -48,8 +48,8 @@ fn a_file_becomes_an_image() {
     let said = json!({"id": id, "name": "app", "disk_format": "qcow2", "container_format": "bare", "visibility": "private",
         "protected": false, "tags": [], "hw_firmware_type": "uefi", "min_disk": 1});
     assert_eq!(asked[2].json(), said);
-    assert_eq!((asked[3].header("content-length"), asked[3].header("transfer-encoding")), ("3145728", ""));
-    assert!(asked[1..].iter().all(|asked| asked.header("x-auth-token") == "token-1"));
+    assert_eq!((asked[3].header("content-length"), asked[3].header("transfer-encoding")), (Some("3145728"), None));
+    assert!(asked[1..].iter().all(|asked| asked.header("x-auth-token") == Some("token-1")));
     assert!(cloud.has().files[id] == bytes(&file) && made.size == 3 << 20 && made.hash.unwrap().0 == "sha512");
 }
 
@@ -79,7 +79,7 @@ fn a_token_that_ended_is_fetched_anew() {
     let cloud = openstack(|number, line| if number == 3 && line.starts_with("PUT") { ENDED } else { Fate::Served });
     let file = noise(1 << 20, 3);
     let made = push(&import(&cloud, "hunter2").0, &file).unwrap();
-    assert_eq!(cloud.asked().last().unwrap().header("x-auth-token"), "token-2");
+    assert_eq!(cloud.asked().last().unwrap().header("x-auth-token"), Some("token-2"));
     let has = cloud.has();
     assert!(has.tokens == 2 && has.images.len() == 1 && has.files[&made.id] == bytes(&file));
 }

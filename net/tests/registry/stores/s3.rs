@@ -214,6 +214,7 @@ fn failures_have_words_and_leave_nothing() {
     assert!(error.hint_text().unwrap().starts_with("set the clock"), "{error}");
 }
 
+/// As S3 says it; moto judges no dates.
 const SKEWED: &str = "HTTP/1.1 403 Forbidden\r\nDate: Fri, 27 Nov 2026 12:00:00 GMT\r\nContent-Length: 48\r\nConnection: close\r\n\r\n<Error><Code>RequestTimeTooSkewed</Code></Error>";
 
 #[test]
