@@ -132,9 +132,21 @@ pub(crate) fn last_sector(file: &Blob, is: impl Fn(u64, &[u8; 512]) -> bool) -> 
     let start = file.len().saturating_sub(TAIL) / SECTOR * SECTOR;
     let mut tail = file.slice(start..file.len());
     tail.pad_to(SECTOR);
-    let tail = tail.to_vec(TAIL + SECTOR)?;
-    let sectors = (start..).step_by(units::index(SECTOR)).zip(tail.as_chunks().0);
-    Ok(sectors.filter(|(at, sector)| is(*at, sector)).map(|(at, _)| at).last())
+    // Most files have it at their very end, and zeros are none.
+    let runs: Vec<_> = tail.data_units(SECTOR).collect();
+    for run in runs.into_iter().rev() {
+        let mut end = run.end * SECTOR;
+        while end > run.start * SECTOR {
+            let piece = end.saturating_sub(PIECE).max(run.start * SECTOR);
+            let bytes = tail.slice(piece..end).to_vec(PIECE)?;
+            let sectors = (start + piece..).step_by(units::index(SECTOR)).zip(bytes.as_chunks().0);
+            if let Some((at, _)) = sectors.filter(|(at, sector)| is(*at, sector)).last() {
+                return Ok(Some(at));
+            }
+            end = piece;
+        }
+    }
+    Ok(None)
 }
 
 /// The parts of a file that its own structures lay claim to. No byte may be claimed twice.

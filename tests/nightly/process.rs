@@ -113,7 +113,7 @@ fn reboot_restarts_the_machine_and_a_terminal_is_one() {
 /// Drivers that the kernel for clouds does not have: of 4,000 modules the hundred that machines boot with.
 #[test]
 fn the_kernel_for_every_machine() {
-    let dir = scratch("process-whole");
+    let dir = scratch("process-every-machine");
     let layout = container::image(&dir, Arch::Amd64, json!({"Cmd": ["sh", "-c", "ls /sys/module/e1000 /sys/module/ahci; exit 6"]}), &[]);
     let kernel = Arch::Amd64.debian("../whole-kernel/linux-image.deb");
     convert_in(&dir, &["--kernel", text(&kernel), text(&layout), "--append", container::CMDLINE, "--root", "erofs", "-o", "app.qcow2"])

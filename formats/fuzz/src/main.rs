@@ -1,10 +1,12 @@
 //! A deterministic mutator on stable Rust.
 //!
 //! ```text
-//! cargo run --profile fuzz --bin mutate -- [--executions N] [--seconds N] [--seed N] [--format NAME]    every third reads what is no disk, every 20th writes
-//! cargo run --profile fuzz --bin mutate -- --against-qemu N [--seed N] [--format NAME]    what we read, qemu-img has to read alike
+//! cargo run --profile fuzz --bin mutate -- [--executions N] [--seconds N] [--seed N] [--only NAME]    every third reads what is no disk, every 20th writes
+//! cargo run --profile fuzz --bin mutate -- --against-qemu N [--seed N] [--only NAME]    what we read, qemu-img has to read alike
 //! cargo run --profile fuzz --bin mutate -- --check-against-qemu N [--seed N]    what we say of a qcow2, qemu-img check has to say
 //! ```
+//! NAME is that of a format or of a reader, as the table at the end of a run has them.
+//!
 //! The corpus is made by `qemu-img` (QEMU 7.2), small images in every sub-format; what is mutated is what is not zero. Three of four
 //! mutants with checksums (VHD, VHDX and its log) get them right again, else nothing behind these would be reached. A find (a panic,
 //! more than [`PATIENCE`], a peak above [`MEMORY_MAX`], other bytes) is named, its input written beside the program.
@@ -43,24 +45,28 @@ fn main() -> ExitCode {
             ("--seconds", Ok(value)) => seconds = value,
             ("--against-qemu", Ok(value)) => mutants = value,
             ("--check-against-qemu", Ok(value)) => judged = value,
-            ("--format", _) if formats::format(&value).is_some() => only = Some(value),
+            ("--only", _) => only = Some(value),
             _ => {
                 eprintln!(
-                    "usage: mutate [--executions N [--seconds N] | --against-qemu N | --check-against-qemu N] [--seed N] [--format NAME]"
+                    "usage: mutate [--executions N [--seconds N] | --against-qemu N | --check-against-qemu N] [--seed N] [--only NAME]"
                 );
                 return ExitCode::FAILURE;
             }
         }
     }
-    let is_wanted = |format: &dyn Format| only.as_ref().is_none_or(|only| only == format.name());
-    let corpus: Vec<Image> = corpus::all().into_iter().filter(|image| is_wanted(image.format)).collect();
+    let is_wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
+    let corpus: Vec<Image> = corpus::all().into_iter().filter(|image| is_wanted(image.format.name())).collect();
+    let readers: Vec<Reader> = readers::all().into_iter().filter(|reader| is_wanted(reader.name)).collect();
+    if corpus.is_empty() && (readers.is_empty() || mutants + judged > 0) {
+        eprintln!("mutate: no format and no reader is called that");
+        return ExitCode::FAILURE;
+    }
     let random = Random::new(seed);
     let finds = if mutants > 0 {
         qemu::compare(&corpus, mutants, random)
     } else if judged > 0 {
         verdicts::compare(&corpus, judged, random)
     } else {
-        let readers = if only.is_none() { readers::all() } else { Vec::new() };
         Run::new(seed, corpus, readers).all(executions, Duration::from_secs(seconds), random)
     };
     if finds == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -78,6 +84,7 @@ struct Tally {
 
 struct Run {
     seed: u64,
+    /// None when one reader alone is wanted.
     corpus: Vec<Image>,
     /// None when one format alone is wanted.
     readers: Vec<Reader>,
@@ -93,20 +100,18 @@ impl Run {
     /// Executes, and gives the number of finds.
     fn all(mut self, wanted: u64, time: Duration, mut random: Random) -> u64 {
         let since = Instant::now();
+        let deaf = |reader: &&Reader| !fuzz::with_env(|env| reader.reads_what_is_whole(env));
+        for name in self.readers.iter().filter(deaf).map(|reader| reader.name).collect::<Vec<_>>() {
+            self.find(0, &format!("read {name}: what is whole is refused"), &[]);
+        }
         let mut executions = 0;
         while executions < wanted && since.elapsed() < time {
             let turn = executions;
             executions += 1;
-            if turn % 3 == 0 && !self.readers.is_empty() {
+            if self.corpus.is_empty() || turn % 3 == 0 && !self.readers.is_empty() {
                 self.read(turn, &mut random);
-                continue;
-            }
-            let image = random.below(self.corpus.len());
-            // What is only read is read in this turn, too.
-            if turn % 20 == 0 && self.corpus[image].format.is_written() {
-                self.encode(turn, self.corpus[image].format, &mut random);
             } else {
-                self.decode(turn, image, &mut random);
+                self.disk(turn, &mut random);
             }
             if turn % 64 == 0 && peak() > MEMORY_MAX {
                 self.find(turn, &format!("a peak of {} KiB, in this turn or the 63 before", peak()), &[]);
@@ -122,6 +127,16 @@ impl Run {
         let Self { seed, finds, .. } = self;
         println!("{executions} executions, seed {seed}, {finds} finds, {:.0} s, peak {} KiB", since.elapsed().as_secs_f64(), peak());
         finds
+    }
+
+    fn disk(&mut self, turn: u64, random: &mut Random) {
+        let image = random.below(self.corpus.len());
+        // What is only read is read in this turn, too.
+        if turn.is_multiple_of(20) && self.corpus[image].format.is_written() {
+            self.encode(turn, self.corpus[image].format, random);
+        } else {
+            self.decode(turn, image, random);
+        }
     }
 
     fn encode(&mut self, turn: u64, format: &dyn Format, random: &mut Random) {
