@@ -333,6 +333,7 @@ fn refused(info: &Info, container: &str, platform: &Platform) -> Option<(String,
 ///
 /// # Errors
 /// When the file says nothing of itself.
+#[cfg(feature = "net")]
 pub(crate) fn is_other_subformat(format: &dyn Format, file: &Blob, platform: &Platform) -> Result<bool> {
     Ok(refused(&format.info(file)?, format.name(), platform).is_some())
 }
