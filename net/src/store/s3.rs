@@ -172,7 +172,15 @@ impl Upload for S3 {
             let state = lock(&self.state);
             (state.id.clone(), state.len, state.done.clone(), state.is_resumed.then(|| state.key.clone()))
         };
-        if !self.complete(&id, &done)? && !self.is_there(len, &done)? {
+        let is_done = match self.complete(&id, &done) {
+            // Large ones take minutes to be put together: the answer may be lost, and what it was is not asked for again.
+            Err(error) if error.kind() == Kind::Remote => match self.is_there(len, &done) {
+                Ok(true) => Ok(true),
+                _ => Err(error),
+            },
+            other => other,
+        };
+        if !is_done? && !self.is_there(len, &done)? {
             let what = "the upload is gone before it was done: somebody ended it";
             return Err(Error::new(Kind::Remote, what).hint("does another run write the same name?"));
         }
