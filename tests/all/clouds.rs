@@ -205,7 +205,6 @@ fn a_tar_becomes_a_machine_of_vsphere() {
     assert_eq!(made, expected);
     assert!(cloud.has().files["disk-0.vmdk"] == fs::read(&disk).unwrap(), "the disk is not the one that convert makes");
     let described = cloud.asked().iter().find(|asked| method(asked) == "CreateImportSpec").map(|asked| asked.body.clone()).unwrap();
-    let described = String::from_utf8(described).unwrap();
     assert!(described.contains("&lt;rasd:VirtualQuantity&gt;3&lt;") && described.contains("ovf:href=&quot;app.vmdk&quot;"), "{described}");
     let again = finish(&mut to_vsphere(&cloud, &["app-1", text(&tar), "--folder", "apps"]));
     assert!(again.code() == 2 && again.errors().contains("the name 'app-1' is taken in /DC0/vm/apps by vm-1"), "{again}");

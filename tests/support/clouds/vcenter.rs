@@ -1,6 +1,6 @@
 //! A vCenter (vim25 by SOAP) with one cluster, whose answers are those of the published schema; a lease takes a disk by a URL of its own.
 
-use super::{Asked, Has};
+use super::{super::asked::Asked, Has};
 use serde_json::json;
 
 type Answer = (&'static str, String, String);
@@ -29,23 +29,22 @@ pub fn between<'a>(text: &'a str, name: &str) -> &'a str {
 
 /// The method of a request.
 pub fn method(asked: &Asked) -> String {
-    let body = String::from_utf8_lossy(&asked.body);
-    body.split_once("<Body><").and_then(|(_, rest)| rest.split([' ', '>']).next()).unwrap_or_default().to_owned()
+    asked.body.split_once("<Body><").and_then(|(_, rest)| rest.split([' ', '>']).next()).unwrap_or_default().to_owned()
 }
 
 /// Answers; what `fails` names is refused: a method, the state of the `lease`. With `datastores` there are two.
 pub(super) fn serve(asked: &Asked, has: &mut Has, port: u16) -> Answer {
     let path = asked.line.split(' ').nth(1).unwrap_or_default();
     if let Some(disk) = path.strip_prefix("/nfc/lease-1/") {
-        assert_eq!(asked.header("content-type"), "application/x-vnd.vmware-streamVmdk");
-        has.files.insert(disk.to_owned(), asked.body.clone());
+        assert_eq!(asked.header("content-type"), Some("application/x-vnd.vmware-streamVmdk"));
+        has.files.insert(disk.to_owned(), asked.bytes.clone());
         return ("200 OK", String::new(), String::new());
     }
     if path != "/sdk" {
         return ("404 Not Found", String::new(), String::new());
     }
-    assert_eq!((asked.header("soapaction"), asked.header("content-type")), ("urn:vim25/6.5", "text/xml; charset=\"utf-8\""));
-    let (method, body) = (method(asked), String::from_utf8_lossy(&asked.body).into_owned());
+    assert_eq!((asked.header("soapaction"), asked.header("content-type")), (Some("urn:vim25/6.5"), Some("text/xml; charset=\"utf-8\"")));
+    let (method, body) = (method(asked), asked.body.clone());
     if has.fails == Some(&method) {
         return fault("SystemError", "A general system error occurred");
     }
@@ -60,7 +59,7 @@ pub(super) fn serve(asked: &Asked, has: &mut Has, port: u16) -> Answer {
             let (status, _, text) = answered(&method, "<returnval><key>x</key></returnval>");
             return (status, format!("Set-Cookie: vmware_soap_session=\"token-{}\"; Path=/; HttpOnly; Secure;\r\n", has.tokens), text);
         }
-        _ if asked.header("cookie") != session => return fault("NotAuthenticated", "The session is not authenticated."),
+        _ if asked.header("cookie") != Some(&session) => return fault("NotAuthenticated", "The session is not authenticated."),
         _ => {}
     }
     let machine = || has.images.keys().next().cloned().unwrap_or_default();

@@ -1,10 +1,13 @@
 //! Machines of vSphere, made by a fake of the tests' own, which sees every request; `make nightly` asks VMware's own simulator.
 
 use super::{noise, stores};
-use crate::clouds::{
-    Asked, Cloud, Fate,
-    vcenter::{between, method},
-    vsphere,
+use crate::{
+    asked::Asked,
+    clouds::{
+        Cloud, Fate,
+        vcenter::{between, method},
+        vsphere,
+    },
 };
 use formats::{Blob, Error, Kind, Progress, Silent};
 use net::import::vsphere::{Import, Machine, Made, Places};
@@ -38,7 +41,7 @@ fn methods(cloud: &Cloud) -> Vec<String> {
 /// What a method was asked.
 fn body(cloud: &Cloud, name: &str) -> String {
     let asked = cloud.asked().into_iter().find(|asked| method(asked) == name).unwrap_or_else(|| panic!("nobody asked {name}"));
-    String::from_utf8(asked.body).unwrap()
+    asked.body
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +84,7 @@ fn a_disk_becomes_a_machine() {
     assert!(spec.contains(&format!("</ovfDescriptor>{places}{cisp}")), "{spec}");
     assert!(body(&cloud, "ImportVApp").contains("</spec><folder type=\"Folder\">group-v1</folder></ImportVApp>"));
     assert!(cloud.has().files["disk-0.vmdk"] == file.to_vec(1 << 30).unwrap());
-    assert_eq!(cloud.asked()[10].header("content-length"), "3145728");
+    assert_eq!(cloud.asked()[10].header("content-length"), Some("3145728"));
     let told = told.0.into_inner().unwrap();
     assert_eq!(told, [format!("127.0.0.1:{}: Line 1: a remark", cloud.port)]);
 }
