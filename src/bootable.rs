@@ -12,7 +12,7 @@ use crate::{
     image::{Image, replaced},
 };
 use formats::{
-    Tree,
+    Tree, elf,
     kernel::{Arch, Kernel},
     tree::{Content, Device, Inode, ShowPath},
     units::{self, show_size},
@@ -139,33 +139,22 @@ fn runnable_by(tree: &Tree, path: &[u8], arch: Option<Arch>, scripts: u32) -> Re
                 .map_err(|why| format!("is a script for {}, which {why}", ShowPath(interpreter))),
         });
     }
-    Ok(match (machine(&head), arch) {
+    Ok(match (elf::machine(&head), arch) {
         (None, _) => Err("is neither an ELF program nor a script".into()),
-        (Some(machine), Some(arch)) if !runs(arch).contains(&machine) => {
+        (Some(machine), Some(arch)) if !runs(arch, machine) => {
             Err(format!("is a program for another machine (ELF {machine}), the kernel is for {arch}"))
         }
         _ => Ok(()),
     })
 }
 
-/// The machine of an ELF file (`e_machine`, at byte 18); all of ours are little-endian.
-fn machine(head: &[u8]) -> Option<u16> {
-    let machine = head.get(18..20)?.first_chunk()?;
-    head.starts_with(b"\x7fELF").then(|| u16::from_le_bytes(*machine))
-}
-
-/// The machines whose programs a kernel runs: its own, and the 32-bit ones of its family.
-fn runs(arch: Arch) -> &'static [u16] {
-    const I386: u16 = 3;
+/// Whether a kernel runs programs for an ELF machine: its own, and the 32-bit ones of its family.
+fn runs(arch: Arch, machine: u16) -> bool {
     const ARM: u16 = 40;
-    const X86_64: u16 = 62;
-    const AARCH64: u16 = 183;
-    const RISCV: u16 = 243;
-    match arch {
-        Arch::X86_64 => &[X86_64, I386],
-        Arch::X86 => &[I386],
-        Arch::Aarch64 => &[AARCH64, ARM],
-        Arch::Riscv64 => &[RISCV],
+    match elf::arch(machine) {
+        Some(Arch::X86) => matches!(arch, Arch::X86 | Arch::X86_64),
+        Some(other) => other == arch,
+        None => machine == ARM && arch == Arch::Aarch64,
     }
 }
 

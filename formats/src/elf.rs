@@ -59,10 +59,15 @@ const NO_BITS: u32 = 8;
 /// Most bytes of all names of sections.
 const NAMES_MAX: u64 = 4 * units::MIB;
 
-/// The machine that a file is for, of any width; none where it is no ELF file, or for a machine of no name here.
-pub fn arch(file: &Blob) -> Option<Arch> {
-    let [0x7f, b'E', b'L', b'F', _, 1, .., low, high] = file.read_array::<20>(0).ok()? else { return None };
-    match u16::from_le_bytes([low, high]) {
+/// The machine of a file that begins so (`e_machine`), of any width; none where it is no ELF file. All of ours are little-endian.
+pub fn machine(head: &[u8]) -> Option<u16> {
+    let machine = head.get(18..20)?.first_chunk()?;
+    head.starts_with(b"\x7fELF").then(|| u16::from_le_bytes(*machine))
+}
+
+/// The architecture of a machine, where it has a name here.
+pub fn arch(machine: u16) -> Option<Arch> {
+    match machine {
         3 => Some(Arch::X86),
         62 => Some(Arch::X86_64),
         183 => Some(Arch::Aarch64),

@@ -1,7 +1,10 @@
 //! A machine of vSphere: what it is like, and how it gets there.
 
 use super::{Abandon, UnderWay};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    names::Named,
+};
 use formats::{
     Blob, Progress,
     kernel::Arch,
@@ -16,6 +19,29 @@ const ENVELOPE_MAX: u64 = 1 << 20;
 impl Abandon for Import {
     fn abandon(&self) -> Result<()> {
         Self::abandon(self)
+    }
+}
+
+/// As vSphere says it.
+impl Named for Firmware {
+    const WHAT: &'static str = "firmware";
+
+    fn all() -> Vec<Self> {
+        vec![Self::Bios, Self::Efi]
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Efi => "efi",
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::Bios => "a BIOS",
+            Self::Efi => "UEFI, without Secure Boot",
+        }
     }
 }
 
@@ -42,9 +68,7 @@ pub fn firmware(arch: Option<Arch>, uefi: bool) -> Result<Firmware> {
     match arch {
         None | Some(Arch::X86 | Arch::X86_64) if uefi => Ok(Firmware::Efi),
         None | Some(Arch::X86 | Arch::X86_64) => Ok(Firmware::Bios),
-        Some(other) => {
-            Err(Error::unsupported(format!("it is for {}, and vSphere's machines are x86_64", crate::names::Named::name(other))))
-        }
+        Some(other) => Err(Error::unsupported(format!("it is for {}, and vSphere's machines are x86_64", other.name()))),
     }
 }
 
@@ -60,17 +84,9 @@ pub fn machine(wishes: &Wishes, file: &str, capacity: u64, vmdk: &Blob) -> Resul
         name: wishes.name.clone(),
         envelope: String::from_utf8_lossy(&envelope).into_owned(),
         network: ova::NETWORK,
-        firmware: named(firmware),
+        firmware: firmware.name(),
         is_template,
     })
-}
-
-/// As vSphere says it.
-pub fn named(firmware: Firmware) -> &'static str {
-    match firmware {
-        Firmware::Bios => "bios",
-        Firmware::Efi => "efi",
-    }
 }
 
 /// Brings a disk, and makes it a machine.

@@ -20,12 +20,12 @@ use crate::{
     store::{Stores, lock},
     text::{SHOWN, shown},
     url::Url,
-    xml::{child, children, escaped},
+    xml::{all, child, children, escaped},
 };
 use formats::{At, Blob, Error, Kind, Progress, Result, Stage};
 use inventory::{ASKED, Inventory, Place};
 use roxmltree::Node;
-use soap::{Reference, Server, XSI, all_of, element, said};
+use soap::{Reference, Server, XSI, element, said};
 use std::{
     fmt::Write,
     sync::{
@@ -156,7 +156,7 @@ impl Import {
         let arguments = place.folder.xml("entity") + &element("name", name);
         let answer = self.server.ask("FindChild", &content.index, &arguments)?;
         let document = self.server.read(&answer)?;
-        match all_of(document.root_element(), "returnval").next().and_then(Reference::of) {
+        match all(document.root_element(), "returnval").next().and_then(Reference::of) {
             None => Ok(()),
             Some(other) => {
                 let what = format!("the name '{}' is taken in {} by {}", shown(name, SHOWN), shown(&place.path, SHOWN), other.id);
@@ -271,7 +271,7 @@ impl Import {
         let answer = server.ask("RetrieveServiceContent", &service, "")?;
         let document = server.read(&answer)?;
         let has = |name: &str| {
-            let found = all_of(document.root_element(), name).next().and_then(Reference::of);
+            let found = all(document.root_element(), name).next().and_then(Reference::of);
             found.ok_or_else(|| remote(&server.login.url, format!("is no vSphere server: it has no {name}")))
         };
         let content = Content {
@@ -324,7 +324,7 @@ impl Import {
         let document = self.server.read(&answer)?;
         let url = &self.server.login.url;
         let lacks = || remote(url, "makes nothing of the machine's description");
-        let result = all_of(document.root_element(), "returnval").next().ok_or_else(lacks)?;
+        let result = all(document.root_element(), "returnval").next().ok_or_else(lacks)?;
         children(result, "warning").for_each(|warning| progress.warn(&format!("{}: {}", url.authority(), said(warning))));
         let errors: Vec<_> = children(result, "error").map(said).collect();
         if !errors.is_empty() {
@@ -574,7 +574,7 @@ mod tests {
              <importSpec xsi:type=\"VirtualMachineImportSpec\"><a xsi:type=\"xsd:int\">1 &amp; 2</a><b/></importSpec></returnval></e:Envelope>"
         );
         let document = Document::parse(&answer).unwrap();
-        let spec = as_argument(all_of(document.root_element(), "importSpec").next().unwrap(), &answer);
+        let spec = as_argument(all(document.root_element(), "importSpec").next().unwrap(), &answer);
         let request = Document::parse(&spec).unwrap();
         let root = request.root_element();
         assert_eq!(root.attribute((XSI, "type")), Some("VirtualMachineImportSpec"));

@@ -172,17 +172,19 @@ impl Upload for S3 {
             let state = lock(&self.state);
             (state.id.clone(), state.len, state.done.clone(), state.is_resumed.then(|| state.key.clone()))
         };
-        let is_done = match self.complete(&id, &done) {
+        match self.complete(&id, &done) {
+            Ok(true) => {}
+            Ok(false) if self.is_there(len, &done)? => {}
+            Ok(false) => {
+                let what = "the upload is gone before it was done: somebody ended it";
+                return Err(Error::new(Kind::Remote, what).hint("does another run write the same name?"));
+            }
             // Large ones take minutes to be put together: the answer may be lost, and what it was is not asked for again.
-            Err(error) if error.kind() == Kind::Remote => match self.is_there(len, &done) {
-                Ok(true) => Ok(true),
-                _ => Err(error),
-            },
-            other => other,
-        };
-        if !is_done? && !self.is_there(len, &done)? {
-            let what = "the upload is gone before it was done: somebody ended it";
-            return Err(Error::new(Kind::Remote, what).hint("does another run write the same name?"));
+            Err(error) if error.kind() == Kind::Remote && matches!(self.is_there(len, &done), Ok(true)) => {
+                // Where the same bytes were there before, it is still open.
+                let _: Result<()> = self.abort(&id);
+            }
+            Err(error) => return Err(error),
         }
         // Whoever may not delete them leaves them: the file is whole.
         let _: Result<()> = self.delete_zeros();

@@ -152,7 +152,7 @@ impl Oci {
     fn arch_of(&self, layer: &Blob) -> Option<Arch> {
         let path = self.entrypoint.as_ref()?.0.first()?.trim_start_matches('/');
         match &tar::tree(layer).ok()?.get(path.as_bytes())?.content {
-            Content::File(program) => elf::arch(program),
+            Content::File(program) => elf::arch(elf::machine(&program.read_array::<20>(0).ok()?)?),
             _ => None,
         }
     }

@@ -2,14 +2,14 @@
 
 use super::disk::{Disk, DiskArgs, Wanted};
 use crate::{
-    cli::{self, Global, notes::with_exit_codes},
+    cli::{self, Global, notes::with_exit_codes, values::named},
     convert::Reporter,
     error::{self, At, Error, Result},
     input,
+    names::Named,
     push::vsphere::{self, Wishes},
     stores::Stores,
 };
-use clap::builder::PossibleValuesParser;
 use formats::{ova::Firmware, units::show_size};
 use net::import::vsphere::{Import, Places};
 use serde_json::json;
@@ -51,8 +51,8 @@ pub(super) struct Vsphere {
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=1 << 24))]
     memory: u64,
     /// By what it starts [default: UEFI where the disk has a loader for it, else BIOS]
-    #[arg(long, value_name = "FIRMWARE", value_parser = PossibleValuesParser::new(["bios", "efi"]))]
-    firmware: Option<String>,
+    #[arg(long, value_name = "FIRMWARE", value_parser = named::<Firmware>())]
+    firmware: Option<Firmware>,
     /// Speak to this vCenter or ESXi [default: GOVC_URL]
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
@@ -129,17 +129,13 @@ impl Vsphere {
             return Err(Error::unsupported(format!("{} is no format of vSphere's", disk.format.name())));
         }
         let of_disk = vsphere::firmware(disk.arch, disk.firmware.uefi)?;
-        let firmware = match self.firmware.as_deref() {
-            Some("bios") => Firmware::Bios,
-            Some(_) => Firmware::Efi,
-            None => of_disk,
-        };
+        let firmware = self.firmware.unwrap_or(of_disk);
         Ok(Wishes { name: self.name.clone(), firmware, cpus: self.cpus, memory_mib: self.memory, is_template: self.template })
     }
 
     /// What would be pushed.
     fn planned(&self, wishes: &Wishes, disk: &Disk) -> String {
-        let (firmware, capacity, size) = (vsphere::named(wishes.firmware), disk.disk.len(), disk.file.len());
+        let (firmware, capacity, size) = (wishes.firmware.name(), disk.disk.len(), disk.file.len());
         if self.disk.json {
             let all = json!({"name": self.name, "template": self.template, "firmware": firmware, "capacity": capacity, "size": size});
             return format!("{all:#}\n");

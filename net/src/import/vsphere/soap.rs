@@ -9,7 +9,7 @@ use crate::{
     store::lock,
     text::{SHOWN, shown},
     url::Url,
-    xml::{self, child, children, document, escaped},
+    xml::{all, child, children, document, escaped},
 };
 use formats::{Error, Kind, Result};
 use roxmltree::Node;
@@ -143,7 +143,7 @@ impl Server {
         let mut said = self.ask("RetrievePropertiesEx", collector, &format!("<specSet>{specs}</specSet><options/>"))?;
         loop {
             let document = self.read(&said)?;
-            let Some(result) = all_of(document.root_element(), "returnval").next() else { return Ok(()) };
+            let Some(result) = all(document.root_element(), "returnval").next() else { return Ok(()) };
             for object in children(result, "objects") {
                 if let Some(reference) = child(object, "obj").and_then(Reference::of) {
                     found(reference, &Properties(object));
@@ -168,14 +168,9 @@ impl Server {
     /// Remote: it gives none.
     pub(super) fn reference(&self, said: &str) -> Result<Reference> {
         let document = self.read(said)?;
-        let given = all_of(document.root_element(), "returnval").next().and_then(Reference::of);
+        let given = all(document.root_element(), "returnval").next().and_then(Reference::of);
         given.ok_or_else(|| remote(self.url(), "answers without what was asked for"))
     }
-}
-
-/// Elements of a name, wherever they are.
-pub(super) fn all_of<'a, 'b: 'a>(below: Node<'a, 'b>, name: &str) -> impl Iterator<Item = Node<'a, 'b>> {
-    xml::all(below, name)
 }
 
 /// The `propSet`s of an object.
@@ -202,7 +197,7 @@ impl<'a, 'b: 'a> Properties<'a, 'b> {
 /// What a server says of a request that it refuses.
 fn fault(text: &str, method: &str, url: &Url) -> Error {
     let Ok(document) = document(url, text) else { return remote(url, format!("refuses {method}")) };
-    let fault = all_of(document.root_element(), "Fault").next();
+    let fault = all(document.root_element(), "Fault").next();
     let detail = fault.and_then(|fault| child(fault, "detail")).and_then(|detail| detail.first_element_child());
     let name = detail.map(|detail| kind(detail).to_owned()).unwrap_or_default();
     let name = name.trim_end_matches("Fault");
